@@ -1,0 +1,37 @@
+# Every target sets up its own virtual environment: Python 3.11+ and make are all that is needed.
+PYTHON ?= python3
+CONCEPT ?= handbag
+COUNT ?= 4
+PORT ?= 8000
+DATA ?= ./data
+BIN := .venv/bin
+
+.PHONY: demo serve test lint bench
+.DEFAULT_GOAL := demo
+
+demo: .venv/installed
+	$(BIN)/rarebit demo "$(CONCEPT)" --count $(COUNT)
+
+serve: .venv/installed
+	@exec $(BIN)/rarebit serve --port $(PORT) --data "$(DATA)"
+
+test: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-dev
+	$(BIN)/python -m tests.benchmarks
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
