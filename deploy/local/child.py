@@ -1,0 +1,84 @@
+"""A child process that ends with its parent, whatever ends the parent."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class StackError(Exception):
+    """One sentence for the person at the terminal; never shown with a traceback."""
+
+
+def _tied_to_parent(death_signal: int) -> Callable[[], None] | None:
+    """What a forked child runs before exec; Linux only, elsewhere a killed parent leaves its children running."""
+    if sys.platform != "linux":
+        return None
+    parent = os.getpid()
+
+    def tie() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() != parent:  # the parent died between fork and prctl
+            os._exit(1)
+
+    return tie
+
+
+class Child:
+    """One named process in a session of its own, so that Ctrl-C reaches only the parent; its output goes to `log`."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        death_signal: int = signal.SIGKILL,
+    ) -> None:
+        self.name = name
+        self._log = log
+        self._log_start = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
+                start_new_session=True,
+                preexec_fn=_tied_to_parent(death_signal),
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def check(self) -> None:
+        """Raise StackError with the child's last words when it has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise StackError(f"the {self.name} ended with exit code {code}: {self._last_line()} (log: {self._log})")
+
+    def stop(self, grace_s: float) -> None:
+        """End the process: SIGTERM, then SIGKILL after `grace_s` seconds."""
+        self._process.terminate()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _last_line(self) -> str:
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

@@ -1,0 +1,39 @@
+"""The folder that outlives the processes: queue, objects, logs and the key that signs URLs."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.local.child import StackError
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """The absolute `folder`, created and held by this process alone; StackError when that cannot be."""
+    folder = folder.absolute()
+    try:
+        (folder / "valkey").mkdir(parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise StackError(f"the data folder {folder} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError(f"the data folder {folder} is in use by another rarebit") from error
+        yield folder
+
+
+def signing_key(folder: Path) -> str:
+    """The folder's own key for signed URLs: drawn once, readable by its owner only."""
+    path = folder / "signing_key"
+    if not path.exists():
+        draft = folder / "signing_key.new"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(secrets.token_urlsafe(32))
+        draft.replace(path)
+    return path.read_text()

