@@ -21,6 +21,7 @@ from deploy.local.readiness import answers, notify_socket, pings, wait_until
 STOP_GRACE_S = 10.0
 START_LIMIT_S = 120.0
 _WATCH_S = 0.2
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,11 @@ def _start(stack: Stack, folder: Path, short: Path, listener: socket.socket) -> 
 
 def _stop(stack: Stack) -> None:
     """End the processes in reverse order, each in its grace; a second Ctrl-C does not cut it short."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _STOP_SIGNALS}
     for child in reversed(stack.children):
         child.stop(STOP_GRACE_S)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _environment(folder: Path, short: Path, url: str) -> dict[str, str]:

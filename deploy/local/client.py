@@ -1,0 +1,53 @@
+"""The job API from the client's side: post a job, watch it, fetch its pictures."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+_POLL_S = 0.2
+_FINAL = {"succeeded", "failed", "canceled"}
+
+Job = dict[str, Any]  # the document that api.md describes
+
+
+class JobFailed(Exception):  # noqa: N818
+    """One sentence: why the job has no pictures."""
+
+
+def run_job(client: httpx.Client, body: dict[str, Any], watch: Callable[[Job], None]) -> Job:
+    """Post `body`, call `watch` with each state of the job, and return it succeeded; canceled if we are interrupted."""
+    accepted = client.post("/jobs", json=body)
+    if accepted.is_error:
+        raise JobFailed(f"the gateway refused the job: {accepted.text}")
+    job: Job = accepted.json()
+    try:
+        while job["status"] not in _FINAL:
+            time.sleep(_POLL_S)
+            job = client.get(job["urls"]["self"]).raise_for_status().json()
+            watch(job)
+    finally:
+        if job["status"] not in _FINAL:
+            client.post(job["urls"]["cancel"])
+    if job["status"] != "succeeded":
+        raise JobFailed(f"the job {job['status']}: {(job['error'] or {}).get('detail')}")
+    return job
+
+
+def download(client: httpx.Client, job: Job, folder: Path) -> list[Path]:
+    """Save every output of the job in `folder`, named after the concept and its index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for output in job["outputs"]:
+        suffix = output["media_type"].removeprefix("image/")
+        path = folder / f"{slug(job['concept'])}-{output['index'] + 1}.{suffix}"
+        path.write_bytes(client.get(output["url"]).raise_for_status().content)
+        paths.append(path)
+    return paths
+
+
+def slug(concept: str) -> str:
+    """The concept as part of a file name."""
+    return "".join(letter if letter.isalnum() else "-" for letter in concept.lower())

@@ -1,0 +1,59 @@
+"""`rarebit demo`: one job through the whole service, then its pictures beside plain samples of the same seeds."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from deploy.local.client import Job, download, run_job, slug
+from deploy.local.contact_sheet import Row, contact_sheet
+from deploy.local.progress import progress_bar
+from deploy.local.stack import Stack, running
+
+
+def run_demo(concept: str, count: int, out: Path) -> list[Path]:
+    """Make `count` rare pictures of the concept in `out`; returns the paths, the contact sheet's last."""
+    with running(out / "data", port=0) as stack:
+        job, pictures = _through_the_service(stack, {"concept": concept, "count": count}, out)
+    sheet = out / f"{slug(concept)}-sheet.png"
+    contact_sheet(concept, [_plain_row(job, out / "data"), _rare_row(job, pictures)]).save(sheet)
+    return [*pictures, sheet]
+
+
+def _through_the_service(stack: Stack, body: dict[str, Any], out: Path) -> tuple[Job, list[Path]]:
+    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as client, progress_bar() as show:
+
+        def watch(job: Job) -> None:
+            stack.check()
+            if progress := job["progress"]:
+                show(progress["phase"], progress["step"], progress["steps"], progress["rarity_bits"])
+
+        job = run_job(client, body, watch)
+        return job, download(client, job, out)
+
+
+def _plain_row(job: Job, data: Path) -> Row:
+    """What the plain prompt draws from the job's seed, measured by the same density and checker."""
+    from deploy.local.in_process import load, plain
+
+    outputs = plain(load(data), job["request"])
+    captions = [_caption(output.rarity["bits"], output.validity) for output in outputs]
+    return Row("The plain prompt, same seeds", [output.image for output in outputs], captions)
+
+
+def _rare_row(job: Job, pictures: list[Path]) -> Row:
+    captions = [_caption(output["rarity"]["bits"], output["validity"]) for output in job["outputs"]]
+    label = f"Rarebit, asked for {asked_bits(job['request']['rarity']):.1f} bits"
+    return Row(label, [Image.open(path) for path in pictures], captions)
+
+
+def _caption(bits: float, validity: float) -> str:
+    return f"{bits:.1f} bits · {validity:.0%} valid"
+
+
+def asked_bits(rarity: dict[str, float | None]) -> float:
+    """The target of a request in bits, −log₂ of the share of plain samples that are as rare."""
+    percentile = rarity.get("percentile")
+    return rarity["bits"] if percentile is None else -math.log2(1 - percentile / 100)
