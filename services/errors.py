@@ -1,0 +1,64 @@
+"""What can go wrong for reasons that a person can act on: one sentence each, with the values in it."""
+
+
+class ServiceError(Exception):
+    """An expected failure; `code` is the stable word that clients and job records see."""
+
+    code = "internal"
+    title = "The service failed"
+
+
+class SettingsError(ServiceError):
+    """The environment does not describe a service that can start."""
+
+    code = "settings"
+    title = "The settings cannot be used"
+
+
+class CheckpointError(ServiceError):
+    """A model folder is missing, incomplete or corrupt."""
+
+    code = "checkpoint"
+    title = "The model cannot be loaded"
+
+
+class StorageError(ServiceError):
+    """The object store cannot be reached, refuses us, or lacks what was asked for."""
+
+    code = "storage"
+    title = "The object store failed"
+
+
+class JobNotFoundError(ServiceError):
+    """No job has this id."""
+
+    code = "not_found"
+    title = "There is no such job"
+
+
+class JobExpiredError(ServiceError):
+    """The job's outputs were kept as long as was promised and are erased."""
+
+    code = "expired"
+    title = "The job has expired"
+
+
+class QueueFullError(ServiceError):
+    """As many jobs are waiting as the service accepts."""
+
+    code = "queue_full"
+    title = "The queue is full"
+
+
+class IdempotencyConflictError(ServiceError):
+    """The idempotency key was used before, for another request."""
+
+    code = "idempotency_conflict"
+    title = "The idempotency key belongs to another request"
+
+
+class LeaseLostError(ServiceError):
+    """A write came from an attempt that is no longer the current one."""
+
+    code = "lease_lost"
+    title = "Another attempt owns the job"

@@ -1,0 +1,196 @@
+-- The job store's operations, each one atomic; the only code that changes a job's status.
+-- jobs.py puts two values before it: TRANSITIONS (status -> allowed next ones) and HINT (a Celery message).
+-- Every key carries the hash tag {rarebit}, so that a cluster keeps them in one slot; times are the server's, in ms.
+
+local P = '{rarebit}:'
+local HINTS = '{rarebit}.run'
+local DURATIONS = 100    -- of the last jobs, for the estimate
+local LOSSES = 2         -- dead workers before a job is given up
+local WORKER_MS = 60000  -- how long a silent worker still counts
+local BATCH = 100
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function job(id) return P .. 'job:' .. id end
+local function field(id, name) return redis.call('HGET', job(id), name) end
+
+local function push_hint()
+  local text = string.gsub(HINT, 'HINT%-ID', 'hint-' .. redis.call('INCR', P .. 'hints'))
+  redis.call('LPUSH', HINTS, text)
+end
+
+local function move(id, status)
+  local old = field(id, 'status')
+  local allowed = false
+  for _, next in ipairs(TRANSITIONS[old]) do allowed = allowed or next == status end
+  if not allowed then error('a job cannot go from ' .. old .. ' to ' .. status) end
+  redis.call('ZREM', P .. 'status:' .. old, id)
+  redis.call('ZADD', P .. 'status:' .. status, field(id, 'seq'), id)
+  redis.call('HSET', job(id), 'status', status)
+  redis.call('PUBLISH', P .. 'changed:' .. id, status)
+end
+
+local function settle(id, status)
+  move(id, status)
+  local expires = now + field(id, 'keep_ms')
+  redis.call('HSET', job(id), 'finished_at', now, 'expires_at', expires)
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('ZADD', P .. 'expiry', expires, id)
+end
+
+local function requeue(id)
+  move(id, 'queued')
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('HDEL', job(id), 'started_at', 'progress')
+  push_hint()
+end
+
+-- The status, if `attempt` is the current one of a job that runs.
+local function current(id, attempt)
+  local status = field(id, 'status')
+  if (status == 'running' or status == 'canceling') and field(id, 'attempt') == attempt then return status end
+  return false
+end
+
+local function erase(id)
+  local status = field(id, 'status')
+  if not status then return 0 end
+  redis.call('DEL', job(id))
+  for _, set in ipairs({'jobs', 'status:' .. status, 'leases', 'expiry'}) do redis.call('ZREM', P .. set, id) end
+  redis.call('PUBLISH', P .. 'changed:' .. id, 'erased')
+  return 1
+end
+
+local function fields(id) return redis.call('HGETALL', job(id)) end
+
+-- The fields, and for a queued job its position, the number of workers and the last jobs' durations.
+local function view(id)
+  local rank = redis.call('ZRANK', P .. 'status:queued', id)
+  if not rank then return {fields(id)} end
+  local workers = redis.call('ZCOUNT', P .. 'workers', now - WORKER_MS, '+inf')
+  return {fields(id), rank + 1, workers, redis.call('LRANGE', P .. 'durations', 0, -1)}
+end
+
+local operations = {}
+
+function operations.submit(id, request, keep_ms, max_queued, idempotency_key, body_hash, keep_key_ms)
+  if field(id, 'status') then return {'created', id} end  -- our own call, sent again after a broken connection
+  local key = P .. 'idempotency:' .. idempotency_key
+  if idempotency_key ~= '' then
+    local first = redis.call('HMGET', key, 'id', 'body_hash')
+    if first[1] then return {first[2] == body_hash and 'replayed' or 'conflict', first[1]} end
+  end
+  if redis.call('ZCARD', P .. 'status:queued') >= tonumber(max_queued) then return {'full', ''} end
+  local seq = redis.call('INCR', P .. 'seq')
+  redis.call('HSET', job(id), 'id', id, 'status', 'queued', 'seq', seq, 'attempt', 0, 'request', request,
+    'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms, 'idempotency_key', idempotency_key)
+  redis.call('ZADD', P .. 'status:queued', seq, id)
+  redis.call('ZADD', P .. 'jobs', seq, id)
+  if idempotency_key ~= '' then
+    redis.call('HSET', key, 'id', id, 'body_hash', body_hash)
+    redis.call('PEXPIRE', key, keep_key_ms)
+  end
+  push_hint()
+  return {'created', id}
+end
+
+function operations.get(id)
+  if field(id, 'status') then return view(id) end
+  return redis.call('EXISTS', P .. 'gone:' .. id)
+end
+
+function operations.list(status, before, limit)
+  local set = P .. (status == '' and 'jobs' or 'status:' .. status)
+  local views = {}
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', set, '(' .. before, '-inf', 'LIMIT', 0, limit)) do
+    table.insert(views, view(id))
+  end
+  return views
+end
+
+function operations.cancel(id)
+  local status = field(id, 'status')
+  if status == 'queued' then settle(id, 'canceled') end
+  if status == 'running' then move(id, 'canceling') end
+  return field(id, 'status')
+end
+
+function operations.delete(id)
+  local key = field(id, 'idempotency_key')
+  if key and key ~= '' then redis.call('DEL', P .. 'idempotency:' .. key) end
+  return erase(id)
+end
+
+function operations.claim(worker, lease_ms)
+  redis.call('ZADD', P .. 'workers', now, worker)
+  local id = redis.call('ZRANGE', P .. 'status:queued', 0, 0)[1]
+  if not id then return false end
+  move(id, 'running')
+  redis.call('HINCRBY', job(id), 'attempt', 1)
+  redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'))
+  redis.call('ZADD', P .. 'leases', now + lease_ms, id)
+  return fields(id)
+end
+
+function operations.renew(id, attempt, lease_ms)
+  local status = current(id, attempt)
+  if status then redis.call('ZADD', P .. 'leases', now + lease_ms, id) end
+  return status
+end
+
+function operations.progress(id, attempt, progress)
+  local status = current(id, attempt)
+  if status then redis.call('HSET', job(id), 'progress', progress) end
+  return status
+end
+
+function operations.finish(id, attempt, status, result, metrics)
+  local old = current(id, attempt)
+  if not old then return false end
+  if old == 'canceling' then status = 'canceled' end
+  if status == 'succeeded' then
+    redis.call('LPUSH', P .. 'durations', now - field(id, 'started_at'))
+    redis.call('LTRIM', P .. 'durations', 0, DURATIONS - 1)
+  end
+  settle(id, status)
+  redis.call('HSET', job(id), 'metrics', metrics)
+  if status ~= 'canceled' then redis.call('HSET', job(id), 'result', result) end
+  return status
+end
+
+function operations.hand_back(id, attempt)
+  local status = current(id, attempt)
+  if status == 'running' then requeue(id) end
+  if status == 'canceling' then settle(id, 'canceled') end
+  return status and field(id, 'status')
+end
+
+local function lose(id, lost)
+  if field(id, 'status') == 'canceling' then return settle(id, 'canceled') end
+  if redis.call('HINCRBY', job(id), 'losses', 1) < LOSSES then return requeue(id) end
+  settle(id, 'failed')
+  redis.call('HSET', job(id), 'result', lost)
+end
+
+function operations.recover(worker, lost)
+  redis.call('ZADD', P .. 'workers', now, worker)
+  redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', now - WORKER_MS)
+  local ids = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, BATCH)
+  for _, id in ipairs(ids) do lose(id, lost) end
+  if redis.call('LLEN', HINTS) == 0 then
+    for _ = 1, math.min(BATCH, redis.call('ZCARD', P .. 'status:queued')) do push_hint() end
+  end
+  return ids
+end
+
+function operations.due()
+  return redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now, 'LIMIT', 0, BATCH)
+end
+
+function operations.bury(id, keep_ms)
+  redis.call('SET', P .. 'gone:' .. id, 1, 'PX', keep_ms)
+  return erase(id)
+end
+
+return operations[ARGV[1]](unpack(ARGV, 2))

@@ -1,0 +1,266 @@
+"""The job store: records, leases and states in Redis; `jobs.lua` has the operations, each of them atomic.
+
+The gateway holds `Jobs` (asyncio), the worker `Leases`. Claiming a job makes its attempt number the fencing token of
+every later write: a write of an attempt that is no longer current raises LeaseLostError and changes nothing.
+"""
+
+import asyncio
+import json
+import math
+import statistics
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import redis.asyncio
+from pydantic import TypeAdapter
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from services.errors import IdempotencyConflictError, JobExpiredError, JobNotFoundError, LeaseLostError, QueueFullError
+from services.queue import hint
+from services.schemas import (
+    TRANSITIONS,
+    Eta,
+    JobError,
+    JobRecord,
+    JobRequest,
+    JobStatus,
+    Metrics,
+    Progress,
+    QueuePlace,
+    StoredOutput,
+)
+
+IDEMPOTENCY_MS = 24 * 3600 * 1000
+TOMBSTONE_MS = 30 * 24 * 3600 * 1000
+_SLOT = "{rarebit}"
+_TIMES = ("created_at", "started_at", "finished_at", "expires_at")
+_OUTPUTS = TypeAdapter(list[StoredOutput])
+_LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
+_CONNECTION: dict[str, Any] = {"decode_responses": True, "socket_connect_timeout": 2, "socket_timeout": 5}
+
+
+def connect(url: str) -> redis.Redis:
+    """The worker's client: one immediate retry mends a connection that a restart broke, then redis-py's errors."""
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **_CONNECTION)
+
+
+def connect_async(url: str) -> redis.asyncio.Redis:
+    """The gateway's client, with the same limits."""
+    return redis.asyncio.Redis.from_url(url, retry=redis.asyncio.retry.Retry(NoBackoff(), 1), **_CONNECTION)
+
+
+def _script() -> str:
+    transitions = json.dumps(TRANSITIONS)
+    head = f"local TRANSITIONS = cjson.decode([==[{transitions}]==])\nlocal HINT = [==[{hint()}]==]\n"
+    return head + Path(__file__).with_name("jobs.lua").read_text()
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that answers a submission; `replayed` when its idempotency key had named it before."""
+
+    id: str
+    replayed: bool
+
+
+class Jobs:
+    """What the gateway does with jobs. Every method raises redis-py's errors while Redis is away."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._script = client.register_script(_script())
+
+    async def _call(self, operation: str, *arguments: str | int) -> Any:
+        return await self._script(keys=[_SLOT], args=[operation, *arguments])
+
+    async def submit(
+        self,
+        request: JobRequest,
+        *,
+        keep_s: int,
+        max_queued: int,
+        idempotency_key: str = "",
+        body_hash: str = "",
+    ) -> Submitted:
+        """Record the job, queue it and spend the key, or do none of it.
+
+        Raises QueueFullError, and IdempotencyConflictError for a key that was spent on another body.
+        """
+        new = uuid.uuid4().hex
+        arguments = (request.model_dump_json(), keep_s * 1000, max_queued, idempotency_key, body_hash, IDEMPOTENCY_MS)
+        verdict, job_id = await self._call("submit", new, *arguments)
+        if verdict == "full":
+            raise QueueFullError(f"{max_queued} jobs are waiting, no more are taken; try again later")
+        if verdict == "conflict":
+            raise IdempotencyConflictError("the idempotency key was used before with another body")
+        return Submitted(job_id, replayed=verdict == "replayed")
+
+    async def get(self, job_id: str) -> tuple[JobRecord, QueuePlace | None]:
+        """The record, and the place in the queue while it waits. Raises JobNotFoundError or JobExpiredError."""
+        view = await self._call("get", job_id)
+        if not isinstance(view, list):
+            raise _absent(job_id, gone=bool(view))
+        record, place = _read_view(view)
+        if record.status.final and record.expires_at <= datetime.now(UTC):
+            raise _absent(job_id, gone=True)
+        return record, place
+
+    async def list(
+        self, *, status: JobStatus | None, before: int | None, limit: int
+    ) -> tuple[list[tuple[JobRecord, QueuePlace | None]], int | None]:
+        """Up to `limit` jobs, newest first, from the cursor `before`; with the next cursor, if there are more."""
+        views = await self._call("list", status or "", "+inf" if before is None else before, limit + 1)
+        more = len(views) > limit
+        cursor = int(_pairs(views[limit - 1][0])["seq"]) if more else None
+        return [_read_view(view) for view in views[:limit]], cursor
+
+    async def cancel(self, job_id: str) -> JobStatus:
+        """Cancel a queued job, ask a running one to stop, leave a final one. Raises JobNotFoundError."""
+        status = await self._call("cancel", job_id)
+        if status is None:
+            raise _absent(job_id, gone=False)
+        return JobStatus(status)
+
+    async def delete(self, job_id: str) -> None:
+        """Forget the record; whoever runs the job finds its next write refused."""
+        await self._call("delete", job_id)
+
+    async def wait_until_final(self, job_id: str, timeout_s: float) -> None:
+        """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
+        async with self._client.pubsub(ignore_subscribe_messages=True) as changes:
+            await changes.subscribe(f"{_SLOT}:changed:{job_id}")
+            record, _ = await self.get(job_id)
+            if record.status.final:
+                return
+            try:
+                async with asyncio.timeout(timeout_s):
+                    async for message in changes.listen():
+                        if message["data"] == "erased" or JobStatus(message["data"]).final:
+                            return
+            except TimeoutError:
+                return
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that this worker runs: the request and the number of the attempt."""
+
+    id: str
+    attempt: int
+    request: JobRequest
+    created_at: datetime
+    queue_ms: int
+
+
+class Leases:
+    """What a worker does with jobs. A lease lasts `lease_s` seconds and is renewed by the worker while it runs."""
+
+    def __init__(self, client: redis.Redis, *, worker: str, lease_s: float) -> None:
+        self._script = client.register_script(_script())
+        self._worker = worker
+        self._lease_ms = int(lease_s * 1000)
+
+    def _call(self, operation: str, *arguments: str | int) -> Any:
+        return self._script(keys=[_SLOT], args=[operation, *arguments])
+
+    def _fenced(self, operation: str, claim: Claim, *arguments: str | int) -> JobStatus:
+        status = self._call(operation, claim.id, claim.attempt, *arguments)
+        if status is None:
+            raise LeaseLostError(f"attempt {claim.attempt} of job {claim.id} is no longer the current one")
+        return JobStatus(status)
+
+    def claim(self) -> Claim | None:
+        """Lease the job that has waited longest; None when none waits."""
+        flat = self._call("claim", self._worker, self._lease_ms)
+        if flat is None:
+            return None
+        fields = _pairs(flat)
+        record = _read_record(fields)
+        return Claim(record.id, record.attempt, record.request, record.created_at, int(fields["queue_ms"]))
+
+    def renew(self, claim: Claim) -> JobStatus:
+        """Lengthen the lease; `canceling` says that the job is to stop."""
+        return self._fenced("renew", claim, self._lease_ms)
+
+    def progress(self, claim: Claim, progress: Progress) -> JobStatus:
+        """Publish how far the attempt is; `canceling` says that it is to stop."""
+        return self._fenced("progress", claim, progress.model_dump_json())
+
+    def succeed(
+        self, claim: Claim, outputs: Sequence[StoredOutput], warnings: Sequence[str], metrics: Metrics
+    ) -> JobStatus:
+        """Publish the outputs; answers `canceled`, and publishes none, when a cancel came first."""
+        result = {"outputs": _OUTPUTS.dump_python(list(outputs), mode="json"), "warnings": list(warnings)}
+        return self._fenced("finish", claim, JobStatus.SUCCEEDED, json.dumps(result), metrics.model_dump_json())
+
+    def fail(self, claim: Claim, error: JobError, metrics: Metrics) -> JobStatus:
+        """End the job with an error, or canceled when that was asked for before."""
+        result = {"error": error.model_dump()}
+        return self._fenced("finish", claim, JobStatus.FAILED, json.dumps(result), metrics.model_dump_json())
+
+    def end_canceled(self, claim: Claim, metrics: Metrics) -> JobStatus:
+        """Confirm a cancel: from `canceling` to `canceled`."""
+        return self._fenced("finish", claim, JobStatus.CANCELED, "{}", metrics.model_dump_json())
+
+    def hand_back(self, claim: Claim) -> JobStatus:
+        """Put the job back to where it waited, for another worker; a cancel asked for meanwhile takes effect."""
+        return self._fenced("hand_back", claim)
+
+    def recover(self) -> list[str]:
+        """Say that this worker lives; re-queue jobs of dead ones (or fail them) and jobs without a hint."""
+        lost = json.dumps({"error": _LOST.model_dump()})
+        ids: list[str] = self._call("recover", self._worker, lost)
+        return ids
+
+    def due(self) -> list[str]:
+        """Jobs whose outputs were kept as long as was promised; erase those, then `bury` the job."""
+        ids: list[str] = self._call("due")
+        return ids
+
+    def bury(self, job_id: str) -> None:
+        """Replace the record by a tombstone, so that clients hear "expired" instead of "unknown"."""
+        self._call("bury", job_id, TOMBSTONE_MS)
+
+
+def _absent(job_id: str, *, gone: bool) -> JobNotFoundError | JobExpiredError:
+    if gone:
+        return JobExpiredError(f"job {job_id} has expired, its outputs are erased")
+    return JobNotFoundError(f"there is no job {job_id}")
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _read_view(view: Sequence[Any]) -> tuple[JobRecord, QueuePlace | None]:
+    record = _read_record(_pairs(view[0]))
+    if len(view) == 1:
+        return record, None
+    return record, QueuePlace(position=view[1], eta_seconds=estimate(view[1], view[2], [int(ms) for ms in view[3]]))
+
+
+def _read_record(fields: dict[str, str]) -> JobRecord:
+    """The record as its hash has it: times in ms, documents as JSON; absent fields have not happened yet."""
+    epoch = datetime.fromtimestamp(0, UTC)
+    document: dict[str, Any] = {name: fields[name] for name in ("id", "status", "attempt")}
+    document |= {name: json.loads(fields[name]) for name in ("request", "progress") if name in fields}
+    document |= {name: epoch + timedelta(milliseconds=int(fields[name])) for name in _TIMES if name in fields}
+    document["metrics"] = json.loads(fields.get("metrics", "{}")) | {
+        "queue_ms": fields.get("queue_ms", 0),
+        "attempts": fields["attempt"],
+    }
+    return JobRecord.model_validate(document | json.loads(fields.get("result", "{}")))
+
+
+def estimate(position: int, workers: int, durations_ms: Sequence[int]) -> Eta | None:
+    """When the job at `position` starts: rounds of `workers` jobs before it, each as long as the last ones were."""
+    if not workers or len(durations_ms) < 2:
+        return None
+    rounds = math.ceil(position / workers)
+    tenths = statistics.quantiles(durations_ms, n=10, method="inclusive")
+    return Eta(p50=round(rounds * tenths[4] / 1000, 1), p90=round(rounds * tenths[8] / 1000, 1))

@@ -1,0 +1,61 @@
+"""The Celery app and the hint that there is work.
+
+The job store is the truth. A message carries no job: whoever receives one claims the next job from the store, or finds
+none and forgets it. So a message may be lost, repeated or late without harm.
+"""
+
+import json
+
+from celery import Celery
+from kombu.entity import Queue
+
+from services.settings import Settings
+
+RUN_TASK = "rarebit.run"
+HINTS = "{rarebit}.run"  # the Redis list that Celery consumes
+HINT_ID = "HINT-ID"
+_RESTORE_MARGIN_S = 600
+
+
+def celery_app(settings: Settings) -> Celery:
+    """The app that a worker adds its one task, `RUN_TASK`, to."""
+    app = Celery("rarebit", broker=settings.broker_url, set_as_current=False)
+    app.conf.update(
+        task_queues=[Queue(HINTS)],  # type: ignore[no-untyped-call]
+        task_default_queue=HINTS,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "visibility_timeout": settings.run_limit_s + _RESTORE_MARGIN_S,
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": not settings.broker_url.startswith("redis+socket"),
+        },
+    )
+    return app
+
+
+def hint() -> str:
+    """A message for `RUN_TASK` as Celery puts it on the list; `HINT_ID` stands where its id belongs."""
+    app = Celery(broker="memory://", set_as_current=False)
+    task = app.amqp.as_task_v2(HINT_ID, RUN_TASK)
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        message = channel.prepare_message(
+            json.dumps(task.body),
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers=task.headers,
+            properties=task.properties | {"delivery_tag": HINT_ID},
+        )
+    message["properties"]["delivery_info"] = {"exchange": "", "routing_key": HINTS}
+    return json.dumps(message)

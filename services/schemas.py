@@ -1,0 +1,214 @@
+"""What crosses processes and the wire: the request, the job's record, and the states between which it moves."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
+METADATA_LIMIT_BYTES = 1024
+MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
+
+
+class JobStatus(StrEnum):
+    """Where a job stands; `canceling` lies between a cancel and its effect."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def final(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
+    JobStatus.QUEUED: (JobStatus.RUNNING, JobStatus.CANCELED),
+    JobStatus.RUNNING: (JobStatus.QUEUED, JobStatus.CANCELING, JobStatus.SUCCEEDED, JobStatus.FAILED),
+    JobStatus.CANCELING: (JobStatus.CANCELED,),
+    JobStatus.SUCCEEDED: (),
+    JobStatus.FAILED: (),
+    JobStatus.CANCELED: (),
+}
+
+Phase = Literal["load", "fit", "optimize", "check", "decode", "upload"]
+
+
+class Strict(BaseModel):
+    """A document that takes nothing for something else: no unknown field, no `false` for 0, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Rarity(Strict):
+    """How rare: a percentile of the concept's plain samples, or bits = −log₂ of the share that is as rare."""
+
+    percentile: float | None = Field(default=None, ge=50, le=99.999)
+    bits: float | None = Field(default=None, ge=1, le=30)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.percentile is None) == (self.bits is None):
+            raise PydanticCustomError("rarity", "give exactly one of percentile and bits")
+        return self
+
+
+def _only(default: Any) -> BeforeValidator:
+    """Refuse every other value of a field that the contract names and this version does not offer."""
+
+    def check(value: Any) -> Any:
+        if value != default:
+            raise PydanticCustomError("not_available", "not available yet, leave it out")
+        return default
+
+    return BeforeValidator(check)
+
+
+class JobRequest(Strict):
+    """What a client asks for; a field that says "not available yet" is taken only at its default."""
+
+    concept: str = Field(min_length=1, max_length=200, pattern=r"\S", examples=["handbag"])
+    prompt: str = Field(default=DEFAULT_PROMPT, max_length=1000, description="Has exactly one {} for the concept.")
+    count: int = Field(default=1, ge=1, le=16)
+    rarity: Rarity = Rarity(percentile=99.9)
+    mode: Annotated[Literal["calibrated"], _only("calibrated")] = "calibrated"
+    space: Annotated[list[Literal["token"]], _only(["token"])] = Field(default=["token"], description="Only token yet.")
+    steps: int = Field(default=50, ge=1, le=1000)
+    trials: int | None = Field(default=None, ge=1, le=64, description="At least count; null: chosen.")
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="null: drawn, and reported here.")
+    image: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
+    avoid: Annotated[list[Any], _only([])] = Field(default=[], max_length=0, description="Not available yet.")
+    toward: Annotated[list[Any], _only([])] = Field(default=[], max_length=0, description="Not available yet.")
+    exposure: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
+    size: int | None = Field(default=None, ge=64, le=2048, multiple_of=64, description="Pixels; null: the model's own.")
+    decoder_steps: int | None = Field(default=None, ge=1, le=200)
+    guidance_scale: float | None = Field(default=None, ge=1, le=30)
+    format: Literal["png", "webp", "jpeg"] = "png"
+    priority: Annotated[Literal["normal"], _only("normal")] = "normal"
+    start_within: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
+    run_within: float | None = Field(default=None, gt=0, le=86400, description="Seconds; null: the service's limit.")
+    expires_in: int | None = Field(default=None, ge=1, le=30 * 86400, description="Seconds; null: the service's own.")
+    webhook: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
+    metadata: dict[str, str] = Field(default={}, description="At most 1 KiB of JSON; echoed.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _one_place(cls, prompt: str) -> str:
+        if (places := prompt.count("{}")) != 1:
+            raise PydanticCustomError(
+                "prompt", "has {places} places for the concept, needs one {{}}", {"places": places}
+            )
+        return prompt
+
+    @field_validator("trials")
+    @classmethod
+    def _enough_trials(cls, trials: int | None, info: Any) -> int | None:
+        if trials is not None and trials < info.data.get("count", 1):
+            count = info.data["count"]
+            raise PydanticCustomError("trials", "is less than count, {count}: each image has a trial", {"count": count})
+        return trials
+
+    @field_validator("metadata")
+    @classmethod
+    def _small(cls, metadata: dict[str, str]) -> dict[str, str]:
+        size = sum(len(key.encode()) + len(value.encode()) + 6 for key, value in metadata.items())  # "k":"v",
+        if size > METADATA_LIMIT_BYTES:
+            raise PydanticCustomError("metadata", "has {size} bytes, 1024 are kept", {"size": size})
+        return metadata
+
+
+class Progress(BaseModel):
+    """What the attempt is doing: step of steps in its phase, and the batch's median rarity so far."""
+
+    phase: Phase
+    step: int
+    steps: int
+    rarity_bits: float | None = None
+
+
+class ReachedRarity(BaseModel):
+    """An image's own figures; `residual` is a quantile of the baseline's."""
+
+    percentile: float
+    bits: float
+    d2: float
+    residual: float
+
+
+class OutputFacts(BaseModel):
+    """One image: what it is, and what reproduces it."""
+
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    seed: int
+    rarity: ReachedRarity
+    anchor: float
+    validity: float
+    novelty_bits: float | None = None
+    replay: dict[str, Any]
+
+
+class StoredOutput(OutputFacts):
+    """An output as the record keeps it: `key` names the object."""
+
+    key: str
+
+
+class JobError(BaseModel):
+    """Why a job failed; `code` is a stable word."""
+
+    code: str
+    title: str
+    detail: str
+
+
+class Metrics(BaseModel):
+    """Where the time went, in milliseconds, and how many attempts it took."""
+
+    queue_ms: int = 0
+    fit_ms: int = 0
+    optimize_ms: int = 0
+    check_ms: int = 0
+    decode_ms: int = 0
+    upload_ms: int = 0
+    attempts: int = 0
+
+
+class JobRecord(BaseModel):
+    """A job as the store keeps it."""
+
+    id: str
+    status: JobStatus
+    attempt: int
+    request: JobRequest
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime
+    progress: Progress | None = None
+    outputs: list[StoredOutput] = []
+    warnings: list[str] = []
+    error: JobError | None = None
+    metrics: Metrics = Metrics()
+
+
+class Eta(BaseModel):
+    """Seconds until the job starts, from the times that the last jobs took."""
+
+    p50: float
+    p90: float
+
+
+class QueuePlace(BaseModel):
+    """Where a queued job stands, the next one at 1; no eta before anything was measured."""
+
+    position: int
+    eta_seconds: Eta | None

@@ -1,0 +1,211 @@
+"""The object store: put, get, signed URL, delete; S3 through minio, local disk as the embedded default."""
+
+import hashlib
+import hmac
+import io
+import mimetypes
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol, TypeVar
+from urllib.parse import quote, urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from services.errors import StorageError
+from services.settings import Settings
+
+Result = TypeVar("Result")
+
+PUT_TRIES = 4
+_FIRST_PAUSE_S = 0.2
+
+
+class Storage(Protocol):
+    """Keys are slash-separated; every method raises StorageError when the store is away or refuses."""
+
+    def put(self, key: str, data: bytes, media_type: str) -> None:
+        """Store the object, whole or not at all."""
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes; StorageError when it is missing."""
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+
+    def delete(self, prefix: str) -> None:
+        """Erase every object below `prefix`, which ends in a slash."""
+
+    def signed_url(self, key: str, ttl_s: int) -> str:
+        """A URL that anybody can GET for `ttl_s` seconds."""
+
+    def check(self) -> None:
+        """Return when objects can be stored."""
+
+
+def output_key(job_id: str, attempt: int, index: int, suffix: str) -> str:
+    """Where an attempt keeps an output; `job_prefix` covers all attempts of a job."""
+    return f"{job_prefix(job_id)}{attempt}/{index}.{suffix}"
+
+
+def job_prefix(job_id: str) -> str:
+    return f"jobs/{job_id}/"
+
+
+def open_storage(settings: Settings) -> Storage:
+    """The store that the settings name; nothing is contacted yet."""
+    if settings.storage == "local":
+        key = settings.signing_key.get_secret_value() if settings.signing_key else ""
+        return LocalStorage(settings.data_dir / "objects", signing_key=key, public_url=settings.public_url)
+    return S3Storage(
+        settings.s3_endpoint or "",
+        access_key=settings.s3_access_key.get_secret_value() if settings.s3_access_key else "",
+        secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else "",
+        bucket=settings.s3_bucket,
+        region=settings.s3_region,
+    )
+
+
+class LocalStorage:
+    """Files below `root`; the gateway serves them at /files/KEY to whoever has a signature for the key and time."""
+
+    def __init__(self, root: Path, *, signing_key: str, public_url: str) -> None:
+        self._root = root.absolute()
+        self._signing_key = signing_key.encode()
+        self._public_url = public_url
+
+    def put(self, key: str, data: bytes, media_type: str) -> None:
+        """Written beside its place and renamed, so that nobody sees half an object; the type follows the suffix."""
+        path = self.path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as draft:
+                draft.write(data)
+            os.replace(draft.name, path)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self.path(key).read_bytes()
+        except OSError as error:
+            raise StorageError(f"{key} cannot be read: {error.strerror}") from error
+
+    def exists(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def delete(self, prefix: str) -> None:
+        try:
+            shutil.rmtree(self.path(prefix), ignore_errors=False)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(f"{prefix} cannot be erased: {error.strerror}") from error
+
+    def signed_url(self, key: str, ttl_s: int) -> str:
+        expires = int(time.time()) + ttl_s
+        return f"{self._public_url}/files/{quote(key)}?expires={expires}&signature={self._sign(key, expires)}"
+
+    def check(self) -> None:
+        self.put(".check/0", b"", "application/octet-stream")
+
+    def path(self, key: str) -> Path:
+        """Where the object lies; StorageError for a key that leads out of the root."""
+        path = self._root.joinpath(key.lstrip("/"))
+        if ".." in path.parts or "\0" in key:
+            raise StorageError(f"{key!r} is no object key")
+        return path
+
+    def signature_holds(self, key: str, expires: int, signature: str) -> bool:
+        """Whether `signed_url` made this signature for the key, and its time has not passed."""
+        good = hmac.compare_digest(self._sign(key, expires).encode(), signature.encode())
+        return good and time.time() < expires
+
+    def _sign(self, key: str, expires: int) -> str:
+        return hmac.new(self._signing_key, f"{expires}\n{key}".encode(), hashlib.sha256).hexdigest()
+
+
+def media_type_of(key: str) -> str:
+    """The media type that the key's suffix names."""
+    return mimetypes.guess_type(key, strict=False)[0] or "application/octet-stream"
+
+
+class S3Storage:
+    """A bucket; `endpoint` is a URL whose scheme says whether to use TLS."""
+
+    def __init__(self, endpoint: str, *, access_key: str, secret_key: str, bucket: str, region: str) -> None:
+        url = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+        self._bucket = bucket
+        self._client = Minio(
+            url.netloc,
+            access_key=access_key,
+            secret_key=secret_key,
+            secure=url.scheme == "https",
+            region=region,
+            http_client=urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=30)),
+        )
+
+    def put(self, key: str, data: bytes, media_type: str) -> None:
+        """Tried again with growing pauses when the store is away; a refusal is final."""
+
+        def upload() -> None:
+            self._client.put_object(self._bucket, key, io.BytesIO(data), len(data), media_type)
+
+        _patiently(upload, f"{key} cannot be stored")
+
+    def get(self, key: str) -> bytes:
+        def download() -> bytes:
+            response = self._client.get_object(self._bucket, key)
+            try:
+                return bytes(response.read())
+            finally:
+                response.close()
+                response.release_conn()
+
+        return _patiently(download, f"{key} cannot be read")
+
+    def exists(self, key: str) -> bool:
+        def look() -> bool:
+            try:
+                self._client.stat_object(self._bucket, key)
+            except S3Error as error:
+                if error.code in {"NoSuchKey", "NoSuchObject"}:
+                    return False
+                raise
+            return True
+
+        return _patiently(look, f"{key} cannot be looked up")
+
+    def delete(self, prefix: str) -> None:
+        def erase() -> None:
+            for item in self._client.list_objects(self._bucket, prefix, recursive=True):
+                self._client.remove_object(self._bucket, item.object_name or "")
+
+        _patiently(erase, f"{prefix} cannot be erased")
+
+    def signed_url(self, key: str, ttl_s: int) -> str:
+        return self._client.presigned_get_object(self._bucket, key, expires=timedelta(seconds=ttl_s))
+
+    def check(self) -> None:
+        if not _patiently(lambda: self._client.bucket_exists(self._bucket), "the store does not answer", tries=1):
+            raise StorageError(f"there is no bucket {self._bucket!r}")
+
+
+def _patiently(action: Callable[[], Result], failure: str, tries: int = PUT_TRIES) -> Result:
+    """The action's result; connection failures and 5xx are tried again after doubling pauses with jitter."""
+    for attempt in range(tries):
+        try:
+            return action()
+        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+            refused = isinstance(error, S3Error) and error.response.status < 500
+            if refused or attempt == tries - 1:
+                raise StorageError(f"{failure}: {error}") from error
+            time.sleep(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))
+    raise StorageError(failure)
