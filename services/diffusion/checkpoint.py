@@ -1,0 +1,68 @@
+"""Checkpoints on disk or on the Hugging Face hub: find the folder, load a part, fingerprint the whole."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+
+from services.errors import CheckpointError
+
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+@contextmanager
+def described(what: str) -> Iterator[None]:
+    """Turn whatever a broken checkpoint makes the libraries raise into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, httpx.HTTPError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise CheckpointError(f"cannot load {what}: {reason}") from error
+
+
+def checkpoint_folder(name: str) -> Path:
+    """The folder `name`, or where the hub's repository of that name is kept; CheckpointError if there is neither."""
+    if Path(name).is_dir():
+        return Path(name)
+    if not HUB_NAME.fullmatch(name):
+        raise CheckpointError(f"cannot load the checkpoint {name}: there is no such folder")
+    with described(f"the checkpoint {name}"):
+        return Path(snapshot_download(name, allow_patterns=FILES, ignore_patterns=["*.fp16.*"]))
+
+
+def load_model(kind: Any, folder: Path, part: str, device: str, dtype: torch.dtype) -> Any:
+    """A frozen model of diffusers or transformers from folder/part, with every weight present in the file."""
+    with described(f"{part} from {folder}"):
+        model, info = kind.from_pretrained(
+            folder, subfolder=part, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+        if info["missing_keys"]:
+            raise ValueError(f"weights are missing: {', '.join(sorted(info['missing_keys'])[:3])}")
+        return model.to(device).eval().requires_grad_(False)
+
+
+def load_config(kind: Any, folder: Path, part: str) -> Any:
+    """A tokenizer or a scheduler from folder/part."""
+    with described(f"{part} from {folder}"):
+        if not (folder / part).is_dir():
+            raise ValueError("there is no such folder")
+        return kind.from_pretrained(folder / part)
+
+
+def fingerprint_of(*folders: Path) -> str:
+    """SHA-256 over the names and bytes of all weights and configurations, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(p for pattern in FILES for p in folder.rglob(pattern)):
+            with path.open("rb") as file:
+                digest.update(path.relative_to(folder).as_posix().encode())
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

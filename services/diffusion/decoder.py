@@ -1,0 +1,166 @@
+"""Kandinsky's decoder: a U-Net conditioned on image embeddings, and MoVQ from its latents to pixels."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel, VQModel
+from diffusers.pipelines.kandinsky.text_encoder import MultilingualCLIP
+from diffusers.utils.torch_utils import randn_tensor
+from jaxtyping import Float
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPVisionModelWithProjection
+
+from services.diffusion.checkpoint import described, load_config, load_model
+
+OnStep = Callable[[int, int], None]
+Generators = torch.Generator | list[torch.Generator]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What the U-Net sees beside the image embedding: the encoded empty prompt, and the embedding of no image."""
+
+    prompt_embeds: Float[Tensor, "1 dim"]
+    text_encoder_hidden_states: Float[Tensor, "1 tokens width"]
+    negative_image_embeds: Float[Tensor, "1 dim"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How an image embedding is decoded; `size` is the edge in pixels."""
+
+    size: int
+    num_inference_steps: int
+    guidance_scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """The frozen parts on one device."""
+
+    unet: UNet2DConditionModel
+    movq: VQModel
+    scheduler: DDIMScheduler
+    constants: Constants
+    defaults: Picture
+
+    @classmethod
+    def load(cls, folder: Path, prior_folder: Path, *, device: str, dtype: torch.dtype) -> "Decoder":
+        """Load a folder laid out as kandinsky-2-1 is; `prior_folder` holds the image encoder for the constants."""
+        unet = load_model(UNet2DConditionModel, folder, "unet", device, dtype)
+        movq = load_model(VQModel, folder, "movq", device, dtype)
+        scheduler = load_config(DDIMScheduler, folder, "scheduler")
+        constants = _constants(folder, prior_folder, device, dtype)
+        return cls(unet, movq, scheduler, constants, _defaults(folder, unet, movq))
+
+    @torch.no_grad()
+    def decode(
+        self, image_embeds: Float[Tensor, "batch dim"], generators: Generators, picture: Picture, on_step: OnStep
+    ) -> list[Image.Image]:
+        """Decode to square pictures; `on_step(step, steps)` after each, and may raise to stop.
+
+        Bit-identical to KandinskyPipeline for the empty prompt and the same generators.
+        """
+        latents = self._noise(len(image_embeds), picture.size, generators)
+        condition = self._condition(image_embeds.to(self.unet.dtype), picture.guidance_scale)
+        self.scheduler.set_timesteps(picture.num_inference_steps, device=self.unet.device)
+        for i, t in enumerate(self.scheduler.timesteps, start=1):
+            predicted = self._predict(latents, t, condition, picture.guidance_scale)
+            latents = self.scheduler.step(predicted, t, latents).prev_sample
+            on_step(i, picture.num_inference_steps)
+        pixels = self.movq.decode(latents, force_not_quantize=True).sample
+        return to_images(pixels)
+
+    def picture(self, size: int | None, num_inference_steps: int | None, guidance_scale: float | None) -> Picture:
+        """The model's own defaults where nothing is asked for; ValueError for a size that the decoder cannot make."""
+        grid = pixels_per_latent(self.movq) ** 2
+        if size is not None and (size <= 0 or size % grid):
+            raise ValueError(f"size must be a positive multiple of {grid} pixels, got {size}")
+        return Picture(
+            size or self.defaults.size,
+            num_inference_steps or self.defaults.num_inference_steps,
+            self.defaults.guidance_scale if guidance_scale is None else guidance_scale,
+        )
+
+    def _noise(self, batch: int, size: int, generators: Generators) -> Tensor:
+        edge = size // pixels_per_latent(self.movq)
+        shape = (batch, self.unet.config.in_channels, edge, edge)
+        noise = randn_tensor(shape, generator=generators, device=self.unet.device, dtype=self.unet.dtype)
+        scaled: Tensor = noise * self.scheduler.init_noise_sigma
+        return scaled
+
+    def _condition(self, image_embeds: Tensor, guidance_scale: float) -> dict[str, Any]:
+        fixed = self.constants
+        if guidance_scale > 1:
+            image_embeds = torch.cat([fixed.negative_image_embeds.expand_as(image_embeds), image_embeds])
+        rows = len(image_embeds)
+        text_embeds = fixed.prompt_embeds.expand(rows, -1)
+        return {
+            "encoder_hidden_states": fixed.text_encoder_hidden_states.expand(rows, -1, -1),
+            "added_cond_kwargs": {"text_embeds": text_embeds, "image_embeds": image_embeds},
+        }
+
+    def _predict(self, latents: Tensor, t: Tensor, condition: dict[str, Any], guidance_scale: float) -> Tensor:
+        """The guided prediction (batch, channels, height, width); the U-Net's second half, a variance, is not used."""
+        channels = latents.shape[1]
+        if guidance_scale <= 1:
+            unguided: Tensor = self.unet(latents, t, **condition).sample
+            return unguided[:, :channels]
+        return guide(self.unet(torch.cat([latents] * 2), t, **condition).sample[:, :channels], guidance_scale)
+
+
+def pixels_per_latent(movq: VQModel) -> int:
+    """Pixels per latent, along an edge."""
+    return int(2 ** (len(movq.config.block_out_channels) - 1))
+
+
+def to_images(pixels: Float[Tensor, "batch 3 height width"]) -> list[Image.Image]:
+    """Pictures of pixels in [−1, 1], rounded as diffusers rounds them."""
+    arrays = (pixels * 0.5 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()
+    return [Image.fromarray(a) for a in (arrays * 255).round().astype(np.uint8)]
+
+
+def guide(predicted: Tensor, guidance_scale: float) -> Tensor:
+    """Classifier-free guidance (arXiv 2207.12598) of rows ordered [unconditional, conditional]."""
+    unconditional, conditional = predicted.chunk(2)
+    return unconditional + guidance_scale * (conditional - unconditional)
+
+
+def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> Picture:
+    """50 steps at guidance 7.5 (arXiv 2308.02669), unless the checkpoint's defaults.json says otherwise."""
+    path = folder / "defaults.json"
+    size = unet.config.sample_size * pixels_per_latent(movq)
+    with described(str(path)):
+        own = json.loads(path.read_text()) if path.exists() else {}
+        return Picture(**({"size": size, "num_inference_steps": 50, "guidance_scale": 7.5} | own))
+
+
+def _constants(folder: Path, prior_folder: Path, device: str, dtype: torch.dtype) -> Constants:
+    """Read constants.safetensors, or run the encoders that a full-size checkpoint has in its place, once."""
+    path = folder / "constants.safetensors"
+    with described(str(path)):
+        values = load_file(path) if path.exists() else _compute_constants(folder, prior_folder, device, dtype)
+        return Constants(**{name: value.to(device, dtype) for name, value in values.items()})
+
+
+@torch.no_grad()
+def _compute_constants(folder: Path, prior_folder: Path, device: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    tokenizer = load_config(AutoTokenizer, folder, "tokenizer")
+    encoder = load_model(MultilingualCLIP, folder, "text_encoder", device, dtype)
+    empty = tokenizer("", padding="max_length", truncation=True, max_length=77, return_tensors="pt").to(device)
+    prompt_embeds, hidden_states = encoder(empty.input_ids, empty.attention_mask)
+    vision = load_model(CLIPVisionModelWithProjection, prior_folder, "image_encoder", device, dtype)
+    edge = vision.config.image_size
+    nothing = vision(torch.zeros(1, 3, edge, edge, device=device, dtype=dtype)).image_embeds
+    return {
+        "prompt_embeds": prompt_embeds,
+        "text_encoder_hidden_states": hidden_states,
+        "negative_image_embeds": nothing,
+    }

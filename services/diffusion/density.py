@@ -1,0 +1,130 @@
+"""Density models: what images a prompt usually gives, and how rare another one is among them."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save, save_file
+from torch import Tensor
+
+from services.diffusion.calibration import Survival
+from services.diffusion.checkpoint import described
+from services.diffusion.mixture import Mixture, Subspace
+
+WEIGHTS, META = "density.safetensors", "density.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class DensityModel:
+    """The distribution of the image embeddings that a prompt gives, in float64.
+
+    `survival` is that of d², `anchors` are cosines to the prompt and `residuals` are q, both ascending, all three of
+    held-out samples; `samples` counts these and the fitted ones.
+    """
+
+    concept: str
+    prompt: str
+    model_fingerprint: str
+    samples: int
+    seed: int
+    variance_kept: float
+    subspace: Subspace
+    mixture: Mixture
+    survival: Survival
+    anchors: Float[Tensor, "held_out"]
+    residuals: Float[Tensor, "held_out"]
+
+    @property
+    def text(self) -> str:
+        """The prompt with the concept in its place."""
+        return self.prompt.replace("{}", self.concept)
+
+    def log_prob(self, image_embeds: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
+        """Log density of the projection, in nats; differentiable in its argument (arXiv 2601.22125, eq. 4)."""
+        return self.mixture.log_prob(self.subspace.project(image_embeds))
+
+    def d2(self, image_embeds: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
+        """Squared Mahalanobis distance, or the mixture's likeness of it; differentiable."""
+        return self.mixture.d2(self.subspace.project(image_embeds))
+
+    def residual(self, image_embeds: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
+        """Squared distance from the subspace; differentiable."""
+        return self.subspace.residual(image_embeds)
+
+    def bits(self, d2: float) -> float:
+        """Surprisal −log₂ P(D² ≥ d²) among what the prompt usually gives."""
+        return -math.log2(self.survival.probability(d2))
+
+    def percentile(self, d2: float) -> float:
+        """100 · P(D² < d²)."""
+        return 100 * (1 - self.survival.probability(d2))
+
+    def d2_at(self, bits: float) -> float:
+        """The d² of a rarity; ValueError unless it is above 0 bits and finite."""
+        if not 0 < bits < math.inf:
+            raise ValueError(f"a rarity must be above 0 bits and finite, got {bits}")
+        return self.survival.value(2.0**-bits)
+
+    def residual_quantile(self, q: float) -> float:
+        """The share of held-out samples whose residual is below q."""
+        return float((self.residuals < q).double().mean())
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the whole artefact."""
+        tensors, meta = self._parts()
+        return hashlib.sha256(save(tensors) + json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+    def to(self, device: torch.device) -> "DensityModel":
+        """The same density with its tensors on `device`."""
+        tensors, meta = self._parts()
+        return self._of({name: value.to(device) for name, value in tensors.items()}, meta)
+
+    def save(self, folder: Path) -> None:
+        """Write density.safetensors and density.json into the folder."""
+        tensors, meta = self._parts()
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / WEIGHTS)
+        (folder / META).write_text(json.dumps(meta, sort_keys=True, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> "DensityModel":
+        """Read what `save` wrote, bit for bit; CheckpointError names the folder if it is missing or corrupt."""
+        with described(f"the density model in {folder}"):
+            return cls._of(load_file(folder / WEIGHTS), json.loads((folder / META).read_text()))
+
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        meta = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors = {name: meta.pop(name) for name in ("anchors", "residuals")}
+        for part in (meta.pop("subspace"), meta.pop("mixture")):
+            tensors |= vars(part)
+        survival = meta.pop("survival")
+        tensors["distances"] = torch.from_numpy(survival.values)
+        tail = {name: getattr(survival, name) for name in ("threshold", "shape", "scale")}
+        return {k: v.cpu().contiguous() for k, v in tensors.items()}, meta | {"tail": tail, "format": FORMAT}
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], meta: dict[str, Any]) -> "DensityModel":
+        if meta["format"] != FORMAT:
+            raise ValueError(f"format {meta['format']} instead of {FORMAT}")
+        own = {name: value for name, value in meta.items() if name not in ("format", "tail")}
+        return cls(
+            subspace=Subspace(*(tensors[f.name] for f in fields(Subspace))),
+            mixture=Mixture(*(tensors[f.name] for f in fields(Mixture))),
+            survival=Survival(tensors["distances"].cpu().numpy(), **meta["tail"]),
+            anchors=tensors["anchors"],
+            residuals=tensors["residuals"],
+            **own,
+        )
+
+
+def density_key(model_fingerprint: str, prompt_with_concept: str, samples: int) -> str:
+    """A stable name for the artefact: 32 hexadecimal digits."""
+    parts = json.dumps([FORMAT, model_fingerprint, prompt_with_concept, samples])
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]

@@ -1,0 +1,102 @@
+"""Fit a density model: sample the prior, keep the main components, let held-out likelihood choose the mixture."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from services.diffusion.calibration import Survival
+from services.diffusion.density import DensityModel
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.mixture import Mixture, Subspace
+
+BATCH = 250
+HELD_OUT = 0.4
+VARIANCE = 0.95
+MAX_RANK = 50
+PARTS = (1, 2, 4, 8)
+
+Report = Callable[[str, int, int, float | None], None]
+
+
+def fit_density(
+    model: Kandinsky, *, concept: str, prompt: str, samples: int, seed: int, report: Report
+) -> DensityModel:
+    """The density of what `prompt`, with the concept in its place, gives; `report("fit", drawn, samples, None)`.
+
+    ValueError below 200 samples, which leave too few held out for a tail.
+    """
+    if samples < 200:
+        raise ValueError(f"a density needs at least 200 samples, got {samples}")
+    text = prompt.replace("{}", concept)
+    image_embeds = draw_baseline(model, text, samples, seed, report)
+    anchors = cosine_similarity(image_embeds, model.encode_prompt(text).text_embeds.cpu().double())
+    return fit_embeddings(
+        image_embeds, anchors, concept=concept, prompt=prompt, model_fingerprint=model.fingerprint, seed=seed
+    )
+
+
+@torch.no_grad()
+def draw_baseline(model: Kandinsky, text: str, samples: int, seed: int, report: Report) -> Float[Tensor, "samples dim"]:
+    """Image embeddings of one prompt, float64 on the CPU."""
+    positive, generator = model.encode_prompt(text), torch.Generator().manual_seed(seed)
+    drawn: list[Tensor] = []
+    for start in range(0, samples, BATCH):
+        report("fit", start, samples, None)
+        batch = min(BATCH, samples - start)
+        drawn.append(model.sample_prior(positive, generator, batch).double().cpu())
+    report("fit", samples, samples, None)
+    return torch.cat(drawn)
+
+
+def fit_embeddings(
+    image_embeds: Float[Tensor, "samples dim"],
+    anchors: Float[Tensor, "samples"],
+    *,
+    concept: str,
+    prompt: str,
+    model_fingerprint: str,
+    seed: int,
+) -> DensityModel:
+    """Fit on the first embeddings, calibrate on the rest; `anchors` are their cosines to the prompt."""
+    kept = round(len(image_embeds) * (1 - HELD_OUT))
+    fitted, held_out = image_embeds[:kept], image_embeds[kept:]
+    subspace, variance_kept = fit_subspace(fitted)
+    y = subspace.project(held_out)
+    mixture = choose_mixture(subspace.project(fitted), y, seed)
+    return DensityModel(
+        concept=concept,
+        prompt=prompt,
+        model_fingerprint=model_fingerprint,
+        samples=len(image_embeds),
+        seed=seed,
+        variance_kept=variance_kept,
+        subspace=subspace,
+        mixture=mixture,
+        survival=Survival.fit(mixture.d2(y).numpy()),
+        anchors=anchors[kept:].sort().values,
+        residuals=subspace.residual(held_out).sort().values,
+    )
+
+
+def fit_subspace(image_embeds: Float[Tensor, "samples dim"]) -> tuple[Subspace, float]:
+    """The fewest components that keep VARIANCE, at most MAX_RANK, and the share of the variance that they keep."""
+    pca = PCA(n_components=min(MAX_RANK, *image_embeds.shape), svd_solver="covariance_eigh").fit(image_embeds.numpy())
+    kept = np.cumsum(pca.explained_variance_ratio_)
+    rank = min(int(np.searchsorted(kept, VARIANCE)) + 1, len(kept))
+    components = torch.from_numpy(pca.components_[:rank].copy())
+    return Subspace(torch.from_numpy(pca.mean_), components), float(kept[rank - 1])
+
+
+def choose_mixture(fitted: Float[Tensor, "n rank"], held_out: Float[Tensor, "m rank"], seed: int) -> Mixture:
+    """The mixture of PARTS Gaussians that held-out samples are likeliest under."""
+    y = fitted.numpy()
+    ridge = 1e-4 * float(y.var(0).mean())
+    fits = [GaussianMixture(parts, reg_covar=ridge, random_state=seed % 2**32).fit(y) for parts in PARTS]
+    best = max(fits, key=lambda fit: fit.score(held_out.numpy()))
+    return Mixture(*(torch.from_numpy(a) for a in (best.weights_, best.means_, best.precisions_cholesky_)))

@@ -1,0 +1,48 @@
+"""Decode embeddings and ask the checker, reporting every decoder step and keeping the time that it takes."""
+
+import time
+
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from services.diffusion.decoder import Decoder, Picture
+from services.diffusion.fit import Report
+from services.diffusion.optimize import noise_of
+from services.diffusion.validity import OpenClipChecker
+
+BATCH = 8
+
+
+class Judge:
+    """What a trial's embedding looks like, and P(valid) of that; called with a seed per row."""
+
+    def __init__(
+        self, decoder: Decoder, checker: OpenClipChecker, concept: str, picture: Picture, report: Report
+    ) -> None:
+        self.decoder, self.checker, self.concept, self.picture, self.report = decoder, checker, concept, picture, report
+        self.decode_s = self.check_s = 0.0
+
+    def __call__(self, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]) -> list[tuple[Image.Image, float]]:
+        begin = time.perf_counter()
+        images = self._decode(seeds, image_embeds)
+        decoded = time.perf_counter()
+        self.report("check", 0, 1, None)
+        validity = self.checker.p_valid(images, self.concept).tolist()
+        self.report("check", 1, 1, None)
+        self.decode_s += decoded - begin
+        self.check_s += time.perf_counter() - decoded
+        return list(zip(images, validity, strict=True))
+
+    def _decode(self, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
+        images: list[Image.Image] = []
+        steps = self.picture.num_inference_steps
+        starts = range(0, len(seeds), BATCH)
+        for done, start in enumerate(starts):
+            rows = slice(start, start + BATCH)
+
+            def on_step(step: int, _: int, done: int = done) -> None:
+                self.report("decode", done * steps + step, len(starts) * steps, None)
+
+            images += self.decoder.decode(image_embeds[rows], noise_of(seeds[rows]), self.picture, on_step)
+        return images

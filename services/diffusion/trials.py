@@ -1,0 +1,113 @@
+"""What is known of a trial: where it was, what it looked like there, and which of them to hand out."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from services.diffusion.density import DensityModel
+
+MIN_VALIDITY = 0.5
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Per row and differentiable: squared distance, cosine to the prompt, residual."""
+
+    d2: Float[Tensor, "rows"]
+    cosine: Float[Tensor, "rows"]
+    residual: Float[Tensor, "rows"]
+
+    @classmethod
+    def of(
+        cls, density: DensityModel, image_embeds: Float[Tensor, "rows dim"], text_embeds: Float[Tensor, "1 dim"]
+    ) -> "Figures":
+        cosine = cosine_similarity(image_embeds.double(), text_embeds.double())
+        return cls(density.d2(image_embeds), cosine, density.residual(image_embeds))
+
+
+@dataclass(frozen=True)
+class State:
+    """One row at one step: its embedding (dim,) and figures; `residual` is a quantile of the baseline's."""
+
+    seed: int
+    step: int
+    image_embeds: Tensor
+    d2: float
+    bits: float
+    anchor: float
+    residual: float
+
+
+def states_of(
+    density: DensityModel, seeds: list[int], step: int, image_embeds: Float[Tensor, "rows dim"], figures: Figures
+) -> list[State]:
+    """A state per row, without gradient."""
+    columns = zip(figures.d2.tolist(), figures.cosine.tolist(), figures.residual.tolist(), strict=True)
+    return [
+        State(seed, step, embeds, d2, density.bits(d2), cosine, density.residual_quantile(residual))
+        for seed, embeds, (d2, cosine, residual) in zip(seeds, image_embeds.detach(), columns, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A state that has been decoded and looked at."""
+
+    state: State
+    image: Image.Image
+    validity: float
+
+    @property
+    def passed(self) -> bool:
+        return self.validity >= MIN_VALIDITY
+
+
+@dataclass(eq=False)
+class Trial:
+    """One row: its noise, the words it learns, its latest state and what its checks found."""
+
+    row: int
+    seed: int
+    offset: Tensor
+    good_offset: Tensor
+    anchor_weight: float = 1.0
+    arrived: bool = False
+    ended: bool = False
+    state: State | None = None
+    checks: list[Checked] = field(default_factory=list)
+
+    @property
+    def moving(self) -> bool:
+        return not (self.ended or self.arrived)
+
+    @property
+    def best(self) -> Checked:
+        """The last check that was passed, or the most valid one if none was."""
+        passed = [check for check in self.checks if check.passed]
+        return passed[-1] if passed else max(self.checks, key=lambda check: check.validity)
+
+
+def choose(checks: list[Checked], d2: float, count: int) -> list[Checked]:
+    """`count` of the trials' results: of those that are valid and as rare as d², the ones farthest from one another
+    (greedily, Gonzalez 1985); filled up with the rarest valid ones, then with the most valid."""
+    ready = [check for check in checks if check.passed and check.state.d2 >= d2]
+    if len(ready) > count:
+        return _farthest(ready, count)
+    rest = [check for check in checks if check not in ready]
+    rest.sort(key=lambda check: (check.passed, check.state.bits if check.passed else check.validity), reverse=True)
+    return (ready + rest)[:count]
+
+
+def _farthest(checks: list[Checked], count: int) -> list[Checked]:
+    embeds = torch.stack([check.state.image_embeds.double() for check in checks])
+    distances = torch.cdist(embeds, embeds)
+    picks = [max(range(len(checks)), key=lambda i: checks[i].validity)]
+    while len(picks) < count:
+        nearest = distances[picks].min(dim=0).values
+        nearest[picks] = -1.0
+        picks.append(int(nearest.argmax()))
+    return [checks[i] for i in picks]
