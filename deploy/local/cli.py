@@ -1,5 +1,6 @@
 """`rarebit`: the command line for people."""
 
+import secrets
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,12 +10,16 @@ from typing import Annotated, NoReturn
 
 import httpx
 import typer
-from services.errors import ServiceError
+from pydantic import ValidationError
 
 from deploy.local.child import StackError
 from deploy.local.client import JobFailed
 from deploy.local.demo import run_demo
+from deploy.local.pictures import picture_paths
+from deploy.local.progress import progress_bar
 from deploy.local.stack import running
+from services.errors import ServiceError
+from services.schemas import DEFAULT_PROMPT, JobRequest, Rarity
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -44,6 +49,45 @@ def demo(concept: Concept = "handbag", count: Count = 4, out: Out = Path("out"))
             print(path)
 
 
+@app.command()
+def generate(
+    concept: Concept,
+    count: Count = 1,
+    bits: Annotated[float | None, typer.Option(min=1, max=30, help="Target rarity in bits.")] = None,
+    percentile: Annotated[float | None, typer.Option(min=50, max=99.999, help="Or as a percentile (99.9).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Draws one when left out.")] = None,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Optimisation steps at most.")] = 50,
+    out: Out = Path("out"),
+    data: Data = Path("data"),
+) -> None:
+    """Run the sampler in this process, without a server."""
+    percentile = 99.9 if bits is None and percentile is None else percentile
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    with _one_sentence():
+        rarity = Rarity(bits=bits, percentile=percentile)
+        request = JobRequest(concept=concept, count=count, rarity=rarity, seed=seed, steps=steps)
+        from deploy.local import in_process  # torch only for the commands that sample
+
+        with progress_bar() as show:
+            result = in_process.generate(in_process.load(data), request, show)
+        for path, output in zip(picture_paths(out, concept, count, "png"), result.outputs, strict=True):
+            output.image.save(path)
+            print(f"{path}: {output.rarity['bits']:.1f} bits, {output.validity:.0%} valid, seed {output.seed}")
+        for warning in result.warnings:
+            print(f"warning: {warning}")
+
+
+@app.command()
+def fit(concepts: Annotated[list[str], typer.Argument()], data: Data = Path("data")) -> None:
+    """Fit the density models of concepts ahead of time."""
+    with _one_sentence(), progress_bar() as show:
+        from deploy.local import in_process
+
+        models = in_process.load(data)
+        for concept in concepts:
+            in_process.density(models, concept, DEFAULT_PROMPT, show)
+
+
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """End on a signal without a traceback, and on an expected failure with one sentence and exit code 1."""
@@ -53,6 +97,9 @@ def _one_sentence() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except ValidationError as error:
+        print(*(f"rarebit: {problem['msg']}" for problem in error.errors()), sep="\n", file=sys.stderr)
+        raise typer.Exit(2) from None
     except (StackError, JobFailed, ServiceError, httpx.HTTPError) as error:
         print(f"rarebit: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

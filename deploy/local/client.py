@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from deploy.local.pictures import picture_paths
+
 _POLL_S = 0.2
 _FINAL = {"succeeded", "failed", "canceled"}
 
@@ -37,17 +39,10 @@ def run_job(client: httpx.Client, body: dict[str, Any], watch: Callable[[Job], N
 
 
 def download(client: httpx.Client, job: Job, folder: Path) -> list[Path]:
-    """Save every output of the job in `folder`, named after the concept and its index."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for output in job["outputs"]:
-        suffix = output["media_type"].removeprefix("image/")
-        path = folder / f"{slug(job['concept'])}-{output['index'] + 1}.{suffix}"
+    """Save every output of the job in `folder`."""
+    outputs = job["outputs"]
+    suffix = job["request"]["format"]
+    paths = picture_paths(folder, job["concept"], len(outputs), suffix)
+    for path, output in zip(paths, outputs, strict=True):
         path.write_bytes(client.get(output["url"]).raise_for_status().content)
-        paths.append(path)
     return paths
-
-
-def slug(concept: str) -> str:
-    """The concept as part of a file name."""
-    return "".join(letter if letter.isalnum() else "-" for letter in concept.lower())

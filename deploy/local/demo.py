@@ -7,10 +7,12 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from deploy.local.client import Job, download, run_job, slug
+from deploy.local.client import Job, download, run_job
 from deploy.local.contact_sheet import Row, contact_sheet
+from deploy.local.pictures import slug
 from deploy.local.progress import progress_bar
 from deploy.local.stack import Stack, running
+from services.schemas import JobRequest
 
 
 def run_demo(concept: str, count: int, out: Path) -> list[Path]:
@@ -35,17 +37,20 @@ def _through_the_service(stack: Stack, body: dict[str, Any], out: Path) -> tuple
 
 
 def _plain_row(job: Job, data: Path) -> Row:
-    """What the plain prompt draws from the job's seed, measured by the same density and checker."""
-    from deploy.local.in_process import load, plain
+    """What the plain prompt draws from the noise of each picture, measured by the same density and checker."""
+    from deploy.local import in_process  # torch only when the service has stopped
 
-    outputs = plain(load(data), job["request"])
+    request = JobRequest.model_validate(job["request"])
+    seeds = [output["seed"] for output in job["outputs"]]
+    with progress_bar() as show:
+        outputs = in_process.plain(in_process.load(data), request, seeds, show)
     captions = [_caption(output.rarity["bits"], output.validity) for output in outputs]
-    return Row("The plain prompt, same seeds", [output.image for output in outputs], captions)
+    return Row("The plain prompt, from the same noise", [output.image for output in outputs], captions)
 
 
 def _rare_row(job: Job, pictures: list[Path]) -> Row:
     captions = [_caption(output["rarity"]["bits"], output["validity"]) for output in job["outputs"]]
-    label = f"Rarebit, asked for {asked_bits(job['request']['rarity']):.1f} bits"
+    label = f"Rarebit, asked for {_asked_bits(job['request']['rarity']):.1f} bits"
     return Row(label, [Image.open(path) for path in pictures], captions)
 
 
@@ -53,7 +58,6 @@ def _caption(bits: float, validity: float) -> str:
     return f"{bits:.1f} bits · {validity:.0%} valid"
 
 
-def asked_bits(rarity: dict[str, float | None]) -> float:
-    """The target of a request in bits, −log₂ of the share of plain samples that are as rare."""
-    percentile = rarity.get("percentile")
-    return rarity["bits"] if percentile is None else -math.log2(1 - percentile / 100)
+def _asked_bits(rarity: dict[str, float]) -> float:
+    """The target of a request in bits: −log₂ of the share of plain samples that are as rare."""
+    return rarity.get("bits") or -math.log2(1 - rarity["percentile"] / 100)

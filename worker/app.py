@@ -1,0 +1,83 @@
+"""One worker: load everything once, then take work until told to stop."""
+
+import logging
+import os
+import socket
+import sys
+from functools import partial
+
+import celery.worker.state
+from celery import Celery, signals
+from redis import Redis
+from redis.exceptions import RedisError
+
+from services.errors import ServiceError, SettingsError
+from services.jobs import Leases, connect
+from services.queue import RUN_TASK, celery_app
+from services.schemas import DEFAULT_PROMPT
+from services.settings import Settings
+from services.storage import open_storage
+from worker.fit_lock import fit_lock
+from worker.heartbeat import Heartbeat
+from worker.models import load_models
+from worker.notify import notify_ready
+from worker.tasks import Runner
+
+OPTIONS = ("--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=INFO")
+
+
+def main() -> None:
+    """Run until SIGTERM; one sentence and exit code 1 when it cannot start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        app = build(Settings.read())
+    except ServiceError as error:
+        sys.exit(f"the worker cannot start: {error}")
+    signals.worker_ready.connect(_announce, weak=False)
+    app.worker_main(["worker", *OPTIONS])
+
+
+def build(settings: Settings) -> Celery:
+    """The Celery app with its one task, everything that it needs loaded; the heartbeat runs."""
+    client = connect(settings.redis_url)
+    check_redis(client)
+    storage = open_storage(settings)
+    models = load_models(settings, storage)
+    lock = partial(fit_lock, client, settings.lease_s)
+    for concept in settings.preload:
+        models.densities.get(concept, DEFAULT_PROMPT, _silently, lock)
+    leases = Leases(client, worker=f"{socket.gethostname()}:{os.getpid()}", lease_s=settings.lease_s)
+    heartbeat = Heartbeat(leases, storage, interval_s=settings.lease_s / 3)
+    runner = Runner(
+        leases, storage, models, heartbeat, fit_lock=lock, run_limit_s=settings.run_limit_s, stopping=_stopping
+    )
+    app = celery_app(settings)
+    app.task(runner.run_next, name=RUN_TASK)
+    heartbeat.start()
+    return app
+
+
+def check_redis(client: Redis) -> None:
+    """SettingsError unless Redis answers, evicts nothing and writes an append-only file: else jobs would be lost."""
+    try:
+        info = client.info()
+    except RedisError as error:
+        raise SettingsError(f"Redis does not answer: {error}") from error
+    if info["maxmemory_policy"] != "noeviction" or not info["aof_enabled"]:
+        raise SettingsError(
+            "Redis may lose jobs: it needs maxmemory-policy noeviction and appendonly yes, "
+            f"and has {info['maxmemory_policy']} and {'yes' if info['aof_enabled'] else 'no'}"
+        )
+
+
+def _announce(**_: object) -> None:
+    notify_ready()
+
+
+def _silently(_phase: str, _step: int, _steps: int, _bits: float | None) -> None:
+    """A report of work that no job waits for."""
+
+
+def _stopping() -> bool:
+    """Whether Celery has been told to shut down; its flag holds the exit code, which may be 0."""
+    return celery.worker.state.should_stop not in (None, False)

@@ -1,0 +1,62 @@
+"""One attempt at a job: it publishes each step under its fence and learns there whether to go on."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import cast
+
+from redis.exceptions import RedisError
+
+from services.errors import ServiceError
+from services.jobs import Claim, Leases
+from services.schemas import JobStatus, Metrics, Phase, Progress
+
+logger = logging.getLogger(__name__)
+
+
+class Canceled(Exception):  # noqa: N818  no error: the client asked for it
+    """The job is to stop."""
+
+
+class HandedBack(Exception):  # noqa: N818  no error: the worker is shutting down
+    """Another worker is to run the job."""
+
+
+class RunDeadlineError(ServiceError):
+    """The run took longer than it may."""
+
+    code = "run_deadline"
+    title = "The run took too long"
+
+
+class Attempt:
+    """A claimed job, its deadline and where its time goes."""
+
+    def __init__(self, leases: Leases, claim: Claim, *, limit_s: float, stopping: Callable[[], bool]) -> None:
+        self.claim = claim
+        self.request = claim.request
+        self.metrics = Metrics(queue_ms=claim.queue_ms, attempts=claim.attempt)
+        self.last_step = time.monotonic()
+        self._leases = leases
+        self._limit_s = min(limit_s, claim.request.run_within or limit_s)
+        self._deadline = time.monotonic() + self._limit_s
+        self._stopping = stopping
+
+    def report(self, phase: str, step: int, steps: int, rarity_bits: float | None) -> None:
+        """Publish the step; raises what stops the run: Canceled, HandedBack, RunDeadlineError or LeaseLostError.
+
+        While Redis is away the run goes on unseen: the fence decides at the next write.
+        """
+        self.last_step = time.monotonic()
+        if self._stopping():
+            raise HandedBack
+        if self.last_step > self._deadline:
+            raise RunDeadlineError(f"the run took longer than {self._limit_s:g} s, in phase {phase}")
+        try:
+            progress = Progress(phase=cast(Phase, phase), step=step, steps=steps, rarity_bits=rarity_bits)
+            status = self._leases.progress(self.claim, progress)
+        except RedisError as error:
+            logger.warning("job %s: step not published: %s", self.claim.id, error)
+            return
+        if status is JobStatus.CANCELING:
+            raise Canceled

@@ -1,0 +1,66 @@
+"""Density models where the worker finds them: in memory, in the object store, or by fitting them."""
+
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from services.diffusion.density import META, WEIGHTS, DensityModel, density_key
+from services.diffusion.fit import Report, fit_density
+from services.diffusion.kandinsky import Kandinsky
+from services.storage import Storage
+
+FIT_SEED = 0  # one seed for everybody: whoever fits a density model makes the same artefact
+_MEDIA_TYPES = {WEIGHTS: "application/octet-stream", META: "application/json"}  # in the order in which they are stored
+
+FitLock = Callable[[str, Report], AbstractContextManager[Report]]
+
+
+class Densities:
+    """The density models of one Kandinsky, the `capacity` last used in memory."""
+
+    def __init__(self, model: Kandinsky, storage: Storage, *, samples: int, capacity: int) -> None:
+        self._model = model
+        self._storage = storage
+        self._samples = samples
+        self._capacity = capacity
+        self._memory: OrderedDict[str, DensityModel] = OrderedDict()
+
+    def get(self, concept: str, prompt: str, report: Report, fit_lock: FitLock) -> DensityModel:
+        """The density of `concept` in `prompt`; whoever holds `fit_lock` fits a missing one, the others wait for it.
+
+        Raises StorageError, and whatever `report` raises to stop.
+        """
+        key = "densities/" + density_key(self._model.fingerprint, prompt.replace("{}", concept), self._samples)
+        density = self._memory.get(key) or self._fetch(key)
+        if density is None:
+            with fit_lock(key, report) as report_fit:
+                density = self._fetch(key) or self._fit(key, concept, prompt, report_fit)
+        self._remember(key, density)
+        return density
+
+    def _fetch(self, key: str) -> DensityModel | None:
+        """The stored model; the JSON is stored last, so where it stands the rest does too."""
+        if not self._storage.exists(f"{key}/{META}"):
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            for name in _MEDIA_TYPES:
+                (Path(folder) / name).write_bytes(self._storage.get(f"{key}/{name}"))
+            return DensityModel.load(Path(folder))
+
+    def _fit(self, key: str, concept: str, prompt: str, report: Report) -> DensityModel:
+        density = fit_density(
+            self._model, concept=concept, prompt=prompt, samples=self._samples, seed=FIT_SEED, report=report
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            density.save(Path(folder))
+            for name, media_type in _MEDIA_TYPES.items():
+                self._storage.put(f"{key}/{name}", (Path(folder) / name).read_bytes(), media_type)
+        return density
+
+    def _remember(self, key: str, density: DensityModel) -> None:
+        self._memory[key] = density
+        self._memory.move_to_end(key)
+        while len(self._memory) > self._capacity:
+            self._memory.popitem(last=False)

@@ -1,0 +1,68 @@
+"""A thread that keeps the running job ours, returns dead workers' jobs to the queue and erases expired outputs."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import RedisError
+
+from services.errors import LeaseLostError, StorageError
+from services.jobs import Leases
+from services.storage import Storage, job_prefix
+from worker.attempt import Attempt
+
+STALL_S = 600.0  # a run without a step for so long is hung: its lease is left to expire
+logger = logging.getLogger(__name__)
+
+
+class Heartbeat(threading.Thread):
+    """Beats every `interval_s` seconds, at first at once; a heartbeat that fails ends the process."""
+
+    def __init__(self, leases: Leases, storage: Storage, interval_s: float) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._leases = leases
+        self._storage = storage
+        self._interval_s = interval_s
+        self._attempt: Attempt | None = None
+
+    def run(self) -> None:
+        try:
+            while True:
+                self.beat()
+                time.sleep(self._interval_s)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def beat(self) -> None:
+        """Renew before recovering: after an outage of Redis our own lease must not count as a dead worker's."""
+        try:
+            self._renew()
+            for job_id in self._leases.recover():
+                logger.warning("job %s: its worker died", job_id)
+            for job_id in self._leases.due():
+                self._storage.delete(job_prefix(job_id))
+                self._leases.bury(job_id)
+        except (RedisError, StorageError) as error:
+            logger.warning("heartbeat: %s", error)
+
+    @contextmanager
+    def keeping(self, attempt: Attempt) -> Iterator[None]:
+        """Renew the lease of this attempt meanwhile."""
+        self._attempt = attempt
+        try:
+            yield
+        finally:
+            self._attempt = None
+
+    def _renew(self) -> None:
+        attempt = self._attempt
+        if attempt is None or time.monotonic() - attempt.last_step > STALL_S:
+            return
+        try:
+            self._leases.renew(attempt.claim)
+        except LeaseLostError as error:
+            logger.warning("heartbeat: %s", error)

@@ -1,0 +1,29 @@
+"""Everything that a worker loads once."""
+
+from dataclasses import dataclass
+
+import torch
+
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.validity import OpenClipChecker
+from services.settings import Settings
+from services.storage import Storage
+from worker.densities import Densities
+
+
+@dataclass(frozen=True)
+class Models:
+    """The generator, its judge and the densities, on one device."""
+
+    model: Kandinsky
+    checker: OpenClipChecker
+    densities: Densities
+
+
+def load_models(settings: Settings, storage: Storage) -> Models:
+    """Load what `settings` name; CheckpointError in one sentence when a folder is missing or corrupt."""
+    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = getattr(torch, settings.dtype)
+    model = Kandinsky.load(settings.prior, settings.decoder, device=device, dtype=dtype)
+    densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
+    return Models(model, OpenClipChecker.load(settings.scorer, device=device), densities)

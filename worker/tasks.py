@@ -1,0 +1,115 @@
+"""Job ↔ domain: claim, density, pictures, upload, and one final state whatever happens."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import torch
+from redis.exceptions import RedisError
+
+from services.errors import LeaseLostError, ServiceError
+from services.jobs import Leases
+from services.schemas import JobError, JobStatus, StoredOutput
+from services.storage import Storage
+from worker.attempt import Attempt, Canceled, HandedBack
+from worker.densities import FitLock
+from worker.heartbeat import Heartbeat
+from worker.models import Models
+from worker.sampling import sample
+from worker.uploads import upload
+
+END_LIMIT_S = 120.0  # how long a finished run waits for Redis to take its result
+_END_PAUSE_S = 0.5
+logger = logging.getLogger(__name__)
+
+Ending = Callable[[], JobStatus]
+
+
+class Runner:
+    """Runs one job at a time with models that are already loaded."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        storage: Storage,
+        models: Models,
+        heartbeat: Heartbeat,
+        *,
+        fit_lock: FitLock,
+        run_limit_s: float,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._leases = leases
+        self._storage = storage
+        self._models = models
+        self._heartbeat = heartbeat
+        self._fit_lock = fit_lock
+        self._run_limit_s = run_limit_s
+        self._stopping = stopping
+
+    def run_next(self) -> None:
+        """Claim the next job, if there is one, and run it to its end; harmless to call too often."""
+        if self._stopping() or (claim := self._leases.claim()) is None:
+            return
+        attempt = Attempt(self._leases, claim, limit_s=self._run_limit_s, stopping=self._stopping)
+        with self._heartbeat.keeping(attempt):
+            status = _patiently(self._ending(attempt))
+        logger.info("job %s: attempt %d: %s", claim.id, claim.attempt, status)
+
+    def _ending(self, attempt: Attempt) -> Ending:
+        """Run the attempt; answers with the one write that ends it."""
+        claim = attempt.claim
+        try:
+            outputs, warnings = self._make(attempt)
+            return lambda: self._leases.succeed(claim, outputs, warnings, attempt.metrics)
+        except Canceled:
+            return lambda: self._leases.end_canceled(claim, attempt.metrics)
+        except HandedBack:
+            return lambda: self._leases.hand_back(claim)
+        except Exception as error:
+            failure = describe(error)
+            logger.warning("job %s: %s", claim.id, failure.detail, exc_info=failure.code == "internal")
+            return lambda: self._leases.fail(claim, failure, attempt.metrics)
+
+    def _make(self, attempt: Attempt) -> tuple[list[StoredOutput], list[str]]:
+        request, metrics = attempt.request, attempt.metrics
+        attempt.report("load", 0, 1, None)
+        begin = time.perf_counter()
+        density = self._models.densities.get(request.concept, request.prompt, attempt.report, self._fit_lock)
+        metrics.fit_ms = _ms_since(begin)
+        generation = sample(self._models, density, request, attempt.report)
+        for name, value in generation.timings_ms.items():
+            setattr(metrics, f"{name}_ms", value)
+        begin = time.perf_counter()
+        outputs = upload(self._storage, attempt.claim, generation.outputs, attempt.report)
+        metrics.upload_ms = _ms_since(begin)
+        return outputs, generation.warnings
+
+
+def describe(error: Exception) -> JobError:
+    """What the client is told: a stable code, and no more than we meant to say."""
+    if isinstance(error, ServiceError):
+        return JobError(code=error.code, title=error.title, detail=str(error))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return JobError(
+            code="out_of_memory", title="The job needs more memory", detail="Ask for fewer trials or a smaller size."
+        )
+    return JobError(code="internal", title="The service failed", detail=f"The worker met a {type(error).__name__}.")
+
+
+def _patiently(ending: Ending) -> str:
+    """Write the ending, waiting for Redis if need be; what cannot be written is the next attempt's."""
+    deadline = time.monotonic() + END_LIMIT_S
+    while True:
+        try:
+            return ending()
+        except LeaseLostError as error:
+            return str(error)
+        except RedisError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_END_PAUSE_S)
+
+
+def _ms_since(begin: float) -> int:
+    return round(1000 * (time.perf_counter() - begin))

@@ -1,0 +1,50 @@
+"""Pictures → objects in the store."""
+
+import hashlib
+import io
+
+from PIL import Image
+
+from services.diffusion.fit import Report
+from services.diffusion.generate import Output
+from services.jobs import Claim
+from services.schemas import ReachedRarity, StoredOutput
+from services.storage import Storage, output_key
+
+_QUALITY = {"png": {}, "webp": {"quality": 90}, "jpeg": {"quality": 95}}
+
+
+def upload(storage: Storage, claim: Claim, outputs: list[Output], report: Report) -> list[StoredOutput]:
+    """Store every picture under this attempt's own keys; StorageError after the store's own retries."""
+    stored = []
+    for index, output in enumerate(outputs):
+        report("upload", index, len(outputs), None)
+        data = encode(output.image, claim.request.format)
+        key = output_key(claim.id, claim.attempt, index, claim.request.format)
+        media_type = f"image/{claim.request.format}"
+        storage.put(key, data, media_type)
+        stored.append(_describe(output, key, data, media_type))
+    return stored
+
+
+def encode(image: Image.Image, picture_format: str) -> bytes:
+    """The picture as a file of the format: png, webp or jpeg."""
+    file = io.BytesIO()
+    image.save(file, picture_format, **_QUALITY[picture_format])
+    return file.getvalue()
+
+
+def _describe(output: Output, key: str, data: bytes, media_type: str) -> StoredOutput:
+    return StoredOutput(
+        key=key,
+        media_type=media_type,
+        width=output.image.width,
+        height=output.image.height,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        seed=output.seed,
+        rarity=ReachedRarity.model_validate(output.rarity),
+        anchor=output.anchor,
+        validity=output.validity,
+        replay=output.replay,
+    )
