@@ -29,6 +29,13 @@ class StorageError(ServiceError):
     title = "The object store failed"
 
 
+class StoreUnsafeError(ServiceError):
+    """Redis is set up in a way that loses jobs."""
+
+    code = "store_unsafe"
+    title = "Redis cannot be trusted with jobs"
+
+
 class JobNotFoundError(ServiceError):
     """No job has this id."""
 

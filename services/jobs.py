@@ -20,7 +20,14 @@ from pydantic import TypeAdapter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from services.errors import IdempotencyConflictError, JobExpiredError, JobNotFoundError, LeaseLostError, QueueFullError
+from services.errors import (
+    IdempotencyConflictError,
+    JobExpiredError,
+    JobNotFoundError,
+    LeaseLostError,
+    QueueFullError,
+    StoreUnsafeError,
+)
 from services.queue import hint
 from services.schemas import (
     TRANSITIONS,
@@ -77,6 +84,12 @@ class Jobs:
 
     async def _call(self, operation: str, *arguments: str | int) -> Any:
         return await self._script(keys=[_SLOT], args=[operation, *arguments])
+
+    async def check(self) -> None:
+        """Return when Redis answers; StoreUnsafeError when it may evict jobs to save memory."""
+        policy = (await self._client.info("memory")).get("maxmemory_policy")
+        if policy != "noeviction":
+            raise StoreUnsafeError(f"Redis has maxmemory-policy {policy}, jobs need noeviction")
 
     async def submit(
         self,

@@ -1,0 +1,1 @@
+"""The gateway: takes jobs, answers for them, never reaches torch."""

@@ -1,0 +1,54 @@
+"""The application: its routes, its limits, and what it holds while it runs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.body import BodyLimit
+from api.deps import Gateway
+from api.errors import Problem, answer_with_problems
+from api.routes import files, health, jobs
+from services.jobs import Jobs, connect_async
+from services.settings import Settings
+from services.storage import open_storage
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway over the Redis and the store that `settings` name; neither needs to be there when it starts."""
+    app = FastAPI(
+        title="Rarebit",
+        version=version("rarebit"),
+        summary="Images rarer than their concept's plain samples, as jobs.",
+        lifespan=partial(_lifespan, settings=settings),
+        redirect_slashes=False,
+    )
+    app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
+    answer_with_problems(app)
+    for module in (jobs, files, health):
+        app.include_router(module.router)
+    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    client = connect_async(settings.redis_url)
+    app.state.gateway = Gateway(settings, client, Jobs(client), open_storage(settings))
+    yield
+    await client.aclose()
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the problem that all routes refer to."""
+    if app.openapi_schema is None:
+        app.openapi_schema = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
+        )
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        app.openapi_schema["components"]["schemas"] |= problem.pop("$defs") | {"Problem": problem}
+    return app.openapi_schema

@@ -1,0 +1,29 @@
+"""What routes ask for, as annotated aliases."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import redis.asyncio
+from fastapi import Depends, Request
+
+from services.jobs import Jobs
+from services.settings import Settings
+from services.storage import Storage
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What lives as long as the application."""
+
+    settings: Settings
+    redis: redis.asyncio.Redis
+    jobs: Jobs
+    storage: Storage
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+CurrentGateway = Annotated[Gateway, Depends(_gateway)]

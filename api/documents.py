@@ -1,0 +1,87 @@
+"""The documents that clients read, made from the store's records."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from pydantic import BaseModel
+
+from services.schemas import (
+    JobError,
+    JobRecord,
+    JobRequest,
+    JobStatus,
+    Metrics,
+    OutputFacts,
+    Progress,
+    QueuePlace,
+    StoredOutput,
+)
+from services.storage import Storage
+
+
+class Output(OutputFacts):
+    """One image and where to fetch it; every answer has a fresh URL."""
+
+    index: int
+    url: str
+    url_expires_at: datetime
+
+
+class Urls(BaseModel):
+    """Where to go from here, relative to the gateway; `events` comes with a later version."""
+
+    self: str
+    cancel: str
+    events: str | None = None
+
+
+class Job(BaseModel):
+    """A job as its owner sees it. Outputs are kept until `expires_at`; then the job answers 410."""
+
+    id: str
+    status: JobStatus
+    concept: str
+    request: JobRequest
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    queue: QueuePlace | None
+    progress: Progress | None
+    outputs: list[Output]
+    warnings: list[str]
+    error: JobError | None
+    metrics: Metrics
+    metadata: dict[str, str]
+    urls: Urls
+
+    @classmethod
+    def of(cls, record: JobRecord, place: QueuePlace | None, storage: Storage, url_ttl_s: int) -> Self:
+        """The record's document, with URLs that last `url_ttl_s` seconds or until the outputs are erased."""
+        left_s = int((record.expires_at - datetime.now(UTC)).total_seconds())
+        ttl_s = max(1, min(url_ttl_s, left_s))
+        path = f"/jobs/{record.id}"
+        return cls(
+            **record.model_dump(exclude={"attempt", "outputs"}),
+            concept=record.request.concept,
+            queue=place,
+            outputs=[_output(index, stored, storage, ttl_s) for index, stored in enumerate(record.outputs)],
+            metadata=record.request.metadata,
+            urls=Urls(self=path, cancel=f"{path}/cancel"),
+        )
+
+
+class JobList(BaseModel):
+    """Some jobs, newest first; `next_cursor` is null on the last page."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+def _output(index: int, stored: StoredOutput, storage: Storage, ttl_s: int) -> Output:
+    return Output(
+        **stored.model_dump(exclude={"key"}),
+        index=index,
+        url=storage.signed_url(stored.key, ttl_s),
+        url_expires_at=datetime.now(UTC) + timedelta(seconds=ttl_s),
+    )

@@ -1,0 +1,110 @@
+"""Every error as application/problem+json (RFC 9457); the one table from ServiceError to HTTP."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+
+from services import errors
+
+logger = logging.getLogger(__name__)
+
+STATUS = {
+    errors.JobNotFoundError: 404,
+    errors.JobExpiredError: 410,
+    errors.IdempotencyConflictError: 422,
+    errors.QueueFullError: 429,
+    errors.StorageError: 503,
+    errors.StoreUnsafeError: 503,
+}
+_RETRY_AFTER_S = {429: "5", 503: "2"}
+
+
+Responses = dict[int | str, dict[str, Any]]  # as FastAPI's `responses` takes them
+
+
+class FieldProblem(BaseModel):
+    """One thing wrong: where in the body (a JSON pointer), or in which parameter."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    detail: str
+
+
+class Problem(BaseModel):
+    """`type` is stable: programs decide by it, people read the rest."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[FieldProblem] | None = None
+
+
+def problems(*statuses: int) -> Responses:
+    """What a route's `responses` says about the problems that it may answer with."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Have every error of the application answered by a problem."""
+    app.add_exception_handler(errors.ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RedisError, _redis_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+
+
+def _answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+    retry = {"Retry-After": _RETRY_AFTER_S[problem.status]} if problem.status in _RETRY_AFTER_S else {}
+    body = problem.model_dump(exclude_none=True)
+    return JSONResponse(body, problem.status, headers=retry | (headers or {}), media_type="application/problem+json")
+
+
+def _problem(name: str, title: str, status: int, detail: str | None = None) -> Problem:
+    return Problem(type=f"urn:rarebit:problem:{name}", title=title, status=status, detail=detail)
+
+
+async def _service_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, errors.ServiceError) or type(error) not in STATUS:
+        raise error
+    return _answer(_problem(error.code, error.title, STATUS[type(error)], str(error)))
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    problem = _problem("invalid_request", "The request is not valid", 422)
+    return _answer(problem.model_copy(update={"errors": [_field_problem(one["loc"], one["msg"]) for one in found]}))
+
+
+def _field_problem(location: tuple[str | int, ...], detail: str) -> FieldProblem:
+    source, *path = location
+    if source != "body":
+        return FieldProblem(parameter="/".join(map(str, path)), detail=detail)
+    tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in path)
+    return FieldProblem(pointer="".join(f"/{token}" for token in tokens), detail=detail)
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    phrase = HTTPStatus(error.status_code).phrase
+    name = phrase.lower().replace(" ", "_").replace("-", "_")
+    detail = None if error.detail == phrase else error.detail
+    return _answer(_problem(name, phrase, error.status_code, detail), dict(error.headers or {}))
+
+
+async def _redis_error(_request: Request, error: Exception) -> JSONResponse:
+    logger.warning("Redis: %s", error)
+    return _answer(_problem("unavailable", "The job store does not answer", 503, "try again in a moment"))
+
+
+async def _unexpected_error(_request: Request, _error: Exception) -> JSONResponse:
+    return _answer(_problem("internal", "The service failed", 500))

@@ -1,0 +1,36 @@
+"""The outputs that the local store keeps, for whoever holds a signed URL."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import FileResponse
+
+from api.deps import CurrentGateway
+from api.errors import Responses, problems
+from services.storage import LocalStorage, media_type_of
+
+router = APIRouter(tags=["files"])
+_OBJECT: Responses = {200: {"content": {"image/*": {}}, "description": "The object"}}
+_HEADERS = {"Cache-Control": "private, immutable, max-age=86400", "X-Content-Type-Options": "nosniff"}
+
+
+@router.get(
+    "/files/{key:path}",
+    response_class=FileResponse,
+    responses=_OBJECT | problems(403, 404, 422),
+)
+def read_file(
+    key: str,
+    expires: Annotated[int, Query(ge=0, le=10**12)],
+    signature: Annotated[str, Query(max_length=128)],
+    gateway: CurrentGateway,
+) -> FileResponse:
+    """An output, until its URL expires; only where the service stores on local disk."""
+    storage = gateway.storage
+    if not isinstance(storage, LocalStorage):
+        raise HTTPException(404, "outputs are kept in the object store, not here")
+    if not storage.signature_holds(key, expires, signature):
+        raise HTTPException(403, "the URL is not signed by this service, or has expired")
+    if not storage.exists(key):
+        raise HTTPException(404, "the object is erased")
+    return FileResponse(storage.path(key), media_type=media_type_of(key), headers=_HEADERS)

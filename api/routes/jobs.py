@@ -1,0 +1,125 @@
+"""Jobs: submit, look, wait, list, cancel, erase."""
+
+import asyncio
+import hashlib
+import re
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Response
+
+from api.body import JsonRoute
+from api.deps import CurrentGateway, Gateway
+from api.documents import Job, JobList
+from api.errors import Responses, problems
+from services.schemas import JobRequest, JobStatus
+from services.settings import Settings
+from services.storage import job_prefix
+
+MAX_WAIT_S = 60
+_POLL_S = "1"
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
+
+_ENDED: Responses = {200: {"model": Job, "description": "The job, which ended within the preferred wait"}}
+_STOPPING: Responses = {202: {"model": Job, "description": "The job, which is asked to stop"}}
+
+JobId = Annotated[str, Path(description="As the job's `id` has it.")]
+Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end.")]
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=_ENDED | problems(400, 413, 415, 422, 429, 503),
+)
+async def submit(
+    request: JobRequest,
+    response: Response,
+    gateway: CurrentGateway,
+    idempotency_key: Annotated[str, Header(min_length=1, max_length=255)] = "",
+    prefer: Annotated[str, Header(description="`wait=N`: answer when the job has ended, or after N seconds.")] = "",
+) -> Job:
+    """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours."""
+    accepted = _fill_in(request, gateway.settings)
+    submitted = await gateway.jobs.submit(
+        accepted,
+        keep_s=accepted.expires_in or gateway.settings.output_ttl_s,
+        max_queued=gateway.settings.max_queued,
+        idempotency_key=idempotency_key,
+        body_hash=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
+    )
+    if submitted.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    if wait_s := _preferred_wait_s(prefer):
+        response.headers["Preference-Applied"] = f"wait={wait_s}"
+        await gateway.jobs.wait_until_final(submitted.id, wait_s)
+    return await _job(submitted.id, gateway, response, pending_status=202)
+
+
+@router.get("/{job_id}", responses=problems(404, 410, 422, 503))
+async def read(job_id: JobId, response: Response, gateway: CurrentGateway, wait: Wait = 0) -> Job:
+    """The job; with `wait`, as soon as it has ended, or after that many seconds."""
+    if wait:
+        await gateway.jobs.wait_until_final(job_id, wait)
+    return await _job(job_id, gateway, response)
+
+
+@router.get("", responses=problems(422, 503))
+async def list_jobs(
+    gateway: CurrentGateway,
+    status: JobStatus | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")] = None,
+) -> JobList:
+    """Jobs, newest first; new ones do not shift the pages after a cursor."""
+    before = None if cursor is None else int(cursor)
+    found, following = await gateway.jobs.list(status=status, before=before, limit=limit)
+    documents = [Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s) for record, place in found]
+    return JobList(jobs=documents, next_cursor=None if following is None else str(following))
+
+
+@router.post(
+    "/{job_id}/cancel",
+    responses=_STOPPING | problems(404, 410, 503),
+)
+async def cancel(job_id: JobId, response: Response, gateway: CurrentGateway) -> Job:
+    """Cancel a queued job at once; have a running one stop within a step; leave one that has ended."""
+    await gateway.jobs.get(job_id)
+    await gateway.jobs.cancel(job_id)
+    return await _job(job_id, gateway, response, pending_status=202)
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(404, 410, 503))
+async def erase(job_id: JobId, gateway: CurrentGateway) -> None:
+    """Erase the outputs, then the record; a worker that runs the job finds it gone and stops."""
+    await gateway.jobs.get(job_id)
+    await asyncio.to_thread(gateway.storage.delete, job_prefix(job_id))
+    await gateway.jobs.delete(job_id)
+
+
+async def _job(job_id: str, gateway: Gateway, response: Response, pending_status: int = 200) -> Job:
+    """The document, with the headers and the status that its state asks for."""
+    record, place = await gateway.jobs.get(job_id)
+    response.headers["Location"] = f"/jobs/{job_id}"
+    response.status_code = 200 if record.status.final else pending_status
+    if not record.status.final:
+        response.headers["Retry-After"] = _POLL_S
+    return Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s)
+
+
+def _fill_in(request: JobRequest, settings: Settings) -> JobRequest:
+    """What the client left open and the service decides once, so that every attempt sees the same."""
+    return request.model_copy(
+        update={
+            "seed": secrets.randbelow(2**32) if request.seed is None else request.seed,
+            "run_within": min(request.run_within or settings.run_limit_s, settings.run_limit_s),
+            "expires_in": request.expires_in or settings.output_ttl_s,
+        }
+    )
+
+
+def _preferred_wait_s(prefer: str) -> int:
+    """Seconds of the first `wait` among the preferences (RFC 7240), at most MAX_WAIT_S; 0 without one."""
+    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\b", prefer, re.IGNORECASE)
+    return min(int(match[1]), MAX_WAIT_S) if match else 0
