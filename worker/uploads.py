@@ -6,7 +6,7 @@ import io
 from PIL import Image
 
 from services.diffusion.fit import Report
-from services.diffusion.generate import Output
+from services.diffusion.outputs import Output
 from services.jobs import Claim
 from services.schemas import ReachedRarity, StoredOutput
 from services.storage import Storage, output_key
