@@ -11,7 +11,7 @@ from celery import Celery, signals
 from redis import Redis
 from redis.exceptions import RedisError
 
-from services.errors import ServiceError, SettingsError
+from services.errors import ServiceError, StoreUnsafeError
 from services.jobs import Leases, connect
 from services.queue import RUN_TASK, celery_app
 from services.schemas import DEFAULT_PROMPT
@@ -58,14 +58,14 @@ def build(settings: Settings) -> Celery:
 
 
 def check_redis(client: Redis) -> None:
-    """SettingsError unless Redis answers, evicts nothing and writes an append-only file: else jobs would be lost."""
+    """StoreUnsafeError unless Redis answers, evicts nothing and writes an append-only file."""
     try:
         info = client.info()
     except RedisError as error:
-        raise SettingsError(f"Redis does not answer: {error}") from error
+        raise StoreUnsafeError(f"Redis does not answer: {error}") from error
     if info["maxmemory_policy"] != "noeviction" or not info["aof_enabled"]:
-        raise SettingsError(
-            "Redis may lose jobs: it needs maxmemory-policy noeviction and appendonly yes, "
+        raise StoreUnsafeError(
+            "Redis would lose jobs: it needs maxmemory-policy noeviction and appendonly yes, "
             f"and has {info['maxmemory_policy']} and {'yes' if info['aof_enabled'] else 'no'}"
         )
 

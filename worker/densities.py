@@ -1,5 +1,6 @@
 """Density models where the worker finds them: in memory, in the object store, or by fitting them."""
 
+import logging
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from pathlib import Path
 from services.diffusion.density import META, WEIGHTS, DensityModel, density_key
 from services.diffusion.fit import Report, fit_density
 from services.diffusion.kandinsky import Kandinsky
+from services.errors import CheckpointError
 from services.storage import Storage
 
 FIT_SEED = 0  # one seed for everybody: whoever fits a density model makes the same artefact
 _MEDIA_TYPES = {WEIGHTS: "application/octet-stream", META: "application/json"}  # in the order in which they are stored
+logger = logging.getLogger(__name__)
 
 FitLock = Callable[[str, Report], AbstractContextManager[Report]]
 
@@ -41,13 +44,17 @@ class Densities:
         return density
 
     def _fetch(self, key: str) -> DensityModel | None:
-        """The stored model; the JSON is stored last, so where it stands the rest does too."""
+        """The stored model, None if there is none or a damaged one; the JSON is stored last, after all that it needs."""
         if not self._storage.exists(f"{key}/{META}"):
             return None
         with tempfile.TemporaryDirectory() as folder:
             for name in _MEDIA_TYPES:
                 (Path(folder) / name).write_bytes(self._storage.get(f"{key}/{name}"))
-            return DensityModel.load(Path(folder))
+            try:
+                return DensityModel.load(Path(folder))
+            except CheckpointError as error:
+                logger.warning("fitting %s anew: %s", key, error)
+                return None
 
     def _fit(self, key: str, concept: str, prompt: str, report: Report) -> DensityModel:
         density = fit_density(

@@ -92,7 +92,8 @@ def fit(concepts: Annotated[list[str], typer.Argument()], data: Data = Path("dat
 def _one_sentence() -> Iterator[None]:
     """End on a signal without a traceback, and on an expected failure with one sentence and exit code 1."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, _interrupt)
     try:
         yield
     except KeyboardInterrupt:

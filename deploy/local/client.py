@@ -23,7 +23,7 @@ def run_job(client: httpx.Client, body: dict[str, Any], watch: Callable[[Job], N
     """Post `body`, call `watch` with each state of the job, and return it succeeded; canceled if we are interrupted."""
     accepted = client.post("/jobs", json=body)
     if accepted.is_error:
-        raise JobFailed(f"the gateway refused the job: {accepted.text}")
+        raise JobFailed(f"the gateway refused the job: {_reason(accepted.json())}")
     job: Job = accepted.json()
     try:
         while job["status"] not in _FINAL:
@@ -36,6 +36,14 @@ def run_job(client: httpx.Client, body: dict[str, Any], watch: Callable[[Job], N
     if job["status"] != "succeeded":
         raise JobFailed(f"the job {job['status']}: {(job['error'] or {}).get('detail')}")
     return job
+
+
+def _reason(problem: dict[str, Any]) -> str:
+    """An RFC 9457 problem in one sentence, each refused field by name."""
+    fields = [
+        f"{field.get('pointer') or field.get('parameter')}: {field['detail']}" for field in problem.get("errors", [])
+    ]
+    return "; ".join(fields) or problem.get("detail") or problem["title"]
 
 
 def download(client: httpx.Client, job: Job, folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from deploy.local.data_folder import claimed, signing_key
 from deploy.local.readiness import answers, notify_socket, pings, wait_until
 
 STOP_GRACE_S = 10.0
-START_LIMIT_S = 120.0
+START_LIMIT_S = 600.0  # a full-size checkpoint from a slow disk
 _WATCH_S = 0.2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -1,0 +1,110 @@
+"""Laws of a run, with the models, the queue and the store all real."""
+
+import asyncio
+import hashlib
+import io
+import time
+
+import pytest
+from PIL import Image
+
+from services.jobs import Leases, connect
+from services.schemas import JobRequest, JobStatus, Rarity
+
+QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=2, decoder_steps=2, seed=7)
+ENDLESS = JobRequest(concept="handbag", rarity=Rarity(bits=30.0), steps=1000, trials=2, decoder_steps=2, seed=7)
+
+
+@pytest.fixture
+def submit(jobs):
+    async def submit(request):
+        return (await jobs.submit(request, keep_s=60, max_queued=10)).id
+
+    return submit
+
+
+async def running_past(jobs, job_id, step):
+    """The record, once the run has published this optimisation step."""
+    while True:
+        record, _ = await jobs.get(job_id)
+        assert not record.status.final, record.error
+        if record.progress and record.progress.phase == "optimize" and record.progress.step >= step:
+            return record
+        await asyncio.sleep(0.02)
+
+
+async def test_pictures_lie_in_the_store_as_the_record_says(jobs, submit, make_runner, storage):
+    job_id = await submit(QUICK.model_copy(update={"format": "webp"}))
+    await asyncio.to_thread(make_runner().run_next)
+    record, _ = await jobs.get(job_id)
+    assert (record.status, len(record.outputs), record.metrics.attempts) == (JobStatus.SUCCEEDED, 2, 1)
+    for output in record.outputs:
+        data = storage.get(output.key)
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (output.bytes, output.sha256)
+        with Image.open(io.BytesIO(data)) as image:
+            assert (image.format, image.size) == ("WEBP", (output.width, output.height))
+
+
+async def test_hint_too_many_runs_nothing(jobs, submit, make_runner):
+    job_id = await submit(QUICK)
+    runner = make_runner()
+    await asyncio.gather(*(asyncio.to_thread(runner.run_next) for _ in range(3)))
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.attempt) == (JobStatus.SUCCEEDED, 1)
+
+
+async def test_cancel_stops_a_run_within_a_step(jobs, submit, make_runner):
+    job_id = await submit(ENDLESS)
+    run = asyncio.create_task(asyncio.to_thread(make_runner().run_next))
+    await running_past(jobs, job_id, step=3)
+    await jobs.cancel(job_id)
+    (asked, _), _ = await asyncio.gather(jobs.get(job_id), run)
+    record, _ = await jobs.get(job_id)
+    assert record.status is JobStatus.CANCELED
+    assert record.progress.step <= asked.progress.step + 1
+    assert record.outputs == []
+
+
+async def test_stopping_worker_hands_its_job_back_and_the_next_one_makes_the_same_pictures(jobs, submit, make_runner):
+    whole, broken = await submit(QUICK), await submit(QUICK)
+    await asyncio.to_thread(make_runner().run_next)
+    looks = iter(range(100))
+    await asyncio.to_thread(make_runner(stopping=lambda: next(looks) > 4).run_next)
+    assert (await jobs.get(broken))[0].status is JobStatus.QUEUED
+    await asyncio.to_thread(make_runner().run_next)
+    first, second = [(await jobs.get(job_id))[0] for job_id in (whole, broken)]
+    assert second.attempt == 2
+    assert [output.sha256 for output in first.outputs] == [output.sha256 for output in second.outputs]
+
+
+async def test_superseded_attempt_stops_and_publishes_nothing(jobs, submit, make_runner, redis_url):
+    job_id = await submit(ENDLESS)
+    run = asyncio.create_task(asyncio.to_thread(make_runner(lease_s=0.01).run_next))
+    await running_past(jobs, job_id, step=1)
+    with connect(redis_url) as client:
+        other = Leases(client, worker="worker-2", lease_s=30)
+        other.recover()
+        assert other.claim().id == job_id
+    await asyncio.wait_for(run, timeout=60)
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.attempt, record.progress) == (JobStatus.RUNNING, 2, None)
+
+
+async def test_run_ends_at_its_deadline(jobs, submit, make_runner):
+    job_id = await submit(ENDLESS.model_copy(update={"run_within": 1.0}))
+    begin = time.monotonic()
+    await asyncio.to_thread(make_runner().run_next)
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.error.code) == (JobStatus.FAILED, "run_deadline")
+    assert time.monotonic() - begin < 60
+
+
+async def test_store_that_is_away_fails_the_job_without_a_second_run(jobs, submit, make_runner, tmp_path, storage):
+    (tmp_path / "file").touch()
+    job_id = await submit(QUICK)
+    await asyncio.to_thread(
+        make_runner(storage=type(storage)(tmp_path / "file", signing_key="k", public_url="")).run_next
+    )
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.error.code, record.attempt) == (JobStatus.FAILED, "storage", 1)
+    assert record.progress.phase == "upload"
