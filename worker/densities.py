@@ -44,7 +44,7 @@ class Densities:
         return density
 
     def _fetch(self, key: str) -> DensityModel | None:
-        """The stored model, None if there is none or a damaged one; the JSON is stored last, after all that it needs."""
+        """The stored model; None where there is none, or a damaged one. The JSON is stored last."""
         if not self._storage.exists(f"{key}/{META}"):
             return None
         with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,53 @@
+"""Whatever stands in the way of a start is said in one sentence, with a non-zero exit code."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def rarebit(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("rarebit")), *words]
+    return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def assert_one_sentence(run: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert len(run.stderr.splitlines()) == 1
+    assert all(part in run.stderr for part in parts), run.stderr
+
+
+def test_taken_port_is_named(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        run = rarebit("serve", "--port", str(port), "--data", str(tmp_path / "data"))
+    assert_one_sentence(run, f"port {port} cannot be used", "in use")
+
+
+def test_data_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    run = rarebit("serve", "--port", "0", "--data", str(tmp_path / "file" / "data"))
+    assert_one_sentence(run, str(tmp_path / "file" / "data"), "cannot be written")
+
+
+@pytest.mark.parametrize("state", ["missing", "corrupt"])
+def test_checkpoint_that_cannot_be_loaded_is_named(tmp_path, state):
+    prior = tmp_path / "prior"
+    if state == "corrupt":
+        for part in ("tokenizer", "text_encoder", "prior", "scheduler"):
+            (prior / part).mkdir(parents=True)
+            (prior / part / "config.json").write_text("{")
+    run = rarebit("serve", "--port", "0", "--data", str(tmp_path / "data"), RAREBIT_PRIOR=str(prior))
+    assert_one_sentence(run, "the worker ended with exit code 1", "cannot load", str(prior))
+
+
+def test_two_targets_at_once_are_refused(tmp_path):
+    run = rarebit("generate", "handbag", "--bits", "3", "--percentile", "99", "--data", str(tmp_path))
+    assert run.returncode == 2
+    assert run.stderr == "rarebit: give exactly one of percentile and bits\n"
