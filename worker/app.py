@@ -79,5 +79,6 @@ def _silently(_phase: str, _step: int, _steps: int, _bits: float | None) -> None
 
 
 def _stopping() -> bool:
-    """Whether Celery has been told to shut down; its flag holds the exit code, which may be 0."""
-    return celery.worker.state.should_stop not in (None, False)
+    """Whether Celery has been told to shut down; its flag then holds the exit code, which may be 0."""
+    flag = celery.worker.state.should_stop
+    return flag is not None and flag is not False

@@ -22,6 +22,9 @@ class Models:
 
 def load_models(settings: Settings, storage: Storage) -> Models:
     """Load what `settings` name; CheckpointError in one sentence when a folder is missing or corrupt."""
+    from transformers.utils.logging import disable_progress_bar  # only after services.diffusion has mended torchvision
+
+    disable_progress_bar()
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, settings.dtype)
     model = Kandinsky.load(settings.prior, settings.decoder, device=device, dtype=dtype)
