@@ -44,11 +44,16 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with the problem that all routes refer to."""
+    """FastAPI's document with our problem in place of its own validation error, which no route answers with."""
     if app.openapi_schema is None:
-        app.openapi_schema = get_openapi(
-            title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
-        )
+        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        app.openapi_schema["components"]["schemas"] |= problem.pop("$defs") | {"Problem": problem}
+        schemas |= problem.pop("$defs") | {"Problem": problem}
+        app.openapi_schema = document
     return app.openapi_schema

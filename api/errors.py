@@ -23,6 +23,14 @@ STATUS = {
     errors.StorageError: 503,
     errors.StoreUnsafeError: 503,
 }
+_NAMES = {
+    400: "bad_request",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "content_too_large",
+    415: "unsupported_media_type",
+}
 _RETRY_AFTER_S = {429: "5", 503: "2"}
 
 
@@ -95,10 +103,10 @@ def _field_problem(location: tuple[str | int, ...], detail: str) -> FieldProblem
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    phrase = HTTPStatus(error.status_code).phrase
-    name = phrase.lower().replace(" ", "_").replace("-", "_")
-    detail = None if error.detail == phrase else error.detail
-    return _answer(_problem(name, phrase, error.status_code, detail), dict(error.headers or {}))
+    name = _NAMES.get(error.status_code, "http_error")
+    detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
+    title = name.replace("_", " ").capitalize()
+    return _answer(_problem(name, title, error.status_code, detail), dict(error.headers or {}))
 
 
 async def _redis_error(_request: Request, error: Exception) -> JSONResponse:

@@ -1,0 +1,141 @@
+"""Reading, waiting, listing, canceling and erasing jobs."""
+
+import asyncio
+import time
+
+import pytest
+
+from services.schemas import JobError, Metrics, Progress, ReachedRarity, StoredOutput
+from services.storage import job_prefix, open_storage, output_key
+
+PICTURE = b"\x89PNG a picture"
+
+
+async def submitted(gateway, **fields):
+    return (await gateway.post("/jobs", json={"concept": "handbag"} | fields)).json()
+
+
+@pytest.fixture
+def storage(settings):
+    return open_storage(settings)
+
+
+@pytest.fixture
+def publish(leases, storage):
+    """Run the next job to its end, with one picture."""
+
+    def run():
+        claim = leases.claim()
+        key = output_key(claim.id, claim.attempt, 0, "png")
+        storage.put(key, PICTURE, "image/png")
+        rarity = ReachedRarity(percentile=99.9, bits=10.0, d2=80.0, residual=0.5)
+        facts = {"media_type": "image/png", "width": 64, "height": 64, "bytes": len(PICTURE), "sha256": "0" * 64}
+        output = StoredOutput(key=key, seed=7, rarity=rarity, anchor=0.3, validity=0.9, replay={"step": 9}, **facts)
+        leases.succeed(claim, [output], [], Metrics(decode_ms=5))
+        return claim
+
+    return run
+
+
+async def test_finished_job_has_its_outputs_at_urls_that_work(gateway, publish):
+    job = await submitted(gateway)
+    publish()
+    answer = await gateway.get(f"/jobs/{job['id']}")
+    assert "retry-after" not in answer.headers
+    [output] = answer.json()["outputs"]
+    assert "key" not in output
+    assert (output["index"], output["rarity"]["bits"], output["novelty_bits"]) == (0, 10.0, None)
+    picture = await gateway.get(output["url"])
+    assert (picture.status_code, picture.content, picture.headers["content-type"]) == (200, PICTURE, "image/png")
+
+
+async def test_running_job_shows_its_progress(gateway, leases):
+    job = await submitted(gateway)
+    leases.progress(leases.claim(), Progress(phase="optimize", step=12, steps=50, rarity_bits=6.1))
+    answer = await gateway.get(f"/jobs/{job['id']}")
+    assert answer.json()["progress"] == {"phase": "optimize", "step": 12, "steps": 50, "rarity_bits": 6.1}
+    assert (answer.json()["status"], answer.json()["queue"]) == ("running", None)
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_failed_job_says_why(gateway, leases):
+    job = await submitted(gateway)
+    error = JobError(code="out_of_memory", title="The job needs more memory", detail="Ask for fewer trials.")
+    leases.fail(leases.claim(), error, Metrics())
+    assert (await gateway.get(f"/jobs/{job['id']}")).json()["error"] == error.model_dump()
+
+
+@pytest.mark.parametrize("ending", ["succeeds", "is canceled"])
+async def test_wait_ends_when_the_job_does(gateway, publish, ending):
+    job = await submitted(gateway)
+    reading = asyncio.create_task(gateway.get(f"/jobs/{job['id']}?wait=30"))
+    await asyncio.sleep(0.2)
+    assert not reading.done()
+    begin = time.monotonic()
+    if ending == "succeeds":
+        publish()
+    else:
+        await gateway.post(job["urls"]["cancel"])
+    answer = await reading
+    assert answer.json()["status"] in {"succeeded", "canceled"}
+    assert time.monotonic() - begin < 2
+
+
+async def test_wait_is_bounded(gateway):
+    job = await submitted(gateway)
+    assert (await gateway.get(f"/jobs/{job['id']}?wait=1")).json()["status"] == "queued"
+    refused = await gateway.get(f"/jobs/{job['id']}?wait=61")
+    assert (refused.status_code, refused.json()["errors"][0]["parameter"]) == (422, "wait")
+
+
+async def test_pages_of_the_list_join_without_gap_or_repeat(gateway):
+    jobs = [(await submitted(gateway))["id"] for _ in range(5)]
+    seen, query = [], "?limit=2"
+    while query:
+        page = (await gateway.get(f"/jobs{query}")).json()
+        seen += [job["id"] for job in page["jobs"]]
+        query = page["next_cursor"] and f"?limit=2&cursor={page['next_cursor']}"
+    assert seen == jobs[::-1]
+    assert (await gateway.get("/jobs?status=running")).json() == {"jobs": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize("query", ["status=done", "limit=0", "limit=101", "limit=x", "cursor=x", "cursor=-1"])
+async def test_list_refuses_a_query_it_does_not_know(gateway, query):
+    answer = await gateway.get(f"/jobs?{query}")
+    assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, query.partition("=")[0])
+
+
+async def test_cancel_answers_the_same_twice(gateway, leases):
+    running, queued = await submitted(gateway), await submitted(gateway)
+    leases.claim()
+    for _ in range(2):
+        answers = [await gateway.post(job["urls"]["cancel"]) for job in (running, queued)]
+        assert [(one.status_code, one.json()["status"]) for one in answers] == [(202, "canceling"), (200, "canceled")]
+
+
+async def test_delete_erases_the_record_and_the_outputs(gateway, publish, storage):
+    job = await submitted(gateway)
+    claim = publish()
+    url = (await gateway.get(f"/jobs/{job['id']}")).json()["outputs"][0]["url"]
+    assert (await gateway.delete(f"/jobs/{job['id']}")).status_code == 204
+    assert not storage.exists(output_key(claim.id, 1, 0, "png"))
+    for gone in (f"/jobs/{job['id']}", url):
+        assert (await gateway.get(gone)).status_code == 404
+    assert (await gateway.delete(f"/jobs/{job['id']}")).status_code == 404
+
+
+async def test_expired_job_is_gone_on_every_call(gateway, leases, publish, storage):
+    job = await submitted(gateway, expires_in=1)
+    publish()
+    await asyncio.sleep(1.1)
+    path = f"/jobs/{job['id']}"
+    for sweep in (lambda: None, lambda: (storage.delete(job_prefix(job["id"])), leases.bury(job["id"]))):
+        sweep()
+        for answer in (await gateway.get(path), await gateway.post(f"{path}/cancel"), await gateway.delete(path)):
+            assert (answer.status_code, answer.json()["type"]) == (410, "urn:rarebit:problem:expired")
+
+
+@pytest.mark.parametrize("job_id", ["0" * 32, "x", "%00", "..", "a%2Fb", "%ff", "{rarebit}"])
+async def test_unknown_job_is_not_found(gateway, job_id):
+    for answer in (await gateway.get(f"/jobs/{job_id}"), await gateway.get(f"/jobs/{job_id}?wait=5")):
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")

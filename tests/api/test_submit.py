@@ -1,0 +1,186 @@
+"""What `POST /jobs` takes, and how it refuses the rest."""
+
+import asyncio
+import json
+
+import pytest
+
+from services.schemas import DEFAULT_PROMPT, JobStatus, Metrics
+
+JSON = {"content-type": "application/json"}
+
+
+async def refusal(gateway, body):
+    """The problem and its pointers; no job was made."""
+    answer = await gateway.post("/jobs", content=body if isinstance(body, bytes) else json.dumps(body), headers=JSON)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (await gateway.get("/jobs")).json()["jobs"] == []
+    return answer.status_code, [error.get("pointer") for error in answer.json().get("errors", [])]
+
+
+async def test_accepted_job_has_all_defaults_and_a_drawn_seed(gateway):
+    answer = await gateway.post("/jobs", json={"concept": "handbag", "metadata": {"for": "spring"}})
+    job = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/jobs/{job['id']}")
+    assert int(answer.headers["retry-after"]) > 0
+    assert (job["status"], job["concept"], job["metadata"]) == ("queued", "handbag", {"for": "spring"})
+    assert job["queue"] == {"position": 1, "eta_seconds": None}
+    request = job["request"]
+    assert (request["prompt"], request["count"], request["steps"]) == (DEFAULT_PROMPT, 1, 50)
+    assert request["rarity"] == {"percentile": 99.9, "bits": None}
+    assert isinstance(request["seed"], int)
+    assert (request["mode"], request["space"], request["format"]) == ("calibrated", ["token"], "png")
+    assert job == (await gateway.get(job["urls"]["self"])).json()
+
+
+async def test_accepted_request_is_itself_a_request(gateway):
+    job = (await gateway.post("/jobs", json={"concept": "lamp", "rarity": {"bits": 4}})).json()
+    again = (await gateway.post("/jobs", json=job["request"])).json()
+    assert again["request"] == job["request"]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"concept": ""}, "/concept"),
+        ({"concept": "   "}, "/concept"),
+        ({"concept": "x" * 201}, "/concept"),
+        ({"concept": 7}, "/concept"),
+        ({"concept": "\ud800"}, "/concept"),
+        ({"prompt": "no place"}, "/prompt"),
+        ({"prompt": "{} and {}"}, "/prompt"),
+        ({"count": 0}, "/count"),
+        ({"count": 17}, "/count"),
+        ({"count": True}, "/count"),
+        ({"count": "2"}, "/count"),
+        ({"rarity": {"percentile": 100}}, "/rarity/percentile"),
+        ({"rarity": {"percentile": 20}}, "/rarity/percentile"),
+        ({"rarity": {"bits": 31}}, "/rarity/bits"),
+        ({"rarity": {"bits": 5, "percentile": 90}}, "/rarity"),
+        ({"rarity": {}}, "/rarity"),
+        ({"rarity": 99.9}, "/rarity"),
+        ({"steps": 1001}, "/steps"),
+        ({"count": 4, "trials": 3}, "/trials"),
+        ({"seed": False}, "/seed"),
+        ({"seed": -1}, "/seed"),
+        ({"seed": 2**64}, "/seed"),
+        ({"size": 65}, "/size"),
+        ({"format": "gif"}, "/format"),
+        ({"run_within": 0}, "/run_within"),
+        ({"metadata": {"a/b~": 1}}, "/metadata/a~1b~0"),
+        ({"metadata": {"a": "x" * 1100}}, "/metadata"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+async def test_invalid_field_is_named(gateway, change, pointer):
+    assert await refusal(gateway, {"concept": "handbag"} | change) == (422, [pointer])
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"mode": "paper"},
+        {"space": ["lora"]},
+        {"image": {"upload": "1"}},
+        {"avoid": [{"text": "vivid colours"}]},
+        {"toward": [{"text": "brutalism"}]},
+        {"exposure": "me"},
+        {"priority": "high"},
+        {"start_within": 5},
+        {"webhook": {"url": "https://example.com"}},
+    ],
+)
+async def test_field_of_a_later_version_is_refused_as_such(gateway, later):
+    answer = await gateway.post("/jobs", json={"concept": "handbag"} | later)
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["pointer"]) == (422, f"/{next(iter(later))}")
+    assert "not available yet" in error["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"{", 400),
+        (b"handbag", 400),
+        (b"\xff\xfe\xfa", 400),
+        (b'{"concept": "x", "guidance_scale": NaN}', 400),
+        (b'{"concept": "x", "seed": ' + b"9" * 5000 + b"}", 400),
+        (b"[" * 60_000, 400),
+        (b"[]", 422),
+        (b"null", 422),
+        (b"{}", 422),
+        (b'"' + b"x" * 70_000 + b'"', 413),
+    ],
+)
+async def test_body_that_is_no_request_is_a_client_error(gateway, body, status):
+    assert (await refusal(gateway, body))[0] == status
+
+
+async def test_body_in_chunks_is_limited_too(gateway):
+    async def chunks():
+        for _ in range(100):
+            yield b" " * 1024
+
+    answer = await gateway.post("/jobs", content=chunks(), headers=JSON)
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:rarebit:problem:content_too_large")
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_body_of_another_type_is_refused(gateway, media_type):
+    answer = await gateway.post("/jobs", content=b'{"concept": "x"}', headers={"content-type": media_type})
+    assert answer.status_code == 415
+
+
+async def test_one_key_makes_one_job_however_many_ask_at_once(gateway):
+    post = {"json": {"concept": "handbag"}, "headers": {"Idempotency-Key": "once"}}
+    answers = await asyncio.gather(*(gateway.post("/jobs", **post) for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+
+
+async def test_key_belongs_to_the_meaning_of_its_body(gateway):
+    key = {"Idempotency-Key": "once"}
+    first = await gateway.post("/jobs", json={"concept": "handbag", "count": 1}, headers=key)
+    same = await gateway.post("/jobs", content=b'{ "concept": "handbag" }', headers=key | JSON)
+    other = await gateway.post("/jobs", json={"concept": "lamp"}, headers=key)
+    assert same.json()["id"] == first.json()["id"]
+    assert same.headers["idempotency-replayed"] == "true"
+    assert (other.status_code, other.json()["type"]) == (422, "urn:rarebit:problem:idempotency_conflict")
+
+
+async def test_invalid_request_does_not_spend_its_key(gateway):
+    key = {"Idempotency-Key": "once"}
+    assert (await gateway.post("/jobs", json={"concept": ""}, headers=key)).status_code == 422
+    assert (await gateway.post("/jobs", json={"concept": "lamp"}, headers=key)).status_code == 202
+
+
+@pytest.fixture
+def settings(settings):
+    return settings.model_copy(update={"max_queued": 60})
+
+
+async def test_full_queue_says_so_and_when_to_come_back(gateway):
+    for _ in range(60):
+        await gateway.post("/jobs", json={"concept": "handbag"})
+    answer = await gateway.post("/jobs", json={"concept": "handbag"})
+    assert (answer.status_code, answer.json()["type"]) == (429, "urn:rarebit:problem:queue_full")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_preferred_wait_answers_with_the_finished_job(gateway, leases):
+    posting = asyncio.create_task(
+        gateway.post("/jobs", json={"concept": "handbag"}, headers={"Prefer": "respond-async, wait=20"})
+    )
+    while (claim := leases.claim()) is None:
+        await asyncio.sleep(0.02)
+    leases.succeed(claim, [], [], Metrics())
+    answer = await asyncio.wait_for(posting, 5)
+    assert (answer.status_code, answer.json()["status"]) == (200, JobStatus.SUCCEEDED)
+    assert answer.headers["preference-applied"] == "wait=20"
+
+
+async def test_run_limit_of_the_service_bounds_the_request(gateway, settings):
+    job = (await gateway.post("/jobs", json={"concept": "handbag", "run_within": 86400})).json()
+    assert job["request"]["run_within"] == settings.run_limit_s

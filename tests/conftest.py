@@ -1,0 +1,101 @@
+"""Fixtures for all tests: real servers, and the gateway over them."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+from fastapi import FastAPI
+
+from api.app import create_app
+from services.jobs import Jobs, Leases, connect, connect_async
+from services.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # the tests' own modules, `servers` among them
+
+from servers import Server, redis_binaries, redis_server, s3_server, url_of
+
+S3_KEYS = ("rarebit-tests", "a-secret-of-the-tests")
+BUCKET = "rarebit-tests"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name."""
+    folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session", params=redis_binaries().values(), ids=redis_binaries().keys())
+def shared_redis(request: pytest.FixtureRequest) -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
+    server = redis_server(request.param, folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def redis_url(shared_redis: Server) -> str:
+    """An empty database."""
+    with redis.Redis.from_url(url_of(shared_redis)) as client:
+        client.flushall()
+    return url_of(shared_redis)
+
+
+@pytest.fixture
+def own_redis(short_folder: Path) -> Iterator[Server]:
+    """A server that the test may kill and start again; it remembers."""
+    server = redis_server(redis_binaries()["valkey"], short_folder, appendfsync="always")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real S3 server with one bucket."""
+    from minio import Minio
+
+    server = s3_server(tmp_path_factory.mktemp("s3"), *S3_KEYS)
+    server.start()
+    Minio(f"127.0.0.1:{server.address}", *S3_KEYS, secure=False, region="us-east-1").make_bucket(BUCKET)
+    yield f"http://127.0.0.1:{server.address}"
+    server.stop()
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    """The gateway's settings over the shared Redis and a folder."""
+    return Settings(redis_url=redis_url, data_dir=tmp_path, signing_key="k" * 32, public_url="http://gateway")
+
+
+@pytest.fixture
+async def jobs(redis_url: str) -> AsyncIterator[Jobs]:
+    async with connect_async(redis_url) as client:
+        yield Jobs(client)
+
+
+@pytest.fixture
+def leases(redis_url: str) -> Iterator[Leases]:
+    with connect(redis_url) as client:
+        yield Leases(client, worker="worker-1", lease_s=30)
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return create_app(settings)
+
+
+@pytest.fixture
+async def gateway(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the running gateway, without a socket between them."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://gateway") as c:
+        yield c

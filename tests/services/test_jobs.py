@@ -1,0 +1,265 @@
+"""Laws of the job store, over a real server."""
+
+import asyncio
+import time
+
+import pytest
+
+from services.errors import (
+    IdempotencyConflictError,
+    JobExpiredError,
+    JobNotFoundError,
+    LeaseLostError,
+    QueueFullError,
+    StoreUnsafeError,
+)
+from services.jobs import Jobs, Leases, connect, connect_async, estimate
+from services.queue import HINTS
+from services.schemas import JobError, JobRequest, JobStatus, Metrics, Progress, ReachedRarity, StoredOutput
+
+REQUEST = JobRequest(concept="handbag")
+LEASE_S = 0.03
+ERROR = JobError(code="internal", title="The service failed", detail="on purpose")
+
+
+async def submit(jobs: Jobs, **options: object) -> str:
+    return (await jobs.submit(REQUEST, **({"keep_s": 60, "max_queued": 100} | options))).id
+
+
+async def status_of(jobs: Jobs, job_id: str) -> JobStatus:
+    return (await jobs.get(job_id))[0].status
+
+
+def output(key: str = "jobs/0/1/0.png") -> StoredOutput:
+    rarity = ReachedRarity(percentile=99.9, bits=10.0, d2=80.0, residual=0.5)
+    facts = {"media_type": "image/png", "width": 64, "height": 64, "bytes": 3, "sha256": "0" * 64, "seed": 7}
+    return StoredOutput(key=key, rarity=rarity, anchor=0.3, validity=0.9, replay={}, **facts)
+
+
+@pytest.fixture
+def dying(redis_url):
+    """A worker whose leases run out at once, because it never renews them."""
+    with connect(redis_url) as client:
+        yield Leases(client, worker="dying", lease_s=LEASE_S)
+
+
+async def outlive_the_lease() -> None:
+    await asyncio.sleep(2 * LEASE_S)
+
+
+async def test_jobs_are_claimed_in_the_order_of_submission(jobs, leases):
+    submitted = [await submit(jobs) for _ in range(5)]
+    assert [leases.claim().id for _ in submitted] == submitted
+    assert leases.claim() is None
+
+
+async def test_one_job_has_one_claimant(jobs, leases):
+    await submit(jobs)
+    claims = await asyncio.gather(*(asyncio.to_thread(leases.claim) for _ in range(20)))
+    assert len([claim for claim in claims if claim]) == 1
+
+
+async def test_succeeded_job_keeps_what_the_attempt_published(jobs, leases):
+    job_id = await submit(jobs)
+    claim = leases.claim()
+    assert leases.progress(claim, Progress(phase="optimize", step=3, steps=50, rarity_bits=6.1)) == "running"
+    assert leases.succeed(claim, [output()], ["far"], Metrics(optimize_ms=9)) == "succeeded"
+    record, place = await jobs.get(job_id)
+    assert (record.outputs, record.warnings, record.error, place) == ([output()], ["far"], None, None)
+    assert (record.metrics.optimize_ms, record.metrics.attempts) == (9, 1)
+    assert record.created_at <= record.started_at <= record.finished_at < record.expires_at
+
+
+async def test_final_state_never_changes(jobs, leases):
+    job_id = await submit(jobs)
+    claim = leases.claim()
+    leases.fail(claim, ERROR, Metrics())
+    for late in (
+        lambda: leases.succeed(claim, [output()], [], Metrics()),
+        lambda: leases.fail(claim, ERROR, Metrics()),
+        lambda: leases.hand_back(claim),
+        lambda: leases.renew(claim),
+    ):
+        with pytest.raises(LeaseLostError, match="attempt 1"):
+            late()
+    assert await jobs.cancel(job_id) == "failed"
+    assert (await jobs.get(job_id))[0].error == ERROR
+
+
+async def test_writes_of_an_earlier_attempt_are_refused(jobs, leases, dying):
+    job_id = await submit(jobs)
+    stale = dying.claim()
+    await outlive_the_lease()
+    assert leases.recover() == [job_id]
+    fresh = leases.claim()
+    assert (stale.attempt, fresh.attempt) == (1, 2)
+    with pytest.raises(LeaseLostError):
+        leases.succeed(stale, [output("jobs/0/1/0.png")], [], Metrics())
+    leases.succeed(fresh, [output("jobs/0/2/0.png")], [], Metrics())
+    assert [stored.key for stored in (await jobs.get(job_id))[0].outputs] == ["jobs/0/2/0.png"]
+
+
+async def test_renewed_lease_is_not_recovered(jobs, leases, dying):
+    await submit(jobs)
+    claim = dying.claim()
+    leases.renew(claim)
+    await outlive_the_lease()
+    assert leases.recover() == []
+
+
+async def test_job_that_two_workers_died_with_fails(jobs, leases, dying):
+    job_id = await submit(jobs)
+    for _ in range(2):
+        dying.claim()
+        await outlive_the_lease()
+        leases.recover()
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.error.code) == (JobStatus.FAILED, "worker_lost")
+
+
+async def test_handed_back_job_comes_first_and_counts_no_loss(jobs, leases):
+    first, second = await submit(jobs), await submit(jobs)
+    for _ in range(5):
+        assert leases.hand_back(leases.claim()) == "queued"
+    assert [leases.claim().id, leases.claim().id] == [first, second]
+
+
+async def test_cancel_stops_a_queued_job_at_once_and_a_running_one_when_it_hears(jobs, leases):
+    running, queued = await submit(jobs), await submit(jobs)
+    claim = leases.claim()
+    assert await jobs.cancel(queued) == await jobs.cancel(queued) == "canceled"
+    assert await jobs.cancel(running) == await jobs.cancel(running) == "canceling"
+    assert leases.renew(claim) == leases.progress(claim, Progress(phase="decode", step=1, steps=2)) == "canceling"
+    assert leases.end_canceled(claim, Metrics()) == "canceled"
+    assert leases.claim() is None
+
+
+@pytest.mark.parametrize("ending", ["succeed", "fail", "hand_back", "recover"])
+async def test_canceling_job_ends_canceled_however_the_attempt_ends(jobs, leases, dying, ending):
+    job_id = await submit(jobs)
+    claim = dying.claim()
+    await jobs.cancel(job_id)
+    await outlive_the_lease()
+    {
+        "succeed": lambda: leases.succeed(claim, [output()], [], Metrics()),
+        "fail": lambda: leases.fail(claim, ERROR, Metrics()),
+        "hand_back": lambda: leases.hand_back(claim),
+        "recover": leases.recover,
+    }[ending]()
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.outputs, record.error) == (JobStatus.CANCELED, [], None)
+
+
+async def test_fifty_submissions_with_one_key_make_one_job(jobs):
+    same = {"idempotency_key": "once", "body_hash": "a"}
+    answers = await asyncio.gather(*(jobs.submit(REQUEST, keep_s=60, max_queued=9, **same) for _ in range(50)))
+    assert len({answer.id for answer in answers}) == 1
+    assert [answer.replayed for answer in answers].count(False) == 1
+    with pytest.raises(IdempotencyConflictError):
+        await submit(jobs, idempotency_key="once", body_hash="b")
+
+
+async def test_refused_submission_leaves_its_key_unspent(jobs, leases):
+    await submit(jobs, max_queued=1)
+    with pytest.raises(QueueFullError, match="1 jobs"):
+        await submit(jobs, max_queued=1, idempotency_key="later", body_hash="a")
+    leases.claim()
+    await submit(jobs, max_queued=1, idempotency_key="later", body_hash="b")
+
+
+async def test_list_is_newest_first_and_new_jobs_do_not_shift_its_pages(jobs):
+    submitted = [await submit(jobs) for _ in range(5)]
+    first, cursor = await jobs.list(status=None, before=None, limit=2)
+    await submit(jobs)
+    second, cursor = await jobs.list(status=None, before=cursor, limit=2)
+    last, end = await jobs.list(status=None, before=cursor, limit=2)
+    assert [record.id for record, _ in first + second + last] == submitted[::-1]
+    assert end is None
+
+
+async def test_list_of_a_status_has_only_that(jobs, leases):
+    submitted = [await submit(jobs) for _ in range(3)]
+    leases.claim()
+    listed, _ = await jobs.list(status=JobStatus.QUEUED, before=None, limit=9)
+    assert [(record.id, place.position) for record, place in listed] == [(submitted[2], 2), (submitted[1], 1)]
+
+
+async def test_expired_job_is_gone_and_never_unknown(jobs, leases):
+    job_id = await submit(jobs, keep_s=0)
+    leases.fail(leases.claim(), ERROR, Metrics())
+    with pytest.raises(JobExpiredError):
+        await jobs.get(job_id)
+    assert leases.due() == [job_id]
+    leases.bury(job_id)
+    assert leases.due() == []
+    with pytest.raises(JobExpiredError):
+        await jobs.get(job_id)
+    with pytest.raises(JobNotFoundError):
+        await jobs.get("0" * 32)
+
+
+async def test_job_that_waits_does_not_expire(jobs, leases):
+    job_id = await submit(jobs, keep_s=0)
+    assert leases.due() == []
+    assert await status_of(jobs, job_id) == "queued"
+
+
+async def test_deleted_job_is_unknown_to_everybody(jobs, leases):
+    job_id = await submit(jobs, idempotency_key="once", body_hash="a")
+    claim = leases.claim()
+    await jobs.delete(job_id)
+    with pytest.raises(LeaseLostError):
+        leases.succeed(claim, [output()], [], Metrics())
+    with pytest.raises(JobNotFoundError):
+        await jobs.get(job_id)
+    assert await submit(jobs, idempotency_key="once", body_hash="b") != job_id
+
+
+async def test_waiting_ends_with_the_job(jobs, leases):
+    job_id = await submit(jobs)
+    waiting = asyncio.create_task(jobs.wait_until_final(job_id, 30))
+    claim = leases.claim()
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    begin = time.monotonic()
+    leases.succeed(claim, [], [], Metrics())
+    await waiting
+    assert time.monotonic() - begin < 1
+
+
+async def test_waiting_ends_with_its_time_or_the_record(jobs):
+    job_id = await submit(jobs)
+    await jobs.wait_until_final(job_id, 0.1)
+    waiting = asyncio.create_task(jobs.wait_until_final(job_id, 30))
+    await asyncio.sleep(0.1)
+    await jobs.delete(job_id)
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_lost_hints_are_given_again(jobs, leases, redis_url):
+    for _ in range(3):
+        await submit(jobs)
+    with connect(redis_url) as client:
+        assert client.llen(HINTS) == 3
+        client.delete(HINTS)
+        leases.recover()
+        leases.recover()
+        assert client.llen(HINTS) == 3
+
+
+async def test_redis_that_may_evict_jobs_is_not_trusted(jobs, redis_url):
+    await jobs.check()
+    async with connect_async(redis_url) as client:
+        await client.config_set("maxmemory-policy", "allkeys-lru")
+        with pytest.raises(StoreUnsafeError, match="allkeys-lru"):
+            await jobs.check()
+        await client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_estimate_grows_with_the_rounds_before_the_job():
+    durations = [1000 * seconds for seconds in range(1, 12)]
+    assert estimate(1, 2, durations) == estimate(2, 2, durations)
+    assert (estimate(1, 1, durations).p50, estimate(1, 1, durations).p90) == (6.0, 10.0)
+    assert estimate(5, 2, durations).p50 == 3 * 6.0
+    assert estimate(1, 0, durations) is None
+    assert estimate(1, 1, []) is None
