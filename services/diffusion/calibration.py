@@ -35,11 +35,12 @@ class Survival:
             shape, scale = 0.0, excess.mean()
         return cls(ordered, threshold, float(shape), float(scale))
 
-    def probability(self, x: float) -> float:
-        """P(X ≥ x), in (0, 1)."""
+    def bits(self, x: float) -> float:
+        """−log₂ P(X ≥ x), above 0 and finite."""
         if x <= self.threshold:
-            return float(np.interp(x, self.values, _ranks(self.values)))
-        return float(TAIL_SHARE * genpareto.sf(x - self.threshold, self.shape, scale=self.scale))
+            return float(-np.log2(np.interp(x, self.values, _ranks(self.values))))
+        beyond = genpareto.logsf(x - self.threshold, self.shape, scale=self.scale)
+        return float(-np.log2(TAIL_SHARE) - beyond / np.log(2))
 
     def value(self, probability: float) -> float:
         """The x with P(X ≥ x) = probability; ValueError outside (0, 1)."""

@@ -59,11 +59,11 @@ class DensityModel:
 
     def bits(self, d2: float) -> float:
         """Surprisal −log₂ P(D² ≥ d²) among what the prompt usually gives."""
-        return -math.log2(self.survival.probability(d2))
+        return self.survival.bits(d2)
 
     def percentile(self, d2: float) -> float:
         """100 · P(D² < d²)."""
-        return 100 * (1 - self.survival.probability(d2))
+        return 100 * (1 - 2.0 ** -self.bits(d2))
 
     def d2_at(self, bits: float) -> float:
         """The d² of a rarity; ValueError unless it is above 0 bits and finite."""

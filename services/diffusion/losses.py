@@ -9,7 +9,7 @@ def rarity_loss(d2: Float[Tensor, "rows"], target: float, scale: float) -> Float
     return ((d2 - target) / scale).square()
 
 
-def anchor_loss(cosine: Float[Tensor, "rows"], floor: float, scale: float) -> Float[Tensor, "rows"]:
+def anchor_loss(cosine: Float[Tensor, "rows"], floor: Float[Tensor, "rows"], scale: float) -> Float[Tensor, "rows"]:
     """(max(0, c₀ − cos(z, t)) / s)²: no force while the cosine is one that typical samples have."""
     return ((floor - cosine).clamp(min=0) / scale).square()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
@@ -33,7 +33,7 @@ class Target:
     highest: float
     spread: float
     anchor_floor: float
-    anchor_spread: float
+    anchor_middle: float
     residual_ceiling: float
 
     @classmethod
@@ -43,16 +43,21 @@ class Target:
         lowest, highest = density.d2_at(bits), density.d2_at(bits + SHELL_BITS)
         floor, middle = (float(density.anchors.quantile(p)) for p in (0.05, 0.5))
         ceiling = float(density.residuals.quantile(0.95))
-        return cls(lowest, highest, max(high, lowest) - typical, floor, middle - floor, ceiling)
+        return cls(lowest, highest, max(high, lowest) - typical, floor, middle, ceiling)
 
     def holds(self, state: State) -> bool:
         return self.lowest <= state.d2 <= self.highest
 
-    def loss(self, figures: Figures, anchor_weights: Float[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-        """The pull to the middle of the shell, and the hinges that keep the concept and the baseline's subspace."""
+    def loss(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
+        """The pull to the middle of the shell, and the hinges that keep the concept and the baseline's subspace.
+
+        A strict row is held to what half of the typical samples have, with ANCHOR_RAISE times the force.
+        """
         rarity = rarity_loss(figures.d2, (self.lowest + self.highest) / 2, self.spread)
-        anchor = anchor_loss(figures.cosine, self.anchor_floor, self.anchor_spread)
-        return rarity + anchor_weights * anchor + residual_loss(figures.residual, self.residual_ceiling)
+        floor = self.anchor_floor + strict * (self.anchor_middle - self.anchor_floor)
+        anchor = anchor_loss(figures.cosine, floor, self.anchor_middle - self.anchor_floor)
+        weight = 1 + strict * (ANCHOR_RAISE - 1)
+        return rarity + weight * anchor + residual_loss(figures.residual, self.residual_ceiling)
 
 
 def noise_of(seeds: list[int]) -> list[torch.Generator]:
@@ -76,7 +81,7 @@ class Optimization:
     def run(self, steps: int, judge: Judge, report: Report) -> list[Trial]:
         """At most `steps` steps, a check every CHECK_EVERY of them and at the end; `report` may raise to stop."""
         for step in range(1, steps + 1):
-            self._measure(step)
+            self.measure(step)
             report("optimize", step, steps, median(trial.state.bits for trial in self.trials if trial.state))
             if step % CHECK_EVERY == 0 or step == steps:
                 self._check(judge)
@@ -85,7 +90,7 @@ class Optimization:
             self.optimizer.step()
         return self.trials
 
-    def _measure(self, step: int) -> None:
+    def measure(self, step: int) -> None:
         """Sample every moving trial's embedding and leave its gradient, unless it has arrived."""
         self.optimizer.zero_grad()
         moving = [trial for trial in self.trials if trial.moving]
@@ -95,8 +100,8 @@ class Optimization:
         encoding = self.space.encode([trial.row for trial in moving])
         image_embeds = self.model.sample_prior(encoding, noise_of(seeds), len(seeds))
         figures = Figures.of(self.density, image_embeds, self.text_embeds)
-        weights = torch.tensor([trial.anchor_weight for trial in moving], device=self.model.device)
-        self.target.loss(figures, weights).sum().backward()
+        strict = torch.tensor([trial.strict for trial in moving], device=self.model.device)
+        self.target.loss(figures, strict).sum().backward()
         for trial, state in zip(moving, states_of(self.density, seeds, step, image_embeds, figures), strict=True):
             trial.state = state
             trial.arrived = self.target.holds(state)
@@ -117,10 +122,8 @@ class Optimization:
                 self._fall_back(trial)
 
     def _fall_back(self, trial: Trial) -> None:
-        """Return to the last words that passed, at first the concept's own, with a stronger anchor; once per trial."""
-        trial.ended = trial.anchor_weight > 1
-        trial.arrived = False
-        trial.anchor_weight *= ANCHOR_RAISE
+        """Return to the last words that passed, at first the concept's own, and be strict; once per trial."""
+        trial.ended, trial.arrived, trial.strict = trial.strict, False, True
         trial.offset.data.copy_(trial.good_offset)
         trial.offset.grad = None
         self.optimizer.state.pop(trial.offset, None)

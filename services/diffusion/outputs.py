@@ -36,7 +36,7 @@ class About:
     concept: str
     prompt: str
     picture: Picture
-    settings: dict[str, float]
+    settings: dict[str, int | float]
 
     def output(self, check: Checked) -> Output:
         """One picture with its figures."""

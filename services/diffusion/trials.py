@@ -74,7 +74,7 @@ class Trial:
     seed: int
     offset: Tensor
     good_offset: Tensor
-    anchor_weight: float = 1.0
+    strict: bool = False
     arrived: bool = False
     ended: bool = False
     state: State | None = None

@@ -1,0 +1,93 @@
+"""The decoder's loop is diffusers' pipeline, with a report at every step."""
+
+import pytest
+import torch
+from diffusers import KandinskyPipeline
+from diffusers.pipelines.kandinsky.text_encoder import MultilingualCLIP
+from transformers import AutoTokenizer, CLIPVisionModelWithProjection
+
+from services.diffusion.decoder import Picture
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.optimize import noise_of
+
+
+def nothing(_step: int, _steps: int) -> None:
+    """A report that goes nowhere."""
+
+
+@pytest.fixture(scope="module")
+def full(full_checkpoint):
+    return Kandinsky.load(
+        str(full_checkpoint / "prior"), str(full_checkpoint / "decoder"), device="cpu", dtype=torch.float32
+    )
+
+
+@pytest.fixture(scope="module")
+def pipeline(full, full_checkpoint):
+    """diffusers' own, which encodes the empty prompt where ours has kept what that gave."""
+    text_encoder = MultilingualCLIP.from_pretrained(full_checkpoint / "decoder/text_encoder").eval()
+    decoder = full.decoder
+    pipeline = KandinskyPipeline(
+        text_encoder,
+        AutoTokenizer.from_pretrained(full_checkpoint / "decoder/tokenizer"),
+        decoder.unet,
+        decoder.scheduler,
+        decoder.movq,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.parametrize(("size", "guidance_scale"), [(64, 3.0), (128, 7.5), (64, 1.0)])
+def test_decoding_equals_diffusers_bit_for_bit(full, pipeline, full_checkpoint, size, guidance_scale):
+    """On a checkpoint laid out as Kandinsky 2.1 is, whose constants are computed once and its encoders dropped."""
+    vision = CLIPVisionModelWithProjection.from_pretrained(full_checkpoint / "prior/image_encoder").eval()
+    embeds = torch.randn(1, 16, generator=torch.Generator().manual_seed(1))
+    theirs = pipeline(
+        "",
+        image_embeds=embeds,
+        negative_image_embeds=vision(torch.zeros(1, 3, 16, 16)).image_embeds,
+        height=size,
+        width=size,
+        num_inference_steps=4,
+        guidance_scale=guidance_scale,
+        generator=noise_of([5]),
+    )
+    ours = full.decoder.decode(embeds, noise_of([5]), Picture(size, 4, guidance_scale), nothing)
+    assert ours[0].size == (size, size)
+    assert ours[0].tobytes() == theirs.images[0].tobytes()
+
+
+def test_every_step_is_reported_and_a_report_that_raises_stops_there(model):
+    seen = []
+
+    def stop_at_two(step, steps):
+        seen.append((step, steps))
+        if step == 2:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        model.decoder.decode(torch.zeros(1, 16), noise_of([0]), Picture(64, 5, 3.0), stop_at_two)
+    assert seen == [(1, 5), (2, 5)]
+
+
+def test_the_embedding_makes_the_picture(model):
+    images = model.decoder.decode(
+        torch.stack([torch.zeros(16), torch.ones(16)]), noise_of([0, 0]), Picture(64, 3, 3.0), nothing
+    )
+    assert images[0].tobytes() != images[1].tobytes()
+
+
+@pytest.mark.parametrize("size", [0, -64, 63, 100])
+def test_a_size_the_decoder_cannot_make_is_refused(model, size):
+    with pytest.raises(ValueError, match=f"size must be a positive multiple of 64 pixels, got {size}"):
+        model.decoder.picture(size, None, None)
+
+
+def test_defaults_are_the_checkpoints_own(model):
+    assert model.decoder.picture(None, None, None) == Picture(64, 3, 3.0)
+    assert model.decoder.picture(128, 9, 1.0) == Picture(128, 9, 1.0)
+
+
+def test_defaults_without_a_word_from_the_checkpoint_are_the_precursors(full):
+    assert full.decoder.picture(None, None, None) == Picture(64, 50, 7.5)

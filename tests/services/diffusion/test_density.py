@@ -1,0 +1,164 @@
+"""Laws of the density: its mathematics against scipy, its calibration on known data, its artefact."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from services.diffusion.density import DensityModel, density_key
+from services.diffusion.fit import draw_baseline, fit_density, fit_embeddings
+from services.diffusion.mixture import Mixture, Subspace
+from services.errors import CheckpointError
+
+ABOUT = {"concept": "handbag", "prompt": "a {}", "model_fingerprint": "f", "seed": 0}
+
+
+def correlated(samples: int, dim: int, seed: int) -> torch.Tensor:
+    """Gaussian embeddings with spread-out variances and a mean; the distribution is the same for every seed."""
+    mixing = torch.randn(dim, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(99))
+    noise = torch.randn(samples, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return noise @ mixing + 3.0
+
+
+def fitted(z: torch.Tensor) -> DensityModel:
+    return fit_embeddings(z, torch.linspace(0, 1, len(z), dtype=torch.float64), **ABOUT)
+
+
+@pytest.fixture(scope="module")
+def gaussian() -> DensityModel:
+    return fitted(correlated(4000, 6, seed=0))
+
+
+def test_log_prob_at_full_rank_matches_scipy():
+    z = correlated(500, 4, seed=1).numpy()
+    covariance = np.cov(z.T)
+    values, vectors = np.linalg.eigh(covariance)
+    subspace = Subspace(torch.from_numpy(z.mean(0)), torch.from_numpy(vectors.T.copy()))
+    factor = torch.diag(torch.from_numpy(values**-0.5))[None]
+    mixture = Mixture(torch.ones(1).double(), torch.zeros(1, 4).double(), factor)
+    expected = multivariate_normal(z.mean(0), covariance).logpdf(z)
+    np.testing.assert_allclose(mixture.log_prob(subspace.project(torch.from_numpy(z))), expected)
+
+
+def test_log_prob_of_a_mixture_matches_scipy():
+    rng = np.random.default_rng(0)
+    y, means, roots = rng.normal(size=(50, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 3, 3))
+    covariances = roots @ roots.transpose(0, 2, 1) + np.eye(3)
+    factors = np.stack([np.linalg.inv(np.linalg.cholesky(c)).T for c in covariances])
+    mixture = Mixture(*(torch.from_numpy(a) for a in (np.array([0.3, 0.7]), means, factors)))
+    parts = [w * multivariate_normal(m, c).pdf(y) for w, m, c in zip([0.3, 0.7], means, covariances, strict=True)]
+    np.testing.assert_allclose(mixture.log_prob(torch.from_numpy(y)), np.log(sum(parts)))
+
+
+def test_d2_of_one_part_is_mahalanobis_and_never_negative_for_more():
+    factor = torch.diag(torch.tensor([1.0, 0.5])).double()
+    y = torch.tensor([[3.0, 4.0], [0.0, 0.0]]).double()
+    one = Mixture(torch.ones(1).double(), torch.zeros(1, 2).double(), factor[None])
+    assert one.d2(y).tolist() == pytest.approx([9 + 4, 0])
+    two = Mixture(torch.tensor([0.5, 0.5]).double(), torch.eye(2).double(), torch.stack([factor, factor]))
+    assert (two.d2(torch.randn(1000, 2).double()) >= 0).all()
+
+
+def test_the_residual_is_what_the_components_do_not_see(gaussian):
+    z = correlated(20, 6, seed=2)
+    whole = (z - gaussian.subspace.mean).square().sum(-1)
+    seen = gaussian.subspace.project(z).square().sum(-1)
+    torch.testing.assert_close(gaussian.residual(z), whole - seen)
+
+
+def test_the_gradient_of_d2_and_residual_matches_finite_differences(gaussian):
+    z = correlated(3, 6, seed=3).requires_grad_()
+    assert torch.autograd.gradcheck(gaussian.d2, (z,))
+    assert torch.autograd.gradcheck(gaussian.residual, (z,))
+
+
+def test_as_few_components_as_keep_95_percent(gaussian):
+    variances = torch.linalg.eigvalsh(correlated(2400, 6, seed=0).T.cov()).flip(0)
+    shares = variances.cumsum(0) / variances.sum()
+    rank = len(gaussian.subspace.components)
+    assert gaussian.variance_kept >= 0.95
+    assert shares[rank - 2] < 0.955
+
+
+def test_one_gaussian_is_enough_for_gaussian_data_and_not_for_two_clumps(gaussian):
+    assert len(gaussian.mixture.weights) == 1
+    z = correlated(3000, 6, seed=4)
+    z[::2] += 30.0
+    assert len(fitted(z).mixture.weights) > 1
+
+
+@pytest.mark.parametrize("bits", [1.0, 3.0, 6.0, 8.0])
+def test_bits_are_calibrated_on_samples_never_seen(gaussian, bits):
+    """Of fresh samples, a share of about 2^−bits lies at or beyond the d² of so many bits."""
+    d2 = gaussian.d2(correlated(100_000, 6, seed=5))
+    share = float((d2 >= gaussian.d2_at(bits)).double().mean())
+    assert -np.log2(share) == pytest.approx(bits, abs=0.15 + 0.1 * bits)
+
+
+def test_bits_and_percentile_agree(gaussian):
+    d2 = gaussian.d2_at(10.0)
+    assert gaussian.bits(d2) == pytest.approx(10.0)
+    assert gaussian.percentile(d2) == pytest.approx(100 * (1 - 2**-10))
+
+
+@pytest.mark.parametrize("bits", [0.0, -1.0, float("inf"), float("nan")])
+def test_an_impossible_rarity_is_refused(gaussian, bits):
+    with pytest.raises(ValueError, match=f"above 0 bits and finite, got {bits}"):
+        gaussian.d2_at(bits)
+
+
+def test_save_and_load_are_exact(density, tmp_path):
+    density.save(tmp_path / "density")
+    loaded = DensityModel.load(tmp_path / "density")
+    z = torch.randn(5, 16)
+    assert loaded.fingerprint == density.fingerprint
+    assert torch.equal(loaded.d2(z), density.d2(z))
+    assert loaded.d2_at(9.5) == density.d2_at(9.5)
+    assert {p.suffix for p in (tmp_path / "density").iterdir()} == {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize("name", ["density.json", "density.safetensors"])
+def test_a_corrupt_density_is_one_sentence(density, tmp_path, name):
+    density.save(tmp_path)
+    (tmp_path / name).write_bytes(b"{")
+    with pytest.raises(CheckpointError, match="cannot load the density model in "):
+        DensityModel.load(tmp_path)
+
+
+def test_the_same_seed_fits_the_same_density(model, density):
+    again = fit_density(model, concept="handbag", prompt=density.prompt, samples=1000, seed=0, report=lambda *_: None)
+    assert again.fingerprint == density.fingerprint
+
+
+def test_a_report_that_raises_stops_the_fit(model):
+    seen = []
+
+    def stop(phase, step, steps, bits):
+        seen.append((phase, step, steps, bits))
+        if step == 250:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        draw_baseline(model, "a handbag", 600, 0, stop)
+    assert seen == [("fit", 0, 600, None), ("fit", 250, 600, None)]
+
+
+def test_too_few_samples_are_refused(model):
+    with pytest.raises(ValueError, match="at least 200 samples, got 199"):
+        fit_density(model, concept="handbag", prompt="a {}", samples=199, seed=0, report=lambda *_: None)
+
+
+def test_the_key_names_model_text_and_samples():
+    key = density_key("f", "a handbag", 5000)
+    assert key == density_key("f", "a handbag", 5000)
+    assert (
+        len(
+            {
+                key,
+                density_key("g", "a handbag", 5000),
+                density_key("f", "a bag", 5000),
+                density_key("f", "a handbag", 4),
+            }
+        )
+        == 4
+    )
