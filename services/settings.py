@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariableError
 
 from services.errors import SettingsError
 
@@ -44,13 +45,15 @@ class Settings(BaseSettings):
     density_samples: int = Field(default=5000, ge=100, le=100_000)
     density_cache: int = Field(default=64, ge=1)
     run_limit_s: Seconds = 1800
-    lease_s: Seconds = Field(default=30, ge=5)
+    lease_s: int = Field(default=30, ge=2)
 
     @classmethod
     def read(cls, **fields: Any) -> Self:
         """The settings from the environment, `fields` before it; SettingsError names the variables that are wrong."""
         try:
             return cls(**fields)
+        except UnreadableVariableError as error:
+            raise SettingsError(f"{error}; lists are written as JSON") from None
         except ValidationError as error:
             raise SettingsError("; ".join(_sentence(dict(problem)) for problem in error.errors())) from None
 

@@ -1,0 +1,88 @@
+"""Any sequence of calls leaves the store where a plain model of it stands."""
+
+import asyncio
+
+import hypothesis.strategies as st
+import pytest
+import redis
+from hypothesis import settings as limits
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
+
+from services.errors import JobNotFoundError, LeaseLostError
+from services.jobs import Jobs, Leases, connect, connect_async
+from services.schemas import JobError, JobRequest, Metrics
+
+ERROR = JobError(code="internal", title="The service failed", detail="on purpose")
+
+
+class Model(RuleBasedStateMachine):
+    """Statuses as a dict in the order of submission; who may write is the claim last given for a job."""
+
+    redis_url = ""
+    submitted, claims = Bundle("submitted"), Bundle("claims")
+
+    def __init__(self):
+        super().__init__()
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.flushall()
+        self.loop = asyncio.Runner()
+        self.async_client, self.client = connect_async(self.redis_url), connect(self.redis_url)
+        self.jobs, self.leases = Jobs(self.async_client), Leases(self.client, worker="w", lease_s=60)
+        self.statuses, self.owners = {}, {}
+
+    def teardown(self):
+        self.loop.run(self.async_client.aclose())
+        self.loop.close()
+        self.client.close()
+
+    @rule(target=submitted)
+    def submit(self):
+        job_id = self.loop.run(self.jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=99)).id
+        self.statuses[job_id] = "queued"
+        return job_id
+
+    @rule(target=claims)
+    def claim(self):
+        waiting = [job_id for job_id, status in self.statuses.items() if status == "queued"]
+        claim = self.leases.claim()
+        assert (claim and claim.id) == (waiting[0] if waiting else None)
+        if claim is None:
+            return multiple()
+        self.statuses[claim.id], self.owners[claim.id] = "running", claim
+        return claim
+
+    @rule(claim=claims, write=st.sampled_from(["renew", "succeed", "fail", "hand_back"]))
+    def write(self, claim, write):
+        arguments = {"succeed": ([], [], Metrics()), "fail": (ERROR, Metrics())}.get(write, ())
+        status = self.statuses.get(claim.id)
+        if status not in {"running", "canceling"} or self.owners[claim.id] != claim:
+            with pytest.raises(LeaseLostError):
+                getattr(self.leases, write)(claim, *arguments)
+            return
+        after = {"renew": status, "succeed": "succeeded", "fail": "failed", "hand_back": "queued"}[write]
+        self.statuses[claim.id] = "canceled" if status == "canceling" and write != "renew" else after
+        assert getattr(self.leases, write)(claim, *arguments) == self.statuses[claim.id]
+
+    @rule(job_id=submitted)
+    def cancel(self, job_id):
+        status = self.statuses[job_id]
+        self.statuses[job_id] = {"queued": "canceled", "running": "canceling"}.get(status, status)
+        assert self.loop.run(self.jobs.cancel(job_id)) == self.statuses[job_id]
+
+    @rule(job_id=consumes(submitted))
+    def delete(self, job_id):
+        self.loop.run(self.jobs.delete(job_id))
+        del self.statuses[job_id]
+        with pytest.raises(JobNotFoundError):
+            self.loop.run(self.jobs.get(job_id))
+
+    @rule()
+    def compare(self):
+        listed, _ = self.loop.run(self.jobs.list(status=None, before=None, limit=100))
+        assert {record.id: record.status for record, _ in listed} == self.statuses
+        assert [record.id for record, _ in listed] == list(self.statuses)[::-1]
+
+
+def test_store_agrees_with_the_model(redis_url):
+    Model.redis_url = redis_url
+    run_state_machine_as_test(Model, settings=limits(max_examples=25, stateful_step_count=30, deadline=None))

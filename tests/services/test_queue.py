@@ -1,0 +1,24 @@
+"""A hint that the store writes by itself is a message that Celery takes."""
+
+from celery.contrib.testing.worker import start_worker
+
+from servers import eventually
+from services.jobs import connect
+from services.queue import HINTS, RUN_TASK, celery_app
+from services.schemas import JobRequest
+
+
+async def test_worker_runs_its_task_once_for_each_submitted_job(jobs, leases, settings, redis_url):
+    app = celery_app(settings)
+    claims = []
+
+    @app.task(name=RUN_TASK, shared=False)
+    def run():
+        claims.append(leases.claim())
+
+    submitted = [(await jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=9)).id for _ in range(3)]
+    with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, shutdown_timeout=30):
+        assert eventually(lambda: len(claims) == 3, limit_s=30)
+        with connect(redis_url) as client:
+            assert eventually(lambda: not client.llen(HINTS) and not client.hlen("unacked"))
+    assert [claim.id for claim in claims] == submitted

@@ -1,0 +1,107 @@
+"""Laws that both stores keep, over a real S3 server and a real disk."""
+
+import urllib.error
+import urllib.request
+
+import pytest
+from conftest import BUCKET, S3_KEYS
+
+from servers import free_port
+from services.errors import StorageError
+from services.storage import LocalStorage, S3Storage, media_type_of
+
+
+def s3(url, *, access_key=S3_KEYS[0], secret_key=S3_KEYS[1], bucket=BUCKET):
+    return S3Storage(url, access_key=access_key, secret_key=secret_key, bucket=bucket, region="us-east-1")
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request, tmp_path):
+    if request.param == "local":
+        return LocalStorage(tmp_path, signing_key="k" * 32, public_url="http://gateway")
+    storage = s3(request.getfixturevalue("s3_url"))
+    storage.delete("jobs/")
+    return storage
+
+
+def test_object_is_what_was_put(storage):
+    assert not storage.exists("jobs/a/1/0.png")
+    for data in (b"first", b"second"):
+        storage.put("jobs/a/1/0.png", data, "image/png")
+        assert storage.get("jobs/a/1/0.png") == data
+    assert storage.exists("jobs/a/1/0.png")
+    storage.check()
+
+
+def test_missing_object_is_an_error_that_names_it(storage):
+    with pytest.raises(StorageError, match=r"jobs/a/1/0\.png"):
+        storage.get("jobs/a/1/0.png")
+
+
+def test_delete_erases_the_prefix_and_nothing_else(storage):
+    keys = ["jobs/a/1/0.png", "jobs/a/2/0.png", "jobs/ab/1/0.png"]
+    for key in keys:
+        storage.put(key, b"x", "image/png")
+    storage.delete("jobs/a/")
+    storage.delete("jobs/a/")
+    assert [storage.exists(key) for key in keys] == [False, False, True]
+
+
+@pytest.mark.parametrize("key", ["../secret", "jobs/../../secret", "a\0b"])
+def test_local_key_does_not_lead_out_of_the_root(tmp_path, key):
+    storage = LocalStorage(tmp_path / "objects", signing_key="k" * 32, public_url="http://gateway")
+    with pytest.raises(StorageError, match="no object key"):
+        storage.put(key, b"x", "image/png")
+    assert storage.path("/etc/passwd") == tmp_path / "objects/etc/passwd"
+
+
+def test_put_that_fails_leaves_nothing(tmp_path):
+    storage = LocalStorage(tmp_path, signing_key="k" * 32, public_url="http://gateway")
+    (tmp_path / "jobs").write_text("a file where a folder belongs")
+    with pytest.raises(StorageError, match="cannot be written"):
+        storage.put("jobs/a", b"x", "image/png")
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpeg"])
+def test_every_format_has_its_media_type(suffix):
+    assert media_type_of(f"jobs/a/1/0.{suffix}") == f"image/{suffix}"
+
+
+def fetch(url):
+    """Status, body and media type of a GET."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
+            return answer.status, answer.read(), answer.headers["content-type"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, None, None
+
+
+def test_presigned_url_opens_its_object_only(s3_url):
+    storage = s3(s3_url)
+    for key in ("jobs/a/1/0.webp", "jobs/b/1/0.webp"):
+        storage.put(key, key.encode(), "image/webp")
+    url = storage.signed_url("jobs/a/1/0.webp", 60)
+    assert fetch(url) == (200, b"jobs/a/1/0.webp", "image/webp")
+    for forged in (url.replace("/a/", "/b/"), url.replace("Expires=60", "Expires=600"), url.partition("?")[0]):
+        assert fetch(forged)[0] == 403
+
+
+@pytest.mark.parametrize("wrong", [{"secret_key": "not-the-secret"}, {"access_key": "nobody"}, {"bucket": "no-bucket"}])
+def test_store_that_refuses_us_is_an_error_at_once(s3_url, wrong, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("a refusal was tried again"))
+    storage = s3(s3_url, **wrong)
+    with pytest.raises(StorageError):
+        storage.put("jobs/a/1/0.png", b"x", "image/png")
+    with pytest.raises(StorageError):
+        storage.check()
+
+
+def test_store_that_is_away_is_tried_again_and_then_an_error(monkeypatch):
+    pauses = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    with pytest.raises(StorageError, match="cannot be stored"):
+        s3(f"http://127.0.0.1:{free_port()}").put("jobs/a/1/0.png", b"x", "image/png")
+    assert len(pauses) == 3
+    assert sum(pauses) < 10
