@@ -55,11 +55,10 @@ end
 
 local function erase(id)
   local status = field(id, 'status')
-  if not status then return 0 end
+  if not status then return end
   redis.call('DEL', job(id))
   for _, set in ipairs({'jobs', 'status:' .. status, 'leases', 'expiry'}) do redis.call('ZREM', P .. set, id) end
   redis.call('PUBLISH', P .. 'changed:' .. id, 'erased')
-  return 1
 end
 
 local function fields(id) return redis.call('HGETALL', job(id)) end
@@ -116,10 +115,12 @@ function operations.cancel(id)
   return field(id, 'status')
 end
 
-function operations.delete(id)
-  local key = field(id, 'idempotency_key')
+-- A worker may be storing outputs of a running job just now: they are swept, like expired ones, after sweep_ms.
+function operations.delete(id, sweep_ms)
+  local status, key = unpack(redis.call('HMGET', job(id), 'status', 'idempotency_key'))
   if key and key ~= '' then redis.call('DEL', P .. 'idempotency:' .. key) end
-  return erase(id)
+  erase(id)
+  if status == 'running' or status == 'canceling' then redis.call('ZADD', P .. 'expiry', now + sweep_ms, id) end
 end
 
 function operations.claim(worker, lease_ms)
@@ -189,8 +190,9 @@ function operations.due()
 end
 
 function operations.bury(id, keep_ms)
-  redis.call('SET', P .. 'gone:' .. id, 1, 'PX', keep_ms)
-  return erase(id)
+  if field(id, 'status') then redis.call('SET', P .. 'gone:' .. id, 1, 'PX', keep_ms) end
+  redis.call('ZREM', P .. 'expiry', id)
+  erase(id)
 end
 
 return operations[ARGV[1]](unpack(ARGV, 2))

@@ -139,9 +139,9 @@ class Jobs:
             raise _absent(job_id, gone=False)
         return JobStatus(status)
 
-    async def delete(self, job_id: str) -> None:
-        """Forget the record; whoever runs the job finds its next write refused."""
-        await self._call("delete", job_id)
+    async def delete(self, job_id: str, *, sweep_after_s: int) -> None:
+        """Forget the record; whoever runs the job finds its next write refused, and what it stored is `due` later."""
+        await self._call("delete", job_id, sweep_after_s * 1000)
 
     async def wait_until_final(self, job_id: str, timeout_s: float) -> None:
         """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
@@ -231,12 +231,12 @@ class Leases:
         return ids
 
     def due(self) -> list[str]:
-        """Jobs whose outputs were kept as long as was promised; erase those, then `bury` the job."""
+        """Jobs whose outputs are to be erased, expired ones above all; erase them, then `bury` the job."""
         ids: list[str] = self._call("due")
         return ids
 
     def bury(self, job_id: str) -> None:
-        """Replace the record by a tombstone, so that clients hear "expired" instead of "unknown"."""
+        """Replace the record, if there is one, by a tombstone: clients hear "expired" instead of "unknown"."""
         self._call("bury", job_id, TOMBSTONE_MS)
 
 

@@ -18,6 +18,7 @@ from services.storage import job_prefix
 
 MAX_WAIT_S = 60
 _POLL_S = "1"
+_SWEEP_AFTER_S = 600  # long after a worker has found its erased job gone
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
 
@@ -95,7 +96,7 @@ async def erase(job_id: JobId, gateway: CurrentGateway) -> None:
     """Erase the outputs, then the record; a worker that runs the job finds it gone and stops."""
     await gateway.jobs.get(job_id)
     await asyncio.to_thread(gateway.storage.delete, job_prefix(job_id))
-    await gateway.jobs.delete(job_id)
+    await gateway.jobs.delete(job_id, sweep_after_s=_SWEEP_AFTER_S)
 
 
 async def _job(job_id: str, gateway: Gateway, response: Response, pending_status: int = 200) -> Job:

@@ -207,12 +207,25 @@ async def test_job_that_waits_does_not_expire(jobs, leases):
 async def test_deleted_job_is_unknown_to_everybody(jobs, leases):
     job_id = await submit(jobs, idempotency_key="once", body_hash="a")
     claim = leases.claim()
-    await jobs.delete(job_id)
+    await jobs.delete(job_id, sweep_after_s=60)
     with pytest.raises(LeaseLostError):
         leases.succeed(claim, [output()], [], Metrics())
     with pytest.raises(JobNotFoundError):
         await jobs.get(job_id)
     assert await submit(jobs, idempotency_key="once", body_hash="b") != job_id
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_what_a_running_job_stores_after_its_deletion_is_swept(jobs, leases, running):
+    job_id = await submit(jobs)
+    if running:
+        leases.claim()
+    await jobs.delete(job_id, sweep_after_s=0)
+    assert leases.due() == ([job_id] if running else [])
+    leases.bury(job_id)
+    assert leases.due() == []
+    with pytest.raises(JobNotFoundError):
+        await jobs.get(job_id)
 
 
 async def test_waiting_ends_with_the_job(jobs, leases):
@@ -232,7 +245,7 @@ async def test_waiting_ends_with_its_time_or_the_record(jobs):
     await jobs.wait_until_final(job_id, 0.1)
     waiting = asyncio.create_task(jobs.wait_until_final(job_id, 30))
     await asyncio.sleep(0.1)
-    await jobs.delete(job_id)
+    await jobs.delete(job_id, sweep_after_s=60)
     await asyncio.wait_for(waiting, 5)
 
 

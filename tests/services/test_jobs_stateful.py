@@ -71,7 +71,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(job_id=consumes(submitted))
     def delete(self, job_id):
-        self.loop.run(self.jobs.delete(job_id))
+        self.loop.run(self.jobs.delete(job_id, sweep_after_s=60))
         del self.statuses[job_id]
         with pytest.raises(JobNotFoundError):
             self.loop.run(self.jobs.get(job_id))
