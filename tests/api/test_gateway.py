@@ -8,9 +8,9 @@ import time
 import httpx
 import pytest
 import uvicorn
-from servers import free_port, url_of
 
 from api.app import create_app
+from servers import free_port, url_of
 
 
 @pytest.mark.parametrize(
