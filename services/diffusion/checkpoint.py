@@ -1,6 +1,7 @@
 """Checkpoints on disk or on the Hugging Face hub: find the folder, load a part, fingerprint the whole."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,13 @@ def load_config(kind: Any, folder: Path, part: str) -> Any:
         if not (folder / part).is_dir():
             raise ValueError("there is no such folder")
         return kind.from_pretrained(folder / part)
+
+
+def load_defaults(folder: Path, defaults: dict[str, float]) -> dict[str, Any]:
+    """The checkpoint's own defaults.json over `defaults`, those of the full-size model."""
+    path = folder / "defaults.json"
+    with described(str(path)):
+        return defaults | (json.loads(path.read_text()) if path.exists() else {})
 
 
 def fingerprint_of(*folders: Path) -> str:

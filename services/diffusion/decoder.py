@@ -1,6 +1,5 @@
 """Kandinsky's decoder: a U-Net conditioned on image embeddings, and MoVQ from its latents to pixels."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPVisionModelWithProjection
 
-from services.diffusion.checkpoint import described, load_config, load_model
+from services.diffusion.checkpoint import described, load_config, load_defaults, load_model
 
 OnStep = Callable[[int, int], None]
 Generators = torch.Generator | list[torch.Generator]
@@ -135,11 +134,10 @@ def guide(predicted: Tensor, guidance_scale: float) -> Tensor:
 
 def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> Picture:
     """50 steps at guidance 7.5 (arXiv 2308.02669), unless the checkpoint's defaults.json says otherwise."""
-    path = folder / "defaults.json"
     size = unet.config.sample_size * pixels_per_latent(movq)
-    with described(str(path)):
-        own = json.loads(path.read_text()) if path.exists() else {}
-        return Picture(**({"size": size, "num_inference_steps": 50, "guidance_scale": 7.5} | own))
+    published = {"size": size, "num_inference_steps": 50, "guidance_scale": 7.5}
+    with described(f"defaults.json from {folder}"):
+        return Picture(**load_defaults(folder, published))
 
 
 def _constants(folder: Path, prior_folder: Path, device: str, dtype: torch.dtype) -> Constants:

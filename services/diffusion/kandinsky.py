@@ -9,11 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from services.diffusion.checkpoint import checkpoint_folder, fingerprint_of, load_config, load_model
+from services.diffusion.checkpoint import checkpoint_folder, fingerprint_of, load_config, load_defaults, load_model
 from services.diffusion.decoder import Decoder, Generators, guide
 
 PRIOR_STEPS = 5
-PRIOR_GUIDANCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Kandinsky:
     prior: PriorTransformer
     scheduler: UnCLIPScheduler
     decoder: Decoder
+    guidance_scale: float
     fingerprint: str
 
     @classmethod
@@ -64,6 +64,7 @@ class Kandinsky:
             prior=load_model(PriorTransformer, folder, "prior", device, dtype),
             scheduler=load_config(UnCLIPScheduler, folder, "scheduler"),
             decoder=Decoder.load(decoder_folder, folder, device=device, dtype=dtype),
+            guidance_scale=load_defaults(folder, {"guidance_scale": 4.0})["guidance_scale"],
             fingerprint=fingerprint_of(folder, decoder_folder),
         )
 
@@ -104,25 +105,29 @@ class Kandinsky:
 
         Bit-identical to KandinskyPriorPipeline for the same generators; the unconditional rows go first.
         """
-        condition = self._condition(positive.expand(batch), self.encode_prompt("").expand(batch))
+        guided = self.guidance_scale > 1
+        condition = self._condition(positive.expand(batch), guided)
         self.scheduler.set_timesteps(PRIOR_STEPS, device=self.device)
         timesteps = self.scheduler.timesteps
         shape = (batch, self.prior.config.embedding_dim)
         latents = randn_tensor(shape, generator=generators, device=self.device, dtype=self.dtype)
         latents = latents * self.scheduler.init_noise_sigma
         for t, previous in zip(timesteps, [*timesteps[1:], None], strict=True):
-            predicted = self.prior(torch.cat([latents] * 2), timestep=t, **condition).predicted_image_embedding
-            step = self.scheduler.step(
-                guide(predicted, PRIOR_GUIDANCE), t, latents, prev_timestep=previous, generator=generators
-            )
+            rows = torch.cat([latents] * 2) if guided else latents
+            predicted = self.prior(rows, timestep=t, **condition).predicted_image_embedding
+            if guided:
+                predicted = guide(predicted, self.guidance_scale)
+            step = self.scheduler.step(predicted, t, latents, prev_timestep=previous, generator=generators)
             latents = step.prev_sample
         image_embeds: Tensor = self.prior.post_process_latents(latents)
         return image_embeds
 
-    @staticmethod
-    def _condition(positive: Encoding, negative: Encoding) -> dict[str, Tensor]:
+    def _condition(self, positive: Encoding, guided: bool) -> dict[str, Tensor]:
+        parts = [positive]
+        if guided:
+            parts.insert(0, self.encode_prompt("").expand(len(positive.text_embeds)))
         return {
-            "proj_embedding": torch.cat([negative.text_embeds, positive.text_embeds]),
-            "encoder_hidden_states": torch.cat([negative.hidden_states, positive.hidden_states]),
-            "attention_mask": torch.cat([negative.mask, positive.mask]),
+            "proj_embedding": torch.cat([part.text_embeds for part in parts]),
+            "encoder_hidden_states": torch.cat([part.hidden_states for part in parts]),
+            "attention_mask": torch.cat([part.mask for part in parts]),
         }

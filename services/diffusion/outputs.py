@@ -7,7 +7,7 @@ from PIL import Image
 
 from services.diffusion.decoder import Picture
 from services.diffusion.density import DensityModel
-from services.diffusion.kandinsky import PRIOR_GUIDANCE, PRIOR_STEPS, Kandinsky
+from services.diffusion.kandinsky import PRIOR_STEPS, Kandinsky
 from services.diffusion.trials import Checked, State
 from services.diffusion.validity import OpenClipChecker
 
@@ -64,7 +64,7 @@ class About:
             "step": state.step,
             **asdict(self.picture),
             "prior_steps": PRIOR_STEPS,
-            "prior_guidance": PRIOR_GUIDANCE,
+            "prior_guidance": self.model.guidance_scale,
             "device": self.model.device.type,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "versions": {name: version(name) for name in LIBRARIES},
