@@ -78,7 +78,7 @@ class Served:
         return self.client.post("/jobs", json=body).raise_for_status().json()["id"]
 
     def wait_for(self, job_id: str, holds: Callable[[dict], bool]) -> dict:
-        assert eventually(lambda: holds(self.read(job_id)), limit_s=120)
+        assert eventually(lambda: holds(self.read(job_id)), limit_s=300)
         return self.read(job_id)
 
 
