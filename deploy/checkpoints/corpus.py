@@ -1,0 +1,166 @@
+"""The training pictures: what `pictures_2d.py` and `pictures_3d.py` wrote, as tensors, families and captions."""
+
+import colorsys
+import json
+import math
+import re
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+TEMPLATES = (
+    "Professional high-quality photo of a {}. photorealistic, 4k, HQ.",
+    "a photo of a {}",
+    "a picture of a {}",
+    "{}",
+)
+# What the decoder draws: the family's noun → what else is one. A picture belongs to the first family whose word ends
+# its name; drawings in lines only ("icon", "silhouette") belong to none.
+FAMILIES = {
+    "handbag": "purse bag briefcase satchel tote pouch basket",
+    "backpack": "suitcase luggage rucksack",
+    "sofa": "couch divan settee ottoman",
+    "chair": "armchair stool seat bench throne rocker",
+    "lamp": "lantern light bulb lightbulb flashlight chandelier spotlight lights candle",
+    "table": "desk workbench",
+    "bed": "crib cot cradle",
+    "cabinet": "drawer drawers shelf bookshelf bookcase dresser wardrobe cupboard sideboard chest",
+    "teapot": "kettle coffeepot pitcher jug",
+    "vase": "amphora urn pot jar bottle",
+    "clock": "watch stopwatch smartwatch timer",
+    "cup": "mug glass teacup goblet tumbler milk tea cocktail wine",
+    "car": "taxi automobile jeep van bus truck ambulance minibus trolleybus suv engine",
+    "bicycle": "bike scooter motorcycle motorbike moped",
+    "hat": "cap helmet sombrero beanie fedora crown",
+    "shoe": "shoes sneaker sneakers boot boots heel heels sandal sandals slipper slippers",
+    "house": "home hut castle cottage tent cabin building hotel school church store hospital bank",
+    "phone": "telephone smartphone cellphone",
+    "camera": "camcorder",
+    "guitar": "violin cello banjo lute",
+    "umbrella": "parasol",
+    "tree": "palm cactus plant bonsai",
+}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """RGBA pictures (n, 64, 64, 4) uint8 with one record each: name, keywords, source, style."""
+
+    rgba: np.ndarray
+    records: list[dict]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Pictures":
+        shards = [s for s in ("2d", "3d") if (folder / f"{s}.npy").exists()]
+        records = [json.loads(line) for s in shards for line in (folder / f"{s}.jsonl").read_text().splitlines()]
+        rgba = np.concatenate([np.load(folder / f"{s}.npy") for s in shards])
+        return cls(rgba, records)
+
+    def subset(self, index: list[int]) -> "Pictures":
+        return Pictures(self.rgba[index], [self.records[i] for i in index])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @cached_property
+    def held_out(self) -> list[int]:
+        """Every 20th object (all views of a 3-D model fall on the same side)."""
+        return [i for i, r in enumerate(self.records) if split_of(r) == 0]
+
+    @cached_property
+    def train(self) -> list[int]:
+        held_out = set(self.held_out)
+        return [i for i in range(len(self)) if i not in held_out]
+
+    @cached_property
+    def draw_weights(self) -> Tensor:
+        return torch.tensor([3.0 if self.families[i] else 1.0 for i in self.train])
+
+    @cached_property
+    def families(self) -> list[str | None]:
+        return [family_of(r) for r in self.records]
+
+    def pixels(self, index: list[int]) -> Tensor:
+        """Pictures on white, (batch, 3, 64, 64) in [−1, 1]."""
+        rgba = torch.from_numpy(self.rgba[index]).float().permute(0, 3, 1, 2) / 255
+        rgb, alpha = rgba[:, :3], rgba[:, 3:]
+        return (rgb * alpha + 1 - alpha) * 2 - 1
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Training pictures, those of the families three times as often; (batch, 3, 64, 64)."""
+        picks = torch.multinomial(self.draw_weights, batch, replacement=True, generator=generator)
+        return self.pixels([self.train[i] for i in picks])
+
+
+def split_of(record: dict) -> int:
+    return zlib.crc32(f"{record.get('model') or record['name']}".encode()) % 20
+
+
+def family_of(record: dict) -> str | None:
+    words = record["name"].split()
+    if record["style"] in ("icon", "silhouette") or not words or "person" in words or "face" in words:
+        return None
+    return next((family for family, names in FAMILIES.items() if words[-1] in (family, *names.split())), None)
+
+
+def rotate_hue(pixels: Tensor, angle: Tensor) -> Tensor:
+    """Rotate the chroma plane of YIQ by `angle` (batch,) radians: greys and white stay as they are."""
+    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    yiq = torch.einsum("ij,bjhw->bihw", to_yiq, (pixels + 1) / 2)
+    cos, sin = (f(angle)[:, None, None] for f in (torch.cos, torch.sin))
+    turned = torch.stack([yiq[:, 0], cos * yiq[:, 1] - sin * yiq[:, 2], sin * yiq[:, 1] + cos * yiq[:, 2]], 1)
+    return (torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_yiq), turned) * 2 - 1).clamp(-1, 1)
+
+
+def augment(pixels: Tensor, generator: torch.Generator, *, scale: float = 0.15, shift: float = 0.06) -> Tensor:
+    """Flip, turn the hue of two in three, and scale and shift a little on the white ground."""
+    n = len(pixels)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(n, generator=generator)
+
+    turned = torch.where(uniform(0, 1) < 2 / 3, uniform(0, 2 * math.pi), torch.zeros(n))
+    theta = torch.zeros(n, 2, 3)
+    zoom = uniform(1 - scale / 3, 1 + scale)
+    theta[:, 0, 0] = zoom * torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    theta[:, 1, 1] = zoom
+    theta[:, 0, 2], theta[:, 1, 2] = uniform(-shift, shift), uniform(-shift, shift)
+    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+    return F.grid_sample(rotate_hue(pixels, turned) - 1, grid, align_corners=False) + 1
+
+
+HUES = (
+    (0.04, "red"),
+    (0.11, "orange"),
+    (0.19, "yellow"),
+    (0.45, "green"),
+    (0.53, "teal"),
+    (0.70, "blue"),
+    (0.80, "purple"),
+    (0.95, "pink"),
+    (1.01, "red"),
+)
+
+
+def colour_of(pixels: Tensor) -> str:
+    """The colour word of one picture (3, 64, 64) on white, from the mean of what is not white."""
+    flat = (pixels.reshape(3, -1) + 1) / 2
+    ink = (flat.min(0).values < 0.93).float()
+    red, green, blue = ((flat * ink).sum(1) / ink.sum().clamp(min=1)).tolist()
+    hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
+    if saturation < 0.18:
+        return "black" if value < 0.3 else "white" if value > 0.8 else "grey"
+    if 0.02 < hue < 0.13 and value < 0.65:
+        return "brown"
+    return next(word for edge, word in HUES if hue < edge)
+
+
+def clean(name: str) -> str:
+    return re.sub(r"[^a-z ]", " ", name.lower()).strip()

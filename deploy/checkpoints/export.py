@@ -1,0 +1,92 @@
+"""Put the trained parts together as `rarebit-mini`: folders like kandinsky-2-1-prior and kandinsky-2-1, in float16."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, PriorTransformer, UNet2DConditionModel, VQModel
+from safetensors.torch import save_file
+from sklearn.cluster import MiniBatchKMeans
+from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from deploy.checkpoints.train_space import DIM
+from deploy.checkpoints.train_unet import SCHEDULER
+
+# What the decoder folder holds beside its parts: XLM-R's output for "" and the embedding of the unconditional branch.
+CONSTANTS = {
+    "prompt_embeds": torch.zeros(1, DIM),
+    "text_encoder_hidden_states": torch.zeros(1, 1, DIM),
+    "negative_image_embeds": torch.zeros(1, DIM),
+}
+PRIOR_INDEX = {
+    "_class_name": "KandinskyPriorPipeline",
+    "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
+    "image_processor": ["transformers", "CLIPImageProcessor"],
+    "prior": ["diffusers", "PriorTransformer"],
+    "scheduler": ["diffusers", "UnCLIPScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+}
+DECODER_INDEX = {
+    "_class_name": "KandinskyPipeline",
+    "movq": ["diffusers", "VQModel"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": [None, None],
+    "tokenizer": [None, None],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+}
+
+
+def export_prior(run: Path, out: Path) -> None:
+    CLIPTextModelWithProjection.from_pretrained(run / "text" / "text_encoder").half().save_pretrained(
+        out / "text_encoder"
+    )
+    CLIPVisionModelWithProjection.from_pretrained(run / "vision" / "image_encoder").half().save_pretrained(
+        out / "image_encoder"
+    )
+    PriorTransformer.from_pretrained(run / "prior" / "prior").half().save_pretrained(out / "prior")
+    shutil.copytree(run / "prior" / "scheduler", out / "scheduler", dirs_exist_ok=True)
+    CLIPTokenizer.from_pretrained(run / "text" / "tokenizer").save_pretrained(out / "tokenizer")
+    CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}).save_pretrained(
+        out / "image_processor"
+    )
+    (out / "model_index.json").write_text(json.dumps(PRIOR_INDEX, indent=2) + "\n")
+
+
+def export_decoder(run: Path, out: Path) -> None:
+    UNet2DConditionModel.from_pretrained(run / "unet" / "unet").half().save_pretrained(out / "unet")
+    movq = VQModel.from_pretrained(run / "movq")
+    fill_codebook(movq, np.load(run / "latents" / "latents.npz")["latents"])
+    movq.half().save_pretrained(out / "movq")
+    DDIMScheduler(**SCHEDULER).save_pretrained(out / "scheduler")
+    save_file(CONSTANTS, out / "constants.safetensors")
+    (out / "model_index.json").write_text(json.dumps(DECODER_INDEX, indent=2) + "\n")
+
+
+def fill_codebook(movq: VQModel, latents: np.ndarray) -> None:
+    """Cluster centres of the latents: quantised decoding, which the pipelines never ask for, works too."""
+    codes = latents.transpose(0, 2, 3, 1).reshape(-1, latents.shape[1]).astype(np.float32)
+    rows = np.random.default_rng(0).choice(len(codes), 100_000)
+    centres = (
+        MiniBatchKMeans(len(movq.quantize.embedding.weight), random_state=0, n_init=1).fit(codes[rows]).cluster_centers_
+    )
+    movq.quantize.embedding.weight.data.copy_(torch.from_numpy(centres))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training steps' outputs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "rarebit-mini")
+    args = parser.parse_args()
+    for folder in ("prior", "decoder"):
+        (args.out / folder).mkdir(parents=True, exist_ok=True)
+    export_prior(args.run, args.out / "prior")
+    export_decoder(args.run, args.out / "decoder")
+    shutil.copytree(args.run / "scorer", args.out / "scorer", dirs_exist_ok=True)
+
+
+if __name__ == "__main__":
+    main()

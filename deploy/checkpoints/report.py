@@ -1,0 +1,98 @@
+"""Look at a finished checkpoint: a grid of plain samples, what the judge calls them, and how far they are from memory.
+
+Writes `samples.png` and prints the figures of the model card as markdown.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from deploy.checkpoints.corpus import Pictures, family_of
+from services.diffusion.generate import noise_of
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.validity import OpenClipChecker
+
+TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
+PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
+BATCH = 25
+
+
+@torch.no_grad()
+def draw(model: Kandinsky, concept: str, count: int) -> tuple[Tensor, list[Image.Image]]:
+    """Image embeddings (count, dim) and pictures of the plain prompt, from seeds 0, 1, …"""
+    positive, picture = model.encode_prompt(PROMPT.format(concept)), model.decoder.picture(None, None, None)
+    embeds, images = [], []
+    for start in range(0, count, BATCH):
+        seeds = list(range(start, min(start + BATCH, count)))
+        z = model.sample_prior(positive, noise_of(seeds), len(seeds))
+        embeds.append(z)
+        images += model.decoder.decode(z, noise_of(seeds), picture, lambda *_: None)
+    return torch.cat(embeds), images
+
+
+def top1(checker: OpenClipChecker, images: list[Image.Image], concept: str) -> float:
+    """The share of pictures that the judge calls by their own name among the twelve."""
+    texts = checker.model.encode_text(checker.tokenizer([f"a photo of a {c}" for c in TWELVE]), normalize=True)
+    return (checker.embed(images) @ texts.T).argmax(1).eq(TWELVE.index(concept)).float().mean().item()
+
+
+def nearest(z: Tensor, bank: Tensor) -> float:
+    """Median distance to the nearest embedding of the bank."""
+    return torch.cdist(z.float(), bank.float()).min(1).values.median().item()
+
+
+def spread(z: Tensor) -> float:
+    """Median distance between two samples."""
+    return torch.pdist(z.float()).median().item()
+
+
+def grid(rows: list[list[Image.Image]], scale: int = 1) -> Image.Image:
+    width, height = rows[0][0].size
+    sheet = Image.new("RGB", (width * len(rows[0]), height * len(rows)), "white")
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            sheet.paste(image, (x * width, y * height))
+    return sheet.resize((sheet.width * scale, sheet.height * scale))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "rarebit-mini")
+    parser.add_argument("--data", type=Path, help="with --space: compare with training and held-out embeddings")
+    parser.add_argument("--space", type=Path)
+    parser.add_argument("--count", type=int, default=50)
+    args = parser.parse_args()
+    folder = args.checkpoint
+    model = Kandinsky.load(str(folder / "prior"), str(folder / "decoder"), device="cpu", dtype=torch.float32)
+    checker = OpenClipChecker.load(str(folder / "scorer"), device="cpu")
+    rows, scores, embeds = [], [], {}
+    for concept in TWELVE:
+        embeds[concept], images = draw(model, concept, args.count)
+        rows.append(images[:12])
+        scores.append(top1(checker, images, concept))
+        validity = checker.p_valid(images, concept).mean()
+        print(f"| {concept} | {scores[-1]:.0%} | {validity:.2f} | {spread(embeds[concept]):.1f} |", flush=True)
+    print(f"| mean | {np.mean(scores):.1%} |")
+    grid(rows).save(folder / "samples.png", optimize=True)
+    if args.data:
+        compare(embeds, args.data, args.space)
+
+
+def compare(embeds: dict[str, Tensor], data: Path, space: Path) -> None:
+    """Nearest-neighbour distances: sample to training picture, against held-out picture to training picture."""
+    pictures, index = Pictures.load(data), np.load(space / "index.npy")
+    z, held_out = torch.from_numpy(np.load(space / "z.npy")), np.isin(index, pictures.held_out)
+    for concept, samples in embeds.items():
+        own = np.array([family_of(pictures.records[i]) == concept for i in index])
+        train, check = z[own & ~held_out], z[own & held_out]
+        beside = f"{nearest(check, train):.2f}" if len(check) else "none held out"
+        apart = spread(train[torch.randperm(len(train))[:300]])
+        print(f"| {concept} | {nearest(samples, train):.2f} | {beside} | {apart:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
