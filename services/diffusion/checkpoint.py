@@ -58,7 +58,7 @@ def load_config(kind: Any, folder: Path, part: str) -> Any:
         return kind.from_pretrained(folder / part)
 
 
-def load_defaults(folder: Path, defaults: dict[str, float]) -> dict[str, Any]:
+def load_defaults(folder: Path, defaults: dict[str, int | float]) -> dict[str, Any]:
     """The checkpoint's own defaults.json over `defaults`, those of the full-size model."""
     path = folder / "defaults.json"
     with described(str(path)):

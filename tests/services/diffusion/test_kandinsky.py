@@ -1,5 +1,7 @@
 """The prior's loop, written out so that it has a gradient, is diffusers' pipeline."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import KandinskyPriorPipeline
@@ -26,11 +28,13 @@ def pipeline(model, full_checkpoint):
     return pipeline
 
 
+@pytest.mark.parametrize("guidance_scale", [4.0, 1.0])
 @pytest.mark.parametrize("prompt", ["a photo of a handbag", "", "word " * 60])
-def test_unsteered_prior_equals_diffusers_bit_for_bit(model, pipeline, prompt):
-    theirs = pipeline(prompt, num_images_per_prompt=3, num_inference_steps=5, generator=noise_of([1, 2, 3]))
-    ours = model.sample_prior(model.encode_prompt(prompt), noise_of([1, 2, 3]), 3)
-    assert torch.equal(ours, theirs.image_embeds)
+def test_unsteered_prior_equals_diffusers_bit_for_bit(model, pipeline, prompt, guidance_scale):
+    settings = {"num_images_per_prompt": 3, "num_inference_steps": 5, "guidance_scale": guidance_scale}
+    theirs = pipeline(prompt, generator=noise_of([1, 2, 3]), **settings)
+    own = replace(model, guidance_scale=guidance_scale)
+    assert torch.equal(own.sample_prior(own.encode_prompt(prompt), noise_of([1, 2, 3]), 3), theirs.image_embeds)
 
 
 def test_tokens_that_have_learnt_nothing_change_nothing(model):
