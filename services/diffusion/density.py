@@ -63,7 +63,7 @@ class DensityModel:
 
     def percentile(self, d2: float) -> float:
         """100 · P(D² < d²)."""
-        return 100 * (1 - 2.0 ** -self.bits(d2))
+        return 100 * (1 - math.exp2(-self.bits(d2)))
 
     def d2_at(self, bits: float) -> float:
         """The d² of a rarity; ValueError unless it is above 0 bits and finite."""
