@@ -22,6 +22,13 @@ class CheckpointError(ServiceError):
     title = "The model cannot be loaded"
 
 
+class PromptError(ServiceError):
+    """The model cannot see the concept in the prompt."""
+
+    code = "prompt"
+    title = "The prompt cannot be used"
+
+
 class StorageError(ServiceError):
     """The object store cannot be reached, refuses us, or lacks what was asked for."""
 

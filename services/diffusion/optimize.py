@@ -17,7 +17,7 @@ from services.diffusion.spaces import TokenSpace
 from services.diffusion.trials import Checked, Figures, State, Trial, states_of
 
 CHECK_EVERY = 25
-STEP = 0.1  # of the tokens' root mean square, per value: the paper's 1e-4 is for 1,000 steps of full-size CLIP
+STEP = 0.2  # of the tokens' root mean square, per value: the paper's 1e-4 is for 1,000 steps of full-size CLIP
 WEIGHT_DECAY = 1e-2
 SHELL_BITS = 0.5
 ANCHOR_RAISE = 4.0

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from services.diffusion.kandinsky import Encoding, Kandinsky
+from services.errors import PromptError
 
 
 class TokenSpace:
@@ -22,7 +23,7 @@ class TokenSpace:
         self.tokens = model.tokenize(prompt.replace("{}", concept))
         self.places = concept_places(self.tokens.spans, prompt.index("{}"), len(concept))
         if not self.places:
-            raise ValueError(
+            raise PromptError(
                 f"the text encoder's {len(self.tokens.spans)} tokens hold no part of the concept {concept!r}"
             )
         self.words = self._embedding(self.tokens.ids[0, self.places]).float()

@@ -11,7 +11,7 @@ from services.diffusion.checkpoint import checkpoint_folder
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.spaces import TokenSpace, concept_places
-from services.errors import CheckpointError
+from services.errors import CheckpointError, PromptError
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_the_concepts_tokens_are_found_by_their_characters(prompt, places):
 
 
 def test_a_concept_cut_off_by_the_encoders_length_is_refused(model):
-    with pytest.raises(ValueError, match="32 tokens hold no part of the concept 'handbag'"):
+    with pytest.raises(PromptError, match="32 tokens hold no part of the concept 'handbag'"):
         TokenSpace(model, "handbag", "word " * 40 + "{}", 1)
 
 
