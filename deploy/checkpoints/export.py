@@ -54,6 +54,7 @@ def export_prior(run: Path, out: Path) -> None:
         out / "image_processor"
     )
     (out / "model_index.json").write_text(json.dumps(PRIOR_INDEX, indent=2) + "\n")
+    (out / "defaults.json").write_text(json.dumps({"guidance_scale": 1.5}) + "\n")
 
 
 def export_decoder(run: Path, out: Path) -> None:
@@ -64,6 +65,7 @@ def export_decoder(run: Path, out: Path) -> None:
     DDIMScheduler(**SCHEDULER).save_pretrained(out / "scheduler")
     save_file(CONSTANTS, out / "constants.safetensors")
     (out / "model_index.json").write_text(json.dumps(DECODER_INDEX, indent=2) + "\n")
+    (out / "defaults.json").write_text(json.dumps({"num_inference_steps": 25, "guidance_scale": 2.0}) + "\n")
 
 
 def fill_codebook(movq: VQModel, latents: np.ndarray) -> None:
@@ -76,6 +78,14 @@ def fill_codebook(movq: VQModel, latents: np.ndarray) -> None:
     movq.quantize.embedding.weight.data.copy_(torch.from_numpy(centres))
 
 
+def forget_paths(out: Path) -> None:
+    """Drop the folder that a part was loaded from out of its configuration."""
+    for path in out.rglob("config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of the training steps' outputs")
@@ -86,6 +96,7 @@ def main() -> None:
     export_prior(args.run, args.out / "prior")
     export_decoder(args.run, args.out / "decoder")
     shutil.copytree(args.run / "scorer", args.out / "scorer", dirs_exist_ok=True)
+    forget_paths(args.out)
 
 
 if __name__ == "__main__":
