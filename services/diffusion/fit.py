@@ -49,7 +49,7 @@ def draw_baseline(model: Kandinsky, text: str, samples: int, seed: int, report: 
     for start in range(0, samples, BATCH):
         report("fit", start, samples, None)
         batch = min(BATCH, samples - start)
-        drawn.append(model.sample_prior(positive, generator, batch).double().cpu())
+        drawn.append(model.sample_prior(positive, generator, batch, cached=True).double().cpu())
     report("fit", samples, samples, None)
     return torch.cat(drawn)
 

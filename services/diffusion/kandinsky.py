@@ -1,5 +1,6 @@
 """Kandinsky 2.1: encode a prompt and sample the diffusion prior, with gradient; `decoder.py` makes the pictures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,11 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from services.diffusion.checkpoint import checkpoint_folder, fingerprint_of, load_config, load_defaults, load_model
 from services.diffusion.decoder import Decoder, Generators, guide
+from services.diffusion.prefix import predict, prefix_of
 
 PRIOR_STEPS = 5
+
+Predict = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,12 @@ class Encoding:
         return Encoding(
             self.text_embeds.expand(batch, -1), self.hidden_states.expand(batch, -1, -1), self.mask.expand(batch, -1)
         )
+
+    @classmethod
+    def cat(cls, parts: list["Encoding"]) -> "Encoding":
+        """All rows of the parts, in order."""
+        columns = zip(*((part.text_embeds, part.hidden_states, part.mask) for part in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +110,23 @@ class Kandinsky:
         """The encoding of one prompt, one row, without gradient."""
         return self.encode(self.tokenize(prompt))
 
-    def sample_prior(self, positive: Encoding, generators: Generators, batch: int) -> Float[Tensor, "batch dim"]:
+    def sample_prior(
+        self, positive: Encoding, generators: Generators, batch: int, *, cached: bool = False
+    ) -> Float[Tensor, "batch dim"]:
         """`batch` image embeddings in PRIOR_STEPS guided steps of unCLIP's prior (arXiv 2204.06125), with gradient.
 
-        Bit-identical to KandinskyPriorPipeline for the same generators; the unconditional rows go first.
+        Bit-identical to KandinskyPriorPipeline for the same generators; the unconditional rows go first. `cached` runs
+        the prompt once instead of in every step, which is several times faster and equal to within rounding.
         """
         guided = self.guidance_scale > 1
-        condition = self._condition(positive.expand(batch), guided)
+        predicted_by = (self._cached if cached else self._exact)(positive, batch, guided)
         self.scheduler.set_timesteps(PRIOR_STEPS, device=self.device)
         timesteps = self.scheduler.timesteps
         shape = (batch, self.prior.config.embedding_dim)
         latents = randn_tensor(shape, generator=generators, device=self.device, dtype=self.dtype)
         latents = latents * self.scheduler.init_noise_sigma
         for t, previous in zip(timesteps, [*timesteps[1:], None], strict=True):
-            rows = torch.cat([latents] * 2) if guided else latents
-            predicted = self.prior(rows, timestep=t, **condition).predicted_image_embedding
+            predicted = predicted_by(torch.cat([latents] * 2) if guided else latents, t)
             if guided:
                 predicted = guide(predicted, self.guidance_scale)
             step = self.scheduler.step(predicted, t, latents, prev_timestep=previous, generator=generators)
@@ -122,12 +134,22 @@ class Kandinsky:
         image_embeds: Tensor = self.prior.post_process_latents(latents)
         return image_embeds
 
-    def _condition(self, positive: Encoding, guided: bool) -> dict[str, Tensor]:
-        parts = [positive]
+    def _exact(self, positive: Encoding, batch: int, guided: bool) -> Predict:
+        parts = [positive.expand(batch)]
         if guided:
-            parts.insert(0, self.encode_prompt("").expand(len(positive.text_embeds)))
-        return {
-            "proj_embedding": torch.cat([part.text_embeds for part in parts]),
-            "encoder_hidden_states": torch.cat([part.hidden_states for part in parts]),
-            "attention_mask": torch.cat([part.mask for part in parts]),
+            parts.insert(0, self.encode_prompt("").expand(batch))
+        both = Encoding.cat(parts)
+        condition = {
+            "proj_embedding": both.text_embeds,
+            "encoder_hidden_states": both.hidden_states,
+            "attention_mask": both.mask,
         }
+        return lambda latents, t: self.prior(latents, timestep=t, **condition).predicted_image_embedding
+
+    def _cached(self, positive: Encoding, batch: int, guided: bool) -> Predict:
+        own = [0] * batch if len(positive.text_embeds) == 1 else list(range(batch))
+        if guided:
+            positive = Encoding.cat([positive, self.encode_prompt("")])
+            own = [len(positive.text_embeds) - 1] * batch + own
+        prefix = prefix_of(self.prior, positive.text_embeds, positive.hidden_states, positive.mask).rows(own)
+        return lambda latents, t: predict(self.prior, prefix, latents, t)

@@ -98,7 +98,7 @@ class Optimization:
             return
         seeds = [trial.seed for trial in moving]
         encoding = self.space.encode([trial.row for trial in moving])
-        image_embeds = self.model.sample_prior(encoding, noise_of(seeds), len(seeds))
+        image_embeds = self.model.sample_prior(encoding, noise_of(seeds), len(seeds), cached=True)
         figures = Figures.of(self.density, image_embeds, self.text_embeds)
         strict = torch.tensor([trial.strict for trial in moving], device=self.model.device)
         self.target.loss(figures, strict).sum().backward()

@@ -1,6 +1,7 @@
 """The prior's loop, written out so that it has a gradient, is diffusers' pipeline."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +9,14 @@ from diffusers import KandinskyPriorPipeline
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from services.diffusion.checkpoint import checkpoint_folder
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky import Encoding, Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.spaces import TokenSpace, concept_places
 from services.errors import CheckpointError, PromptError
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> Kandinsky:
+    return Kandinsky.load(str(folder / "prior"), str(folder / "decoder"), device="cpu", dtype=dtype)
 
 
 @pytest.fixture
@@ -37,6 +42,18 @@ def test_unsteered_prior_equals_diffusers_bit_for_bit(model, pipeline, prompt, g
     assert torch.equal(own.sample_prior(own.encode_prompt(prompt), noise_of([1, 2, 3]), 3), theirs.image_embeds)
 
 
+@pytest.mark.parametrize("guidance_scale", [4.0, 1.0])
+def test_the_cached_prompt_changes_nothing_but_rounding(checkpoint, guidance_scale):
+    """Prompts of unlike length in one batch: padding inside it must stay unseen."""
+    exact = replace(load(checkpoint, torch.float64), guidance_scale=guidance_scale)
+    prompts = [exact.encode_prompt(prompt) for prompt in ("a photo of a handbag", "", "word " * 60)]
+    for positive, batch in ((prompts[0], 2), (Encoding.cat(prompts), 3)):
+        seeds = list(range(batch))
+        slow = exact.sample_prior(positive, noise_of(seeds), batch)
+        fast = exact.sample_prior(positive, noise_of(seeds), batch, cached=True)
+        torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-9)
+
+
 def test_tokens_that_have_learnt_nothing_change_nothing(model):
     prompt = "a photo of a straw handbag."
     space = TokenSpace(model, "straw handbag", "a photo of a {}.", 2)
@@ -54,14 +71,15 @@ def test_a_learnt_token_is_that_words_embedding(model):
     torch.testing.assert_close(ours.hidden_states, theirs.hidden_states)
 
 
-def test_the_gradient_of_the_tokens_matches_finite_differences(checkpoint):
-    exact = Kandinsky.load(str(checkpoint / "prior"), str(checkpoint / "decoder"), device="cpu", dtype=torch.float64)
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_gradient_of_the_tokens_matches_finite_differences(checkpoint, cached):
+    exact = load(checkpoint, torch.float64)
     space = TokenSpace(exact, "handbag", "a {}.", 1)
     direction = torch.randn(exact.prior.config.embedding_dim, dtype=torch.float64)
 
     def value(offset: torch.Tensor) -> torch.Tensor:
         space.offsets = [offset]
-        return exact.sample_prior(space.encode([0]), noise_of([0]), 1) @ direction
+        return exact.sample_prior(space.encode([0]), noise_of([0]), 1, cached=cached) @ direction
 
     words = torch.zeros_like(space.words, dtype=torch.float64, requires_grad=True)
     space.words = space.words.double()
@@ -81,10 +99,10 @@ def test_a_concept_cut_off_by_the_encoders_length_is_refused(model):
 
 
 def test_loading_gives_the_same_fingerprint_and_other_weights_another(model, checkpoint, copied):
-    again = Kandinsky.load(str(copied / "prior"), str(copied / "decoder"), device="cpu", dtype=torch.float32)
+    again = load(copied)
     assert again.fingerprint == model.fingerprint
     (copied / "decoder/defaults.json").write_text('{"num_inference_steps": 4, "guidance_scale": 3.0}')
-    other = Kandinsky.load(str(copied / "prior"), str(copied / "decoder"), device="cpu", dtype=torch.float32)
+    other = load(copied)
     assert other.fingerprint != model.fingerprint
 
 
@@ -101,7 +119,7 @@ def test_loading_gives_the_same_fingerprint_and_other_weights_another(model, che
 def test_a_corrupt_checkpoint_is_one_sentence_that_names_the_folder(copied, part):
     (copied / part).write_bytes(b"\x08broken")
     with pytest.raises(CheckpointError, match=r"cannot load .*(prior|decoder).*: .") as caught:
-        Kandinsky.load(str(copied / "prior"), str(copied / "decoder"), device="cpu", dtype=torch.float32)
+        load(copied)
     assert "\n" not in str(caught.value)
 
 
@@ -109,7 +127,7 @@ def test_a_corrupt_checkpoint_is_one_sentence_that_names_the_folder(copied, part
 def test_a_missing_part_is_one_sentence(copied, part):
     (copied / part).rename(copied / "elsewhere")
     with pytest.raises(CheckpointError, match="cannot load"):
-        Kandinsky.load(str(copied / "prior"), str(copied / "decoder"), device="cpu", dtype=torch.float32)
+        load(copied)
 
 
 def test_a_missing_folder_is_named():
