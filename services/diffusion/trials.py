@@ -92,11 +92,13 @@ class Trial:
 
 
 def choose(checks: list[Checked], d2: float, count: int) -> list[Checked]:
-    """`count` of the trials' results: of those that are valid and as rare as d², the ones farthest from one another
-    (greedily, Gonzalez 1985); filled up with the rarest valid ones, then with the most valid."""
+    """`count` of the trials' results: of those that are valid and as rare as d², the more valid half, if that is
+    enough, and of it the ones farthest from one another (greedily, Gonzalez 1985); filled up with the rarest valid
+    ones, then with the most valid."""
     ready = [check for check in checks if check.passed and check.state.d2 >= d2]
     if len(ready) > count:
-        return _farthest(ready, count)
+        ready.sort(key=lambda check: check.validity, reverse=True)
+        return _farthest(ready[: max(count, len(ready) // 2)], count)
     rest = [check for check in checks if check not in ready]
     rest.sort(key=lambda check: (check.passed, check.state.bits if check.passed else check.validity), reverse=True)
     return (ready + rest)[:count]

@@ -51,7 +51,7 @@ def test_a_trial_does_not_depend_on_its_neighbours(model, density):
 def test_the_first_step_is_the_plain_sample(model, density):
     _, trials = optimise(model, density, [7], steps=1)
     plain = model.sample_prior(model.encode_prompt(density.text), noise_of([7]), 1)
-    assert torch.equal(trials[0].best.state.image_embeds, plain[0])
+    torch.testing.assert_close(trials[0].best.state.image_embeds, plain[0])
 
 
 def test_nothing_but_the_tokens_is_learnt(model, density):
@@ -92,7 +92,13 @@ def checked(seed: int, place: float, validity: float = 1.0, d2: float = 10.0) ->
 
 def test_the_chosen_start_with_the_most_valid_and_are_far_apart():
     checks = [checked(0, 0.0, 1.0), checked(1, 0.1, 0.9), checked(2, 5.0, 0.9), checked(3, 9.0, 0.9)]
-    assert [check.state.seed for check in choose(checks, 10.0, 3)] == [0, 3, 2]
+    less_valid = [checked(seed, 10.0 * seed, 0.6) for seed in range(4, 8)]
+    assert [check.state.seed for check in choose(less_valid + checks, 10.0, 3)] == [0, 3, 2]
+
+
+def test_the_less_valid_half_fills_what_the_other_leaves():
+    checks = [checked(seed, float(seed), 0.9 - 0.1 * seed) for seed in range(4)]
+    assert {check.state.seed for check in choose(checks, 10.0, 3)} == {0, 1, 2}
 
 
 def test_valid_and_rare_comes_before_valid_and_valid_before_rare():
