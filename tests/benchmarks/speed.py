@@ -50,14 +50,18 @@ def prior_rows(bench: Bench) -> list[tuple[str, float, str]]:
     model, theirs, text = bench.model, pipeline(bench), PROMPT.replace("{}", "handbag")
 
     @torch.no_grad()
-    def ours() -> None:
-        model.sample_prior(model.encode_prompt(text), noise_of(list(range(16))), 16)
+    def ours(cached: bool) -> None:
+        model.sample_prior(model.encode_prompt(text), noise_of(list(range(16))), 16, cached=cached)
 
-    mine, other = seconds(
-        ours,
+    mine, cached, other = seconds(
+        lambda: ours(False),
+        lambda: ours(True),
         lambda: theirs(text, num_images_per_prompt=16, num_inference_steps=5, generator=noise_of(list(range(16)))),
     )
-    return [("16 prior samples", mine, f"{mine / other:.2f} of diffusers' pipeline")]
+    return [
+        ("16 prior samples", mine, f"{mine / other:.2f} of diffusers' pipeline"),
+        ("16 prior samples, prompt cached", cached, f"{cached / other:.2f} of diffusers' pipeline"),
+    ]
 
 
 def step_rows(bench: Bench, trials: int) -> list[tuple[str, float, str]]:
