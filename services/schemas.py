@@ -79,7 +79,7 @@ class JobRequest(Strict):
     mode: Annotated[Literal["calibrated"], _only("calibrated")] = "calibrated"
     space: Annotated[list[Literal["token"]], _only(["token"])] = Field(default=["token"], description="Only token yet.")
     steps: int = Field(default=50, ge=1, le=1000)
-    trials: int | None = Field(default=None, ge=1, le=64, description="At least count; null: 6 · count + 6.")
+    trials: int | None = Field(default=None, ge=1, le=64, description="At least count; null: 6 · count + 6, up to 64.")
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="null: drawn, and reported here.")
     image: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
     avoid: Annotated[list[Any], _only([])] = Field(default=[], max_length=0, description="Not available yet.")

@@ -118,8 +118,8 @@ def sample_plain(
 
 
 def trials_for(count: int) -> int:
-    """Trials that leave a choice when most of them lose the concept: 12 for one image, 30 for four, 102 for sixteen."""
-    return 6 * count + 6
+    """Trials that leave a choice when most of them lose the concept: 12 for one image, 30 for four, never above 64."""
+    return min(64, 6 * count + 6)
 
 
 def fitting(density: DensityModel, model: Kandinsky, concept: str, prompt: str) -> DensityModel:

@@ -107,7 +107,7 @@ def choose(checks: list[Checked], d2: float, count: int) -> list[Checked]:
 def _farthest(checks: list[Checked], count: int) -> list[Checked]:
     embeds = torch.stack([check.state.image_embeds.double() for check in checks])
     distances = torch.cdist(embeds, embeds)
-    picks = [max(range(len(checks)), key=lambda i: checks[i].validity)]
+    picks = [0]
     while len(picks) < count:
         nearest = distances[picks].min(dim=0).values
         nearest[picks] = -1.0
