@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture
 
 from services.diffusion.density import DensityModel, density_key
 from services.diffusion.fit import draw_baseline, fit_density, fit_embeddings
@@ -48,6 +49,18 @@ def test_log_prob_of_a_mixture_matches_scipy():
     mixture = Mixture(*(torch.from_numpy(a) for a in (np.array([0.3, 0.7]), means, factors)))
     parts = [w * multivariate_normal(m, c).pdf(y) for w, m, c in zip([0.3, 0.7], means, covariances, strict=True)]
     np.testing.assert_allclose(mixture.log_prob(torch.from_numpy(y)), np.log(sum(parts)))
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_the_gaussian_of_a_mixture_is_that_of_its_samples(parts):
+    y = correlated(2000, 4, seed=8)
+    y[::3] += 20.0
+    em = GaussianMixture(parts, reg_covar=1e-9, random_state=0).fit(y.numpy())
+    mixture = Mixture(*(torch.from_numpy(a) for a in (em.weights_, em.means_, em.precisions_cholesky_)))
+    one = mixture.gaussian()
+    expected = multivariate_normal(y.mean(0), y.T.cov(correction=0)).logpdf(y)
+    np.testing.assert_allclose(one.log_prob(y), expected, rtol=1e-6)
+    torch.testing.assert_close(one.precisions_cholesky, one.precisions_cholesky.triu())
 
 
 def test_d2_of_one_part_is_mahalanobis_and_never_negative_for_more():
