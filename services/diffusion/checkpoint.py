@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from services.errors import CheckpointError
 
-FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -41,7 +41,7 @@ def checkpoint_folder(name: str) -> Path:
 
 def load_model(kind: Any, folder: Path, part: str, device: str, dtype: torch.dtype) -> Any:
     """A frozen model of diffusers or transformers from folder/part, with every weight present in the file."""
-    with described(f"{part} from {folder}"):
+    with described(str(folder / part)):
         model, info = kind.from_pretrained(
             folder, subfolder=part, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
@@ -52,7 +52,7 @@ def load_model(kind: Any, folder: Path, part: str, device: str, dtype: torch.dty
 
 def load_config(kind: Any, folder: Path, part: str) -> Any:
     """A tokenizer or a scheduler from folder/part."""
-    with described(f"{part} from {folder}"):
+    with described(str(folder / part)):
         if not (folder / part).is_dir():
             raise ValueError("there is no such folder")
         return kind.from_pretrained(folder / part)
