@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.validity import OpenClipChecker
+from services.diffusion.validity import Checker, load_checker
 from services.settings import Settings
 from services.storage import Storage
 from worker.densities import Densities
@@ -16,7 +16,7 @@ class Models:
     """The generator, its judge and the densities, on one device."""
 
     model: Kandinsky
-    checker: OpenClipChecker
+    checker: Checker
     densities: Densities
 
 
@@ -29,4 +29,4 @@ def load_models(settings: Settings, storage: Storage) -> Models:
     dtype = getattr(torch, settings.dtype)
     model = Kandinsky.load(settings.prior, settings.decoder, device=device, dtype=dtype)
     densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
-    return Models(model, OpenClipChecker.load(settings.scorer, device=device), densities)
+    return Models(model, load_checker(settings.scorer, device=device, dtype=dtype), densities)

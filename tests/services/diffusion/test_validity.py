@@ -1,9 +1,11 @@
-"""The judge of validity is open_clip's zero-shot classification."""
+"""The judge of validity is open_clip's zero-shot classification, unless the folder holds another."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from services.diffusion.validity import OpenClipChecker
+from services.diffusion.validity import NEAREST, Checker, OpenClipChecker, load_checker
 from services.errors import CheckpointError
 
 
@@ -18,6 +20,28 @@ def test_a_probability_for_any_concept_at_all(run, checker):
 def test_a_concept_does_not_compete_with_its_own_words(checker):
     assert checker.rivals("red Handbag") == ["chair"]
     assert checker.rivals("lamp") == ["handbag", "chair"]
+
+
+def test_of_many_nouns_only_the_nearest_to_the_concept_compete(checker):
+    nouns = [f"thing {number}" for number in range(10 * NEAREST)]
+    rivals = replace(checker, nouns=nouns).rivals("lamp")
+    features = checker.model.encode_text(checker.tokenizer([f"a photo of a {n}" for n in ("lamp", *nouns)]), True)
+    nearness = dict(zip(nouns, (features[1:] @ features[0]).tolist(), strict=True))
+    assert len(rivals) == NEAREST
+    assert min(nearness[noun] for noun in rivals) >= sorted(nearness.values())[-NEAREST] - 1e-6
+
+
+def test_a_concept_that_is_every_noun_competes_with_nothing_alone(run, checker):
+    assert checker.rivals("handbag chair") == []
+    assert checker.p_valid([run(steps=1).outputs[0].image], "handbag chair").shape == (1,)
+
+
+def test_the_folders_configuration_says_which_checker_it_is(copied, checker):
+    loaded = load_checker(str(copied / "scorer"), device="cpu", dtype=torch.bfloat16)
+    assert isinstance(loaded, OpenClipChecker)
+    assert isinstance(loaded, Checker)
+    assert loaded.fingerprint == checker.fingerprint
+    assert loaded.model.logit_scale.dtype == torch.float32
 
 
 def test_the_logits_are_open_clips(run, checker):
