@@ -1,0 +1,96 @@
+"""A picture that is covered with the concept is not of it: the paper's "fruit" became a person in a fruit print."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageChops
+from torch.nn.functional import cosine_similarity
+
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.optimize import noise_of
+from services.diffusion.validity import Checker, load_checker
+
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection  # isort: skip
+
+CHECKPOINT = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini"
+PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
+SUBJECTS = ["umbrella", "hat", "sofa", "table", "house"]
+MOTIFS = ["car", "cup"]
+SEEDS = list(range(10))
+MOTIF_PIXELS, SPACING = 14, 18
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Kandinsky:
+    return Kandinsky.load(str(CHECKPOINT / "prior"), str(CHECKPOINT / "decoder"), device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Checker:
+    return load_checker(str(CHECKPOINT / "scorer"), device="cpu", dtype=None)
+
+
+@pytest.fixture(scope="module")
+def drawn(embedded: Kandinsky) -> dict[str, list[Image.Image]]:
+    """What the embedded model draws, a picture per seed."""
+    return {name: draw(embedded, name) for name in SUBJECTS + MOTIFS}
+
+
+@torch.no_grad()
+def draw(model: Kandinsky, name: str) -> list[Image.Image]:
+    positive = model.encode_prompt(PROMPT.replace("{}", name))
+    embeds = model.sample_prior(positive, noise_of(SEEDS), len(SEEDS), cached=True)
+    return model.decoder.decode(embeds, noise_of(SEEDS), model.decoder.picture(None, None, None), lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def loss_cosine(embedded: Kandinsky) -> Callable[[list[Image.Image], str], torch.Tensor]:
+    """What the loss's anchor measures, in the space that the prior was trained in."""
+    encoder = CLIPVisionModelWithProjection.from_pretrained(CHECKPOINT / "prior/image_encoder").float().eval()
+    processor = CLIPImageProcessor.from_pretrained(CHECKPOINT / "prior/image_processor")
+
+    @torch.no_grad()
+    def cosine(images: list[Image.Image], name: str) -> torch.Tensor:
+        text_embeds = embedded.encode_prompt(PROMPT.replace("{}", name)).text_embeds
+        return cosine_similarity(encoder(processor(images, return_tensors="pt").pixel_values).image_embeds, text_embeds)
+
+    return cosine
+
+
+def silhouette(image: Image.Image) -> Image.Image:
+    """255 where a picture on white is anything else."""
+    return (
+        ImageChops.difference(image, Image.new("RGB", image.size, "white")).convert("L").point(lambda v: 255 * (v > 30))
+    )
+
+
+def printed(subject: Image.Image, motif: Image.Image) -> Image.Image:
+    """The subject in a print of small motifs, which stays within its outline."""
+    small = motif.crop(silhouette(motif).getbbox())
+    small.thumbnail((MOTIF_PIXELS, MOTIF_PIXELS))
+    pattern = subject.copy()
+    for x in range(0, subject.width, SPACING):
+        for y in range(0, subject.height, SPACING):
+            pattern.paste(small, (x, y), silhouette(small))
+    return Image.composite(pattern, subject, silhouette(subject))
+
+
+def prints(drawn: dict[str, list[Image.Image]], subject: str, motif: str) -> list[Image.Image]:
+    return [printed(*pair) for pair in zip(drawn[subject], drawn[motif], strict=True)]
+
+
+@pytest.mark.parametrize("motif", MOTIFS)
+def test_a_subject_in_a_print_of_the_concept_is_not_the_concept(drawn, judge, motif):
+    """Of 50 pictures, 2 in a print of cars and none in a print of cups were taken for one."""
+    images = [image for subject in SUBJECTS for image in prints(drawn, subject, motif)]
+    assert (judge.p_valid(drawn[motif], motif) > 0.5).all()
+    assert (judge.p_valid(images, motif) > 0.5).sum() <= len(images) // 10
+
+
+def test_the_judge_says_no_where_the_losss_own_encoder_says_yes(drawn, judge, loss_cosine):
+    """Hats in a print of cars are nearer to the words than most cars are: the anchor has nothing against them."""
+    hats = prints(drawn, "hat", "car")
+    assert loss_cosine(hats, "car").median() > loss_cosine(drawn["car"], "car").median()
+    assert (judge.p_valid(hats, "car") < 0.5).double().mean() >= 0.9
