@@ -8,6 +8,7 @@ local DURATIONS = 100    -- of the last jobs, for the estimate
 local LOSSES = 2         -- dead workers before a job is given up
 local WORKER_MS = 60000  -- how long a silent worker still counts
 local BATCH = 100
+local HISTORY = 500      -- views kept of an exposure key, the newest
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -69,6 +70,24 @@ local function view(id)
   if not rank then return {fields(id)} end
   local workers = redis.call('ZCOUNT', P .. 'workers', now - WORKER_MS, '+inf')
   return {fields(id), rank + 1, workers, redis.call('LRANGE', P .. 'durations', 0, -1)}
+end
+
+local function exposure(name) return P .. 'exposure:' .. name end          -- output -> view
+local function order(name) return P .. 'exposure:' .. name .. ':order' end  -- outputs as they were seen
+
+-- Add views to a history: an output counts once and keeps its place. Judging replaces the view that is there; having
+-- an output made, without a judgement, does not.
+local function see(name, views, judged)
+  for _, view in ipairs(cjson.decode(views)) do
+    if judged or view.feedback ~= 'neutral' or redis.call('HEXISTS', exposure(name), view.output) == 0 then
+      redis.call('HSET', exposure(name), view.output, cjson.encode(view))
+      redis.call('ZADD', order(name), 'NX', redis.call('INCR', P .. 'views'), view.output)
+    end
+  end
+  for _, output in ipairs(redis.call('ZRANGE', order(name), 0, -HISTORY - 1)) do
+    redis.call('HDEL', exposure(name), output)
+    redis.call('ZREM', order(name), output)
+  end
 end
 
 local operations = {}
@@ -146,13 +165,14 @@ function operations.progress(id, attempt, progress)
   return status
 end
 
-function operations.finish(id, attempt, status, result, metrics)
+function operations.finish(id, attempt, status, result, metrics, exposure_name, views)
   local old = current(id, attempt)
   if not old then return false end
   if old == 'canceling' then status = 'canceled' end
   if status == 'succeeded' then
     redis.call('LPUSH', P .. 'durations', now - field(id, 'started_at'))
     redis.call('LTRIM', P .. 'durations', 0, DURATIONS - 1)
+    if exposure_name then see(exposure_name, views, false) end
   end
   settle(id, status)
   redis.call('HSET', job(id), 'metrics', metrics)
@@ -194,5 +214,15 @@ function operations.bury(id, keep_ms)
   redis.call('ZREM', P .. 'expiry', id)
   erase(id)
 end
+
+function operations.history(name)
+  local outputs = redis.call('ZRANGE', order(name), 0, -1)
+  if #outputs == 0 then return {} end
+  return redis.call('HMGET', exposure(name), unpack(outputs))
+end
+
+function operations.see(name, views) see(name, views, true) end
+
+function operations.forget(name) redis.call('DEL', exposure(name), order(name)) end
 
 return operations[ARGV[1]](unpack(ARGV, 2))

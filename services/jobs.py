@@ -5,13 +5,12 @@ every later write: a write of an attempt that is no longer current raises LeaseL
 """
 
 import asyncio
+import hashlib
 import json
-import math
-import statistics
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,11 @@ from services.errors import (
     QueueFullError,
     StoreUnsafeError,
 )
+from services.exposure import View
 from services.queue import hint
+from services.records import pairs, read_record, read_view
 from services.schemas import (
     TRANSITIONS,
-    Eta,
     JobError,
     JobRecord,
     JobRequest,
@@ -42,11 +42,13 @@ from services.schemas import (
     StoredOutput,
 )
 
+History = list[View]  # oldest first, each output once
+
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 _SLOT = "{rarebit}"
-_TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 _OUTPUTS = TypeAdapter(list[StoredOutput])
+_VIEWS = TypeAdapter(list[View])
 _LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
 _CONNECTION: dict[str, Any] = {"decode_responses": True, "socket_connect_timeout": 2, "socket_timeout": 5}
 
@@ -118,8 +120,8 @@ class Jobs:
         view = await self._call("get", job_id)
         if not isinstance(view, list):
             raise _absent(job_id, gone=bool(view))
-        record, place = _read_view(view)
-        if record.status.final and record.expires_at <= datetime.now(UTC):
+        record, place = read_view(view)
+        if record.expired:
             raise _absent(job_id, gone=True)
         return record, place
 
@@ -129,8 +131,8 @@ class Jobs:
         """Up to `limit` jobs, newest first, from the cursor `before`; with the next cursor, if there are more."""
         views = await self._call("list", status or "", "+inf" if before is None else before, limit + 1)
         more = len(views) > limit
-        cursor = int(_pairs(views[limit - 1][0])["seq"]) if more else None
-        return [_read_view(view) for view in views[:limit]], cursor
+        cursor = int(pairs(views[limit - 1][0])["seq"]) if more else None
+        return [read_view(view) for view in views[:limit]], cursor
 
     async def cancel(self, job_id: str) -> JobStatus:
         """Cancel a queued job, ask a running one to stop, leave a final one. Raises JobNotFoundError."""
@@ -142,6 +144,18 @@ class Jobs:
     async def delete(self, job_id: str, *, sweep_after_s: int) -> None:
         """Forget the record; whoever runs the job finds its next write refused, and what it stored is `due` later."""
         await self._call("delete", job_id, sweep_after_s * 1000)
+
+    async def views(self, exposure: str) -> History:
+        """The history of the exposure key, in the order of being seen; empty for a key that was never used."""
+        return _read_history(await self._call("history", _name(exposure)))
+
+    async def add_views(self, exposure: str, views: Sequence[View]) -> None:
+        """Add to the history, or judge anew what is in it: an output counts once and keeps its place."""
+        await self._call("see", _name(exposure), _write_views(views))
+
+    async def forget(self, exposure: str) -> None:
+        """Erase the history of the exposure key."""
+        await self._call("forget", _name(exposure))
 
     async def wait_until_final(self, job_id: str, timeout_s: float) -> None:
         """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
@@ -192,8 +206,8 @@ class Leases:
         flat = self._call("claim", self._worker, self._lease_ms)
         if flat is None:
             return None
-        fields = _pairs(flat)
-        record = _read_record(fields)
+        fields = pairs(flat)
+        record = read_record(fields)
         return Claim(record.id, record.attempt, record.request, record.created_at, int(fields["queue_ms"]))
 
     def renew(self, claim: Claim) -> JobStatus:
@@ -205,11 +219,22 @@ class Leases:
         return self._fenced("progress", claim, progress.model_dump_json())
 
     def succeed(
-        self, claim: Claim, outputs: Sequence[StoredOutput], warnings: Sequence[str], metrics: Metrics
+        self,
+        claim: Claim,
+        outputs: Sequence[StoredOutput],
+        warnings: Sequence[str],
+        metrics: Metrics,
+        views: Sequence[View] = (),
     ) -> JobStatus:
-        """Publish the outputs; answers `canceled`, and publishes none, when a cancel came first."""
+        """Publish the outputs, and with them the views in the history of the request's exposure key, if it has one.
+
+        Answers `canceled`, and publishes nothing, when a cancel came first.
+        """
         result = {"outputs": _OUTPUTS.dump_python(list(outputs), mode="json"), "warnings": list(warnings)}
-        return self._fenced("finish", claim, JobStatus.SUCCEEDED, json.dumps(result), metrics.model_dump_json())
+        arguments = [json.dumps(result), metrics.model_dump_json()]
+        if claim.request.exposure is not None:
+            arguments += [_name(claim.request.exposure), _write_views(views)]
+        return self._fenced("finish", claim, JobStatus.SUCCEEDED, *arguments)
 
     def fail(self, claim: Claim, error: JobError, metrics: Metrics) -> JobStatus:
         """End the job with an error, or canceled when that was asked for before."""
@@ -230,6 +255,16 @@ class Leases:
         ids: list[str] = self._call("recover", self._worker, lost)
         return ids
 
+    def find(self, job_id: str) -> JobRecord | None:
+        """The record; None where there is none, or its outputs are erased or about to be."""
+        view = self._call("get", job_id)
+        record = read_view(view)[0] if isinstance(view, list) else None
+        return None if record is None or record.expired else record
+
+    def views(self, exposure: str) -> History:
+        """The history of the exposure key, in the order of being seen."""
+        return _read_history(self._call("history", _name(exposure)))
+
     def due(self) -> list[str]:
         """Jobs whose outputs are to be erased, expired ones above all; erase them, then `bury` the job."""
         ids: list[str] = self._call("due")
@@ -246,34 +281,14 @@ def _absent(job_id: str, *, gone: bool) -> JobNotFoundError | JobExpiredError:
     return JobNotFoundError(f"there is no job {job_id}")
 
 
-def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def _name(exposure: str) -> str:
+    """What stands for an exposure key in Redis: of bounded length, and nobody's address in plain sight."""
+    return hashlib.sha256(exposure.encode()).hexdigest()
 
 
-def _read_view(view: Sequence[Any]) -> tuple[JobRecord, QueuePlace | None]:
-    record = _read_record(_pairs(view[0]))
-    if len(view) == 1:
-        return record, None
-    return record, QueuePlace(position=view[1], eta_seconds=estimate(view[1], view[2], [int(ms) for ms in view[3]]))
+def _write_views(views: Sequence[View]) -> str:
+    return _VIEWS.dump_json(list(views)).decode()
 
 
-def _read_record(fields: dict[str, str]) -> JobRecord:
-    """The record as its hash has it: times in ms, documents as JSON; absent fields have not happened yet."""
-    epoch = datetime.fromtimestamp(0, UTC)
-    document: dict[str, Any] = {name: fields[name] for name in ("id", "status", "attempt")}
-    document |= {name: json.loads(fields[name]) for name in ("request", "progress") if name in fields}
-    document |= {name: epoch + timedelta(milliseconds=int(fields[name])) for name in _TIMES if name in fields}
-    document["metrics"] = json.loads(fields.get("metrics", "{}")) | {
-        "queue_ms": fields.get("queue_ms", 0),
-        "attempts": fields["attempt"],
-    }
-    return JobRecord.model_validate(document | json.loads(fields.get("result", "{}")))
-
-
-def estimate(position: int, workers: int, durations_ms: Sequence[int]) -> Eta | None:
-    """When the job at `position` starts: rounds of `workers` jobs before it, each as long as the last ones were."""
-    if not workers or len(durations_ms) < 2:
-        return None
-    rounds = math.ceil(position / workers)
-    tenths = statistics.quantiles(durations_ms, n=10, method="inclusive")
-    return Eta(p50=round(rounds * tenths[4] / 1000, 1), p90=round(rounds * tenths[8] / 1000, 1))
+def _read_history(history: Sequence[str]) -> History:
+    return [View.model_validate_json(view) for view in history]

@@ -1,15 +1,29 @@
 """What crosses processes and the wire: the request, the job's record, and the states between which it moves."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, LiteralString, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
 METADATA_LIMIT_BYTES = 1024
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
+
+SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+ExposureKey = Annotated[str, Field(min_length=1, max_length=128, pattern=r"\S")]
+UploadId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+OutputRef = Annotated[str, Field(pattern="^[0-9a-f]{32}/(0|[1-9][0-9]?)$", description="JOB_ID/INDEX")]
 
 
 class JobStatus(StrEnum):
@@ -45,17 +59,41 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Rarity(Strict):
+class OneOf(Strict):
+    """A document that has exactly one of its fields."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        names = type(self).model_fields
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            raise PydanticCustomError("one_of", "give exactly one of {names}", {"names": " and ".join(names)})
+        return self
+
+
+class Rarity(OneOf):
     """How rare: a percentile of the concept's plain samples, or bits = −log₂ of the share that is as rare."""
 
     percentile: float | None = Field(default=None, ge=50, le=99.999)
     bits: float | None = Field(default=None, ge=1, le=30)
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.percentile is None) == (self.bits is None):
-            raise PydanticCustomError("rarity", "give exactly one of percentile and bits")
-        return self
+
+class PictureRef(OneOf):
+    """A picture to start from: one that was uploaded, or another job's output."""
+
+    upload: UploadId | None = None
+    output: OutputRef | None = None
+
+
+class Direction(OneOf):
+    """Where to go, or what to stay away from: words, or what another job's output learnt."""
+
+    text: SomeText | None = None
+    output: OutputRef | None = None
+
+    @property
+    def meaning(self) -> tuple[str | None, str | None]:
+        """Equal for directions that are the same; case and space around a text make no difference."""
+        return self.text and self.text.casefold().strip(), self.output
 
 
 def _only(default: Any) -> BeforeValidator:
@@ -69,22 +107,34 @@ def _only(default: Any) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _refusal(location: tuple[str | int, ...], detail: LiteralString) -> ValidationError:
+    """The error of a place below the model that a validator of the whole model finds wrong."""
+    error = PydanticCustomError("direction", detail)
+    return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=location, input=None)])
+
+
 class JobRequest(Strict):
     """What a client asks for; a field that says "not available yet" is taken only at its default."""
 
-    concept: str = Field(min_length=1, max_length=200, pattern=r"\S", examples=["handbag"])
+    concept: Annotated[SomeText, Field(examples=["handbag"])]
     prompt: str = Field(default=DEFAULT_PROMPT, max_length=1000, description="Has exactly one {} for the concept.")
     count: int = Field(default=1, ge=1, le=16)
     rarity: Rarity = Rarity(percentile=99.9)
-    mode: Annotated[Literal["calibrated"], _only("calibrated")] = "calibrated"
-    space: Annotated[list[Literal["token"]], _only(["token"])] = Field(default=["token"], description="Only token yet.")
+    mode: Literal["calibrated", "paper"] = Field(default="calibrated", description="paper: one trial, as published.")
+    space: list[Literal["token", "adjective", "lora"]] = Field(
+        default=["token"], min_length=1, max_length=3, description="What is optimised; each at most once."
+    )
     steps: int = Field(default=50, ge=1, le=1000)
-    trials: int | None = Field(default=None, ge=1, le=64, description="At least count; null: 6 · count + 6, up to 64.")
+    trials: int | None = Field(
+        default=None, ge=1, le=64, description="At least count; null: 6 · count + 6, up to 64. In mode paper 1 or null."
+    )
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="null: drawn, and reported here.")
-    image: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
-    avoid: Annotated[list[Any], _only([])] = Field(default=[], max_length=0, description="Not available yet.")
-    toward: Annotated[list[Any], _only([])] = Field(default=[], max_length=0, description="Not available yet.")
-    exposure: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
+    image: PictureRef | None = Field(default=None, description="The picture to start from.")
+    avoid: list[Direction] = Field(default=[], max_length=8, description="Stay away from these.")
+    toward: list[Direction] = Field(default=[], max_length=8, description="Lean to these.")
+    exposure: ExposureKey | None = Field(
+        default=None, description="Whose history novelty is measured against, and added to."
+    )
     size: int | None = Field(default=None, ge=64, le=2048, multiple_of=64, description="Pixels; null: the model's own.")
     decoder_steps: int | None = Field(default=None, ge=1, le=200)
     guidance_scale: float | None = Field(default=None, ge=1, le=30)
@@ -105,13 +155,35 @@ class JobRequest(Strict):
             )
         return prompt
 
+    @field_validator("space")
+    @classmethod
+    def _no_repeats(cls, space: list[str]) -> list[str]:
+        if len(set(space)) < len(space):
+            raise PydanticCustomError("space", "names a space twice")
+        return space
+
     @field_validator("trials")
     @classmethod
-    def _enough_trials(cls, trials: int | None, info: Any) -> int | None:
-        if trials is not None and trials < info.data.get("count", 1):
-            count = info.data["count"]
+    def _enough_trials(cls, trials: int | None, info: ValidationInfo) -> int | None:
+        count, paper = info.data.get("count", 1), info.data.get("mode") == "paper"
+        if paper and trials not in {None, 1}:
+            raise PydanticCustomError("trials", "is {trials}, mode paper has one trial", {"trials": trials})
+        if not paper and trials is not None and trials < count:
             raise PydanticCustomError("trials", "is less than count, {count}: each image has a trial", {"count": count})
         return trials
+
+    @model_validator(mode="after")
+    def _each_direction_once(self) -> Self:
+        """A contradiction or a repeat is refused where it stands: at /avoid/0, not at the whole list."""
+        toward = [direction.meaning for direction in self.toward]
+        for name in ("avoid", "toward"):
+            meanings = [direction.meaning for direction in getattr(self, name)]
+            for index, meaning in enumerate(meanings):
+                if meaning in meanings[:index]:
+                    raise _refusal((name, index), "is in the list twice")
+                if name == "avoid" and meaning in toward:
+                    raise _refusal((name, index), "is in toward too")
+        return self
 
     @field_validator("metadata")
     @classmethod
@@ -198,6 +270,10 @@ class JobRecord(BaseModel):
     warnings: list[str] = []
     error: JobError | None = None
     metrics: Metrics = Metrics()
+
+    @property
+    def expired(self) -> bool:
+        return self.status.final and self.expires_at <= datetime.now(UTC)
 
 
 class Eta(BaseModel):

@@ -55,8 +55,22 @@ def output_key(job_id: str, attempt: int, index: int, suffix: str) -> str:
     return f"{job_prefix(job_id)}{attempt}/{index}.{suffix}"
 
 
+def state_key(job_id: str, attempt: int, index: int) -> str:
+    """Where an attempt keeps what an output learnt: float32 tensors `image_embeds` (dim,) and `cluster` (n, dim)."""
+    return output_key(job_id, attempt, index, "safetensors")
+
+
 def job_prefix(job_id: str) -> str:
     return f"jobs/{job_id}/"
+
+
+def upload_key(upload_id: str) -> str:
+    """Where an uploaded picture lies; `upload_prefix` is all that belongs to the upload."""
+    return f"{upload_prefix(upload_id)}picture.png"
+
+
+def upload_prefix(upload_id: str) -> str:
+    return f"uploads/{upload_id}/"
 
 
 def open_storage(settings: Settings) -> Storage:

@@ -13,8 +13,9 @@ from services.errors import (
     QueueFullError,
     StoreUnsafeError,
 )
-from services.jobs import Jobs, Leases, connect, connect_async, estimate
+from services.jobs import Jobs, Leases, connect, connect_async
 from services.queue import HINTS
+from services.records import estimate
 from services.schemas import JobError, JobRequest, JobStatus, Metrics, Progress, ReachedRarity, StoredOutput
 
 REQUEST = JobRequest(concept="handbag")

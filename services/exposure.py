@@ -1,0 +1,38 @@
+"""A user's history: which images they have seen, and what they thought of them."""
+
+import base64
+import struct
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Feedback(StrEnum):
+    """What the user thought of an image."""
+
+    LIKED = "liked"
+    DISLIKED = "disliked"
+    NEUTRAL = "neutral"
+
+
+class View(BaseModel):
+    """An image that was seen: JOB_ID/INDEX, its concept, and its embedding as base64 of little-endian float32."""
+
+    model_config = ConfigDict(frozen=True)
+
+    output: str
+    concept: str
+    feedback: Feedback
+    image_embeds: str
+
+    @classmethod
+    def of(cls, output: str, concept: str, feedback: Feedback, values: Sequence[float] | bytes) -> Self:
+        """The view of an embedding of shape (dim,), as numbers or as the bytes of little-endian float32."""
+        data = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}f", *values)
+        return cls(output=output, concept=concept, feedback=feedback, image_embeds=base64.b64encode(data).decode())
+
+    def values(self) -> bytes:
+        """The embedding as little-endian float32, 4 · dim bytes: what `numpy.frombuffer(…, "<f4")` takes."""
+        return base64.b64decode(self.image_embeds)
