@@ -57,6 +57,27 @@ class JobExpiredError(ServiceError):
     title = "The job has expired"
 
 
+class UploadNotFoundError(ServiceError):
+    """No uploaded picture has this id."""
+
+    code = "not_found"
+    title = "There is no such picture"
+
+
+class UploadExpiredError(ServiceError):
+    """The uploaded picture was kept as long as was promised and is erased."""
+
+    code = "expired"
+    title = "The picture has expired"
+
+
+class PictureError(ServiceError):
+    """The bytes are no picture that we take."""
+
+    code = "picture"
+    title = "The picture cannot be used"
+
+
 class QueueFullError(ServiceError):
     """As many jobs are waiting as the service accepts."""
 

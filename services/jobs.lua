@@ -14,6 +14,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function job(id) return P .. 'job:' .. id end
+local function upload(id) return P .. 'upload:' .. id end
+local function gone(prefix) return P .. 'gone:' .. prefix end
+
+-- What expires is a prefix of the object store: storage.job_prefix and storage.upload_prefix.
+local function outputs(id) return 'jobs/' .. id .. '/' end
+local function picture(id) return 'uploads/' .. id .. '/' end
+
 local function field(id, name) return redis.call('HGET', job(id), name) end
 
 local function push_hint()
@@ -37,7 +44,7 @@ local function settle(id, status)
   local expires = now + field(id, 'keep_ms')
   redis.call('HSET', job(id), 'finished_at', now, 'expires_at', expires)
   redis.call('ZREM', P .. 'leases', id)
-  redis.call('ZADD', P .. 'expiry', expires, id)
+  redis.call('ZADD', P .. 'expiry', expires, outputs(id))
 end
 
 local function requeue(id)
@@ -58,7 +65,8 @@ local function erase(id)
   local status = field(id, 'status')
   if not status then return end
   redis.call('DEL', job(id))
-  for _, set in ipairs({'jobs', 'status:' .. status, 'leases', 'expiry'}) do redis.call('ZREM', P .. set, id) end
+  for _, set in ipairs({'jobs', 'status:' .. status, 'leases'}) do redis.call('ZREM', P .. set, id) end
+  redis.call('ZREM', P .. 'expiry', outputs(id))
   redis.call('PUBLISH', P .. 'changed:' .. id, 'erased')
 end
 
@@ -78,10 +86,10 @@ local function order(name) return P .. 'exposure:' .. name .. ':order' end  -- o
 -- Add views to a history: an output counts once and keeps its place. Judging replaces the view that is there; having
 -- an output made, without a judgement, does not.
 local function see(name, views, judged)
-  for _, view in ipairs(cjson.decode(views)) do
-    if judged or view.feedback ~= 'neutral' or redis.call('HEXISTS', exposure(name), view.output) == 0 then
-      redis.call('HSET', exposure(name), view.output, cjson.encode(view))
-      redis.call('ZADD', order(name), 'NX', redis.call('INCR', P .. 'views'), view.output)
+  for _, new in ipairs(cjson.decode(views)) do
+    if judged or new.feedback ~= 'neutral' or redis.call('HEXISTS', exposure(name), new.output) == 0 then
+      redis.call('HSET', exposure(name), new.output, cjson.encode(new))
+      redis.call('ZADD', order(name), 'NX', redis.call('INCR', P .. 'views'), new.output)
     end
   end
   for _, output in ipairs(redis.call('ZRANGE', order(name), 0, -HISTORY - 1)) do
@@ -113,9 +121,11 @@ function operations.submit(id, request, keep_ms, max_queued, idempotency_key, bo
   return {'created', id}
 end
 
+function operations.key_is_spent(key) return redis.call('EXISTS', P .. 'idempotency:' .. key) end
+
 function operations.get(id)
   if field(id, 'status') then return view(id) end
-  return redis.call('EXISTS', P .. 'gone:' .. id)
+  return redis.call('EXISTS', gone(outputs(id)))
 end
 
 function operations.list(status, before, limit)
@@ -139,7 +149,9 @@ function operations.delete(id, sweep_ms)
   local status, key = unpack(redis.call('HMGET', job(id), 'status', 'idempotency_key'))
   if key and key ~= '' then redis.call('DEL', P .. 'idempotency:' .. key) end
   erase(id)
-  if status == 'running' or status == 'canceling' then redis.call('ZADD', P .. 'expiry', now + sweep_ms, id) end
+  if status == 'running' or status == 'canceling' then
+    redis.call('ZADD', P .. 'expiry', now + sweep_ms, outputs(id))
+  end
 end
 
 function operations.claim(worker, lease_ms)
@@ -209,16 +221,32 @@ function operations.due()
   return redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now, 'LIMIT', 0, BATCH)
 end
 
-function operations.bury(id, keep_ms)
-  if field(id, 'status') then redis.call('SET', P .. 'gone:' .. id, 1, 'PX', keep_ms) end
-  redis.call('ZREM', P .. 'expiry', id)
-  erase(id)
+function operations.bury(prefix, keep_ms)
+  local kind, id = string.match(prefix, '^(%l+)/(.+)/$')
+  local record = kind == 'jobs' and job(id) or upload(id)
+  if redis.call('EXISTS', record) == 1 then redis.call('SET', gone(prefix), 1, 'PX', keep_ms) end
+  redis.call('ZREM', P .. 'expiry', prefix)
+  if kind == 'jobs' then erase(id) else redis.call('DEL', record) end
+end
+
+function operations.add_upload(id, document, keep_ms)
+  redis.call('SET', upload(id), document)
+  redis.call('ZADD', P .. 'expiry', now + keep_ms, picture(id))
+end
+
+function operations.get_upload(id)
+  return redis.call('GET', upload(id)) or redis.call('EXISTS', gone(picture(id)))
+end
+
+function operations.delete_upload(id)
+  redis.call('DEL', upload(id))
+  redis.call('ZREM', P .. 'expiry', picture(id))
 end
 
 function operations.history(name)
-  local outputs = redis.call('ZRANGE', order(name), 0, -1)
-  if #outputs == 0 then return {} end
-  return redis.call('HMGET', exposure(name), unpack(outputs))
+  local seen = redis.call('ZRANGE', order(name), 0, -1)
+  if #seen == 0 then return {} end
+  return redis.call('HMGET', exposure(name), unpack(seen))
 end
 
 function operations.see(name, views) see(name, views, true) end

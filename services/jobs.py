@@ -46,7 +46,7 @@ History = list[View]  # oldest first, each output once
 
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
-_SLOT = "{rarebit}"
+SLOT = "{rarebit}"
 _OUTPUTS = TypeAdapter(list[StoredOutput])
 _VIEWS = TypeAdapter(list[View])
 _LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
@@ -63,7 +63,8 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(url, retry=redis.asyncio.retry.Retry(NoBackoff(), 1), **_CONNECTION)
 
 
-def _script() -> str:
+def script() -> str:
+    """`jobs.lua` with the two values that it needs from here."""
     transitions = json.dumps(TRANSITIONS)
     head = f"local TRANSITIONS = cjson.decode([==[{transitions}]==])\nlocal HINT = [==[{hint()}]==]\n"
     return head + Path(__file__).with_name("jobs.lua").read_text()
@@ -82,10 +83,10 @@ class Jobs:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._script = client.register_script(_script())
+        self._script = client.register_script(script())
 
     async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._script(keys=[_SLOT], args=[operation, *arguments])
+        return await self._script(keys=[SLOT], args=[operation, *arguments])
 
     async def check(self) -> None:
         """Return when Redis answers; StoreUnsafeError when it may evict jobs to save memory."""
@@ -114,6 +115,10 @@ class Jobs:
         if verdict == "conflict":
             raise IdempotencyConflictError("the idempotency key was used before with another body")
         return Submitted(job_id, replayed=verdict == "replayed")
+
+    async def key_is_spent(self, idempotency_key: str) -> bool:
+        """Whether a submission with this key has made a job."""
+        return bool(await self._call("key_is_spent", idempotency_key))
 
     async def get(self, job_id: str) -> tuple[JobRecord, QueuePlace | None]:
         """The record, and the place in the queue while it waits. Raises JobNotFoundError or JobExpiredError."""
@@ -160,7 +165,7 @@ class Jobs:
     async def wait_until_final(self, job_id: str, timeout_s: float) -> None:
         """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
         async with self._client.pubsub(ignore_subscribe_messages=True) as changes:
-            await changes.subscribe(f"{_SLOT}:changed:{job_id}")
+            await changes.subscribe(f"{SLOT}:changed:{job_id}")
             record, _ = await self.get(job_id)
             if record.status.final:
                 return
@@ -188,12 +193,12 @@ class Leases:
     """What a worker does with jobs. A lease lasts `lease_s` seconds and is renewed by the worker while it runs."""
 
     def __init__(self, client: redis.Redis, *, worker: str, lease_s: float) -> None:
-        self._script = client.register_script(_script())
+        self._script = client.register_script(script())
         self._worker = worker
         self._lease_ms = int(lease_s * 1000)
 
     def _call(self, operation: str, *arguments: str | int) -> Any:
-        return self._script(keys=[_SLOT], args=[operation, *arguments])
+        return self._script(keys=[SLOT], args=[operation, *arguments])
 
     def _fenced(self, operation: str, claim: Claim, *arguments: str | int) -> JobStatus:
         status = self._call(operation, claim.id, claim.attempt, *arguments)
@@ -266,13 +271,13 @@ class Leases:
         return _read_history(self._call("history", _name(exposure)))
 
     def due(self) -> list[str]:
-        """Jobs whose outputs are to be erased, expired ones above all; erase them, then `bury` the job."""
-        ids: list[str] = self._call("due")
-        return ids
+        """Prefixes of the object store to be erased, expired ones above all; erase each, then `bury` it."""
+        prefixes: list[str] = self._call("due")
+        return prefixes
 
-    def bury(self, job_id: str) -> None:
-        """Replace the record, if there is one, by a tombstone: clients hear "expired" instead of "unknown"."""
-        self._call("bury", job_id, TOMBSTONE_MS)
+    def bury(self, prefix: str) -> None:
+        """Replace the record of the job or upload, if there is one, by a tombstone: "expired" instead of "unknown"."""
+        self._call("bury", prefix, TOMBSTONE_MS)
 
 
 def _absent(job_id: str, *, gone: bool) -> JobNotFoundError | JobExpiredError:

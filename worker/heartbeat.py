@@ -1,4 +1,4 @@
-"""A thread that keeps the running job ours, returns dead workers' jobs to the queue and erases expired outputs."""
+"""A thread that keeps the running job ours, returns dead workers' jobs to the queue and erases what has expired."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from services.errors import LeaseLostError, StorageError
 from services.jobs import Leases
-from services.storage import Storage, job_prefix
+from services.storage import Storage
 from worker.attempt import Attempt
 
 STALL_S = 600.0  # a run without a step for so long is hung: its lease is left to expire
@@ -43,9 +43,9 @@ class Heartbeat(threading.Thread):
             self._renew()
             for job_id in self._leases.recover():
                 logger.warning("job %s: its worker died", job_id)
-            for job_id in self._leases.due():
-                self._storage.delete(job_prefix(job_id))
-                self._leases.bury(job_id)
+            for prefix in self._leases.due():
+                self._storage.delete(prefix)
+                self._leases.bury(prefix)
         except (RedisError, StorageError) as error:
             logger.warning("heartbeat: %s", error)
 

@@ -5,36 +5,12 @@ import time
 
 import pytest
 
-from services.schemas import JobError, Metrics, Progress, ReachedRarity, StoredOutput
-from services.storage import job_prefix, open_storage, output_key
-
-PICTURE = b"\x89PNG a picture"
+from services.schemas import JobError, Metrics, Progress
+from services.storage import job_prefix, output_key
 
 
 async def submitted(gateway, **fields):
     return (await gateway.post("/jobs", json={"concept": "handbag"} | fields)).json()
-
-
-@pytest.fixture
-def storage(settings):
-    return open_storage(settings)
-
-
-@pytest.fixture
-def publish(leases, storage):
-    """Run the next job to its end, with one picture."""
-
-    def run():
-        claim = leases.claim()
-        key = output_key(claim.id, claim.attempt, 0, "png")
-        storage.put(key, PICTURE, "image/png")
-        rarity = ReachedRarity(percentile=99.9, bits=10.0, d2=80.0, residual=0.5)
-        facts = {"media_type": "image/png", "width": 64, "height": 64, "bytes": len(PICTURE), "sha256": "0" * 64}
-        output = StoredOutput(key=key, seed=7, rarity=rarity, anchor=0.3, validity=0.9, replay={"step": 9}, **facts)
-        leases.succeed(claim, [output], [], Metrics(decode_ms=5))
-        return claim
-
-    return run
 
 
 async def test_finished_job_has_its_outputs_at_urls_that_work(gateway, publish):
@@ -46,7 +22,7 @@ async def test_finished_job_has_its_outputs_at_urls_that_work(gateway, publish):
     assert "key" not in output
     assert (output["index"], output["rarity"]["bits"], output["novelty_bits"]) == (0, 10.0, None)
     picture = await gateway.get(output["url"])
-    assert (picture.status_code, picture.content, picture.headers["content-type"]) == (200, PICTURE, "image/png")
+    assert (picture.status_code, picture.content, picture.headers["content-type"]) == (200, b"picture 0", "image/png")
 
 
 async def test_running_job_shows_its_progress(gateway, leases):
@@ -129,7 +105,8 @@ async def test_expired_job_is_gone_on_every_call(gateway, leases, publish, stora
     publish()
     await asyncio.sleep(1.1)
     path = f"/jobs/{job['id']}"
-    for sweep in (lambda: None, lambda: (storage.delete(job_prefix(job["id"])), leases.bury(job["id"]))):
+    prefix = job_prefix(job["id"])
+    for sweep in (lambda: None, lambda: (storage.delete(prefix), leases.bury(prefix))):
         sweep()
         for answer in (await gateway.get(path), await gateway.post(f"{path}/cancel"), await gateway.delete(path)):
             assert (answer.status_code, answer.json()["type"]) == (410, "urn:rarebit:problem:expired")

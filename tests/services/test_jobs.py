@@ -17,6 +17,7 @@ from services.jobs import Jobs, Leases, connect, connect_async
 from services.queue import HINTS
 from services.records import estimate
 from services.schemas import JobError, JobRequest, JobStatus, Metrics, Progress, ReachedRarity, StoredOutput
+from services.storage import job_prefix
 
 REQUEST = JobRequest(concept="handbag")
 LEASE_S = 0.03
@@ -190,8 +191,8 @@ async def test_expired_job_is_gone_and_never_unknown(jobs, leases):
     leases.fail(leases.claim(), ERROR, Metrics())
     with pytest.raises(JobExpiredError):
         await jobs.get(job_id)
-    assert leases.due() == [job_id]
-    leases.bury(job_id)
+    assert leases.due() == [job_prefix(job_id)]
+    leases.bury(job_prefix(job_id))
     assert leases.due() == []
     with pytest.raises(JobExpiredError):
         await jobs.get(job_id)
@@ -222,8 +223,8 @@ async def test_what_a_running_job_stores_after_its_deletion_is_swept(jobs, lease
     if running:
         leases.claim()
     await jobs.delete(job_id, sweep_after_s=0)
-    assert leases.due() == ([job_id] if running else [])
-    leases.bury(job_id)
+    assert leases.due() == ([job_prefix(job_id)] if running else [])
+    leases.bury(job_prefix(job_id))
     assert leases.due() == []
     with pytest.raises(JobNotFoundError):
         await jobs.get(job_id)

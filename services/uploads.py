@@ -1,0 +1,50 @@
+"""Uploaded pictures: their records in Redis, which expire and are swept as jobs' outputs are."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import redis.asyncio
+from pydantic import BaseModel
+
+from services.errors import UploadExpiredError, UploadNotFoundError
+from services.jobs import SLOT, script
+
+
+class Upload(BaseModel):
+    """A picture as it is stored: a PNG at `upload_key(id)`, erased after `expires_at`."""
+
+    id: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    expires_at: datetime
+
+
+class Uploads:
+    """What the gateway does with uploads; every method raises redis-py's errors while Redis is away."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._script = client.register_script(script())
+
+    async def _call(self, operation: str, *arguments: str | int) -> Any:
+        return await self._script(keys=[SLOT], args=[operation, *arguments])
+
+    async def add(self, upload: Upload) -> None:
+        """Record the upload before its object is stored, so that none is ever left without an end."""
+        keep_s = (upload.expires_at - datetime.now(UTC)).total_seconds()
+        await self._call("add_upload", upload.id, upload.model_dump_json(), int(keep_s * 1000))
+
+    async def get(self, upload_id: str) -> Upload:
+        """The record. Raises UploadNotFoundError or UploadExpiredError."""
+        found = await self._call("get_upload", upload_id)
+        if found == 0:
+            raise UploadNotFoundError(f"there is no picture {upload_id}")
+        upload = None if found == 1 else Upload.model_validate_json(found)
+        if upload is None or upload.expires_at <= datetime.now(UTC):
+            raise UploadExpiredError(f"picture {upload_id} has expired and is erased")
+        return upload
+
+    async def delete(self, upload_id: str) -> None:
+        """Forget the record; erase the object first."""
+        await self._call("delete_upload", upload_id)
