@@ -1,6 +1,7 @@
 """The application: its routes, its limits, and what it holds while it runs."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -12,10 +13,13 @@ from fastapi.openapi.utils import get_openapi
 from api.body import BodyLimit
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems
-from api.routes import files, health, jobs
+from api.routes import exposures, files, health, images, jobs
 from services.jobs import Jobs, connect_async
 from services.settings import Settings
 from services.storage import open_storage
+from services.uploads import Uploads
+
+DECODERS = 1  # pictures decoded at once; one at the limit of its pixels takes 0.4 GB meanwhile
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -27,9 +31,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=partial(_lifespan, settings=settings),
         redirect_slashes=False,
     )
-    app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes)
+    app.add_middleware(
+        BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions={images.PATH: settings.picture_limit_bytes}
+    )
     answer_with_problems(app)
-    for module in (jobs, files, health):
+    for module in (jobs, images, exposures, files, health):
         app.include_router(module.router)
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
     return app
@@ -38,8 +44,9 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
-    app.state.gateway = Gateway(settings, client, Jobs(client), open_storage(settings))
-    yield
+    with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
+        app.state.gateway = Gateway(settings, client, Jobs(client), Uploads(client), open_storage(settings), decoders)
+        yield
     await client.aclose()
 
 

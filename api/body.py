@@ -1,7 +1,7 @@
-"""What is taken for a request body: JSON of a bounded size, and nothing else."""
+"""What is taken for a request body: JSON, or a picture where a route says so, of a bounded size."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
 from fastapi.routing import APIRoute
@@ -13,22 +13,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    """Refuse a longer body with 413: by its stated length, or, sent in chunks, when it grows too long."""
+    """Refuse a longer body with 413: by its stated length, or, sent in chunks, when it grows too long.
 
-    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+    `exceptions` are the paths with a limit of their own.
+    """
+
+    def __init__(self, app: ASGIApp, limit_bytes: int, exceptions: Mapping[str, int]) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
+        self._exceptions = exceptions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         received = 0
+        limit_bytes = self._exceptions.get(scope.get("path", ""), self._limit_bytes)
 
         async def counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             stated = Headers(scope=scope).get("content-length", "0")
-            if max(received, int(stated) if stated.isdecimal() else 0) > self._limit_bytes:
-                raise HTTPException(413, f"the body may have {self._limit_bytes} bytes")
+            if max(received, int(stated) if stated.isdecimal() else 0) > limit_bytes:
+                raise HTTPException(413, f"the body may have {limit_bytes} bytes")
             return message
 
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
@@ -47,6 +52,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
 
 
+def check_media_type(request: Request, *taken: str) -> str:
+    """The media type that the body is said to have; 415 unless it is one of those `taken`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in taken:
+        raise HTTPException(415, f"the body has to be {' or '.join(taken)}, not {media_type or 'untyped'}")
+    return media_type
+
+
 class JsonRoute(APIRoute):
     """A route whose body, if it takes one, is said to be JSON (else 415) and is."""
 
@@ -54,9 +67,8 @@ class JsonRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if self.body_field is not None and media_type != "application/json":
-                raise HTTPException(415, f"the body has to be application/json, not {media_type or 'untyped'}")
+            if self.body_field is not None:
+                check_media_type(request, "application/json")
             return await handler(_JsonRequest(request.scope, request.receive))
 
         return handle

@@ -1,5 +1,6 @@
 """What routes ask for, as annotated aliases."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from fastapi import Depends, Request
 from services.jobs import Jobs
 from services.settings import Settings
 from services.storage import Storage
+from services.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,9 @@ class Gateway:
     settings: Settings
     redis: redis.asyncio.Redis
     jobs: Jobs
+    uploads: Uploads
     storage: Storage
+    decoders: Executor
 
 
 def _gateway(request: Request) -> Gateway:

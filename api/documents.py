@@ -1,10 +1,13 @@
 """The documents that clients read, made from the store's records."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from pydantic import BaseModel
 
+from services.exposure import Feedback, View
 from services.schemas import (
     JobError,
     JobRecord,
@@ -16,7 +19,8 @@ from services.schemas import (
     QueuePlace,
     StoredOutput,
 )
-from services.storage import Storage
+from services.storage import Storage, upload_key
+from services.uploads import Upload
 
 
 class Output(OutputFacts):
@@ -58,8 +62,7 @@ class Job(BaseModel):
     @classmethod
     def of(cls, record: JobRecord, place: QueuePlace | None, storage: Storage, url_ttl_s: int) -> Self:
         """The record's document, with URLs that last `url_ttl_s` seconds or until the outputs are erased."""
-        left_s = int((record.expires_at - datetime.now(UTC)).total_seconds())
-        ttl_s = max(1, min(url_ttl_s, left_s))
+        ttl_s = _url_lifetime_s(record.expires_at, url_ttl_s)
         path = f"/jobs/{record.id}"
         return cls(
             **record.model_dump(exclude={"attempt", "outputs"}),
@@ -76,6 +79,45 @@ class JobList(BaseModel):
 
     jobs: list[Job]
     next_cursor: str | None
+
+
+class Picture(Upload):
+    """An uploaded picture and where to fetch it; every answer has a fresh URL."""
+
+    url: str
+    url_expires_at: datetime
+
+    @classmethod
+    def of(cls, upload: Upload, storage: Storage, url_ttl_s: int) -> Self:
+        ttl_s = _url_lifetime_s(upload.expires_at, url_ttl_s)
+        url_expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
+        url = storage.signed_url(upload_key(upload.id), ttl_s)
+        return cls(**upload.model_dump(), url=url, url_expires_at=url_expires_at)
+
+
+class Exposure(BaseModel):
+    """A history in numbers: how many images were seen, what was thought of them, and of which concepts they were."""
+
+    key: str
+    size: int
+    feedback: dict[Feedback, int]
+    concepts: dict[str, int]
+
+    @classmethod
+    def of(cls, key: str, views: Sequence[View]) -> Self:
+        feedback = Counter(view.feedback for view in views)
+        return cls(
+            key=key,
+            size=len(views),
+            feedback={kind: feedback[kind] for kind in Feedback},
+            concepts=Counter(view.concept for view in views),
+        )
+
+
+def _url_lifetime_s(expires_at: datetime, url_ttl_s: int) -> int:
+    """Seconds that a URL may last, whose object is erased at `expires_at`; S3 signs for no less than one."""
+    left_s = int((expires_at - datetime.now(UTC)).total_seconds())
+    return max(1, min(url_ttl_s, left_s))
 
 
 def _output(index: int, stored: StoredOutput, storage: Storage, ttl_s: int) -> Output:

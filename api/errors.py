@@ -17,7 +17,10 @@ logger = logging.getLogger(__name__)
 
 STATUS = {
     errors.JobNotFoundError: 404,
+    errors.UploadNotFoundError: 404,
     errors.JobExpiredError: 410,
+    errors.UploadExpiredError: 410,
+    errors.PictureError: 422,
     errors.IdempotencyConflictError: 422,
     errors.QueueFullError: 429,
     errors.StorageError: 503,

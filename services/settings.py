@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6379/0"
     public_url: str = "http://127.0.0.1:8000"
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
+    picture_limit_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_queued: int = Field(default=1000, ge=1)
 
     storage: Literal["local", "s3"] = "local"

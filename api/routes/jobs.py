@@ -12,6 +12,7 @@ from api.body import JsonRoute
 from api.deps import CurrentGateway, Gateway
 from api.documents import Job, JobList
 from api.errors import Responses, problems
+from api.references import check_references
 from services.schemas import JobRequest, JobStatus
 from services.settings import Settings
 from services.storage import job_prefix
@@ -41,7 +42,11 @@ async def submit(
     idempotency_key: Annotated[str, Header(min_length=1, max_length=255)] = "",
     prefer: Annotated[str, Header(description="`wait=N`: answer when the job has ended, or after N seconds.")] = "",
 ) -> Job:
-    """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours."""
+    """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours.
+
+    What the request refers to has to be there when the job is made, not when a repeated request finds it.
+    """
+    await check_references(gateway, request, idempotency_key)
     accepted = _fill_in(request, gateway.settings)
     submitted = await gateway.jobs.submit(
         accepted,

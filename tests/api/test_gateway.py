@@ -28,6 +28,10 @@ async def test_contract_documents_every_answer(gateway):
     paths = (await gateway.get("/openapi.json")).json()["paths"]
     assert set(paths["/jobs"]["post"]["responses"]) == {"200", "202", "400", "413", "415", "422", "429", "503"}
     assert set(paths["/jobs/{job_id}"]["get"]["responses"]) == {"200", "404", "410", "422", "503"}
+    assert set(paths["/images"]["post"]["responses"]) == {"201", "413", "415", "422", "503"}
+    assert set(paths["/images"]["post"]["requestBody"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
+    assert set(paths["/exposures/{key}/views"]["post"]["responses"]) == {"200", "400", "413", "415", "422", "503"}
+    assert set(paths["/exposures/{key}"]["delete"]["responses"]) == {"204", "422", "503"}
     for path in paths.values():
         for operation in path.values():
             for status, answer in operation["responses"].items():

@@ -1,0 +1,76 @@
+"""Exposure: which images a user has seen and what they thought of them."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
+
+from api.body import JsonRoute
+from api.deps import CurrentGateway, Gateway
+from api.documents import Exposure
+from api.errors import problems
+from api.references import find_output, no_output
+from services.exposure import Feedback, View
+from services.schemas import JobRecord, OutputRef, Strict
+from services.storage import Storage, state_key
+
+router = APIRouter(prefix="/exposures", tags=["exposures"], route_class=JsonRoute)
+
+Key = Annotated[str, Path(min_length=1, max_length=128, pattern=r"\S", description="As a job's `exposure` has it.")]
+
+
+class Seen(Strict):
+    """An output that the user has seen, and what they thought of it."""
+
+    output: OutputRef
+    feedback: Annotated[Feedback, Field(strict=False)]
+
+
+class Views(Strict):
+    """Outputs in the order in which they were seen; one that is in the history already is judged anew."""
+
+    views: list[Seen] = Field(min_length=1, max_length=64)
+
+
+@router.post("/{key:path}/views", responses=problems(400, 413, 415, 422, 503))
+async def add(key: Key, seen: Views, gateway: CurrentGateway) -> Exposure:
+    """Add outputs of any finished jobs to the history, or judge them anew; all of them or none."""
+    await gateway.jobs.add_views(key, await _look_up(gateway, seen.views))
+    return await read(key, gateway)
+
+
+@router.get("/{key:path}", responses=problems(422, 503))
+async def read(key: Key, gateway: CurrentGateway) -> Exposure:
+    """The history in numbers; empty for a key that was never used."""
+    return Exposure.of(key, await gateway.jobs.views(key))
+
+
+@router.delete("/{key:path}", status_code=204, responses=problems(422, 503))
+async def forget(key: Key, gateway: CurrentGateway) -> None:
+    """Erase the history; harmless when there is none."""
+    await gateway.jobs.forget(key)
+
+
+async def _look_up(gateway: Gateway, seen: list[Seen]) -> list[View]:
+    """The views with what the outputs' attempts learnt; RequestValidationError names those that are not there."""
+    views, absent = [], []
+    for index, one in enumerate(seen):
+        found = await find_output(gateway, one.output)
+        embeds = await asyncio.to_thread(_image_embeds, gateway.storage, *found) if found else None
+        if found and embeds:
+            views.append(View.of(one.output, found[0].request.concept, one.feedback, embeds))
+        else:
+            absent.append(no_output(("views", index, "output"), one.output))
+    if absent:
+        raise RequestValidationError(absent)
+    return views
+
+
+def _image_embeds(storage: Storage, record: JobRecord, index: int) -> bytes | None:
+    """The output's embedding as little-endian float32; None where its attempt kept none."""
+    from safetensors.numpy import load  # numpy would slow down the start
+
+    key = state_key(record.id, record.attempt, index)
+    return load(storage.get(key))["image_embeds"].astype("<f4").tobytes() if storage.exists(key) else None

@@ -1,0 +1,70 @@
+"""Pictures to start from: upload, look, erase."""
+
+import asyncio
+import hashlib
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+
+from api.body import check_media_type
+from api.deps import CurrentGateway
+from api.documents import Picture
+from api.errors import problems
+from services.pictures import MEDIA_TYPES, encode_png, read_picture
+from services.storage import upload_key, upload_prefix
+from services.uploads import Upload
+
+PATH = "/images"
+
+router = APIRouter(prefix=PATH, tags=["images"])
+
+_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {kind: {} for kind in MEDIA_TYPES}}}
+
+UploadId = Annotated[str, Path(description="As the picture's `id` has it.")]
+
+
+@router.post("", status_code=201, openapi_extra=_BODY, responses=problems(413, 415, 422, 503))
+async def upload(request: Request, response: Response, gateway: CurrentGateway) -> Upload:
+    """Keep a still picture for jobs to start from: upright, on white, without metadata, 1,024 pixels at most."""
+    media_type = check_media_type(request, *MEDIA_TYPES)
+    body = await request.body()
+    png, size = await asyncio.get_running_loop().run_in_executor(gateway.decoders, _normalize, body, media_type)
+    kept = _describe(png, size, gateway.settings.output_ttl_s)
+    await gateway.uploads.add(kept)
+    await asyncio.to_thread(gateway.storage.put, upload_key(kept.id), png, "image/png")
+    response.headers["Location"] = f"{PATH}/{kept.id}"
+    return kept
+
+
+@router.get("/{upload_id}", responses=problems(404, 410, 503))
+async def read(upload_id: UploadId, gateway: CurrentGateway) -> Picture:
+    """The picture as it is kept."""
+    return Picture.of(await gateway.uploads.get(upload_id), gateway.storage, gateway.settings.url_ttl_s)
+
+
+@router.delete("/{upload_id}", status_code=204, responses=problems(404, 410, 503))
+async def erase(upload_id: UploadId, gateway: CurrentGateway) -> None:
+    """Erase the picture, then the record; a job that has not started from it yet will fail."""
+    await gateway.uploads.get(upload_id)
+    await asyncio.to_thread(gateway.storage.delete, upload_prefix(upload_id))
+    await gateway.uploads.delete(upload_id)
+
+
+def _normalize(data: bytes, media_type: str) -> tuple[bytes, tuple[int, int]]:
+    """The picture as PNG, with its size."""
+    image = read_picture(data, media_type)
+    return encode_png(image), image.size
+
+
+def _describe(png: bytes, size: tuple[int, int], keep_s: int) -> Upload:
+    width, height = size
+    return Upload(
+        id=uuid.uuid4().hex,
+        width=width,
+        height=height,
+        bytes=len(png),
+        sha256=hashlib.sha256(png).hexdigest(),
+        expires_at=datetime.now(UTC) + timedelta(seconds=keep_s),
+    )
