@@ -15,21 +15,21 @@ from torch import Tensor
 from services.diffusion.calibration import Survival
 from services.diffusion.checkpoint import described
 from services.diffusion.mixture import Mixture, Subspace
+from services.diffusion.subject import Subject
 
 WEIGHTS, META = "density.safetensors", "density.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class DensityModel:
-    """The distribution of the image embeddings that a prompt gives, in float64.
+    """The distribution of the image embeddings that a subject gives, in float64.
 
-    `survival` is that of d², `anchors` are cosines to the prompt and `residuals` are q, both ascending, all three of
-    held-out samples; `samples` counts these and the fitted ones.
+    Of held-out samples: `survival` is that of d², `anchors` are cosines to the prompt and `residuals` are q, both
+    ascending, and `held_out` their projections. `samples` counts these and the fitted ones.
     """
 
-    concept: str
-    prompt: str
+    subject: Subject
     model_fingerprint: str
     samples: int
     seed: int
@@ -39,11 +39,7 @@ class DensityModel:
     survival: Survival
     anchors: Float[Tensor, "held_out"]
     residuals: Float[Tensor, "held_out"]
-
-    @property
-    def text(self) -> str:
-        """The prompt with the concept in its place."""
-        return self.prompt.replace("{}", self.concept)
+    held_out: Float[Tensor, "held_out rank"]
 
     def log_prob(self, image_embeds: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
         """Log density of the projection, in nats; differentiable in its argument (arXiv 2601.22125, eq. 4)."""
@@ -101,7 +97,11 @@ class DensityModel:
 
     def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         meta = {f.name: getattr(self, f.name) for f in fields(self)}
-        tensors = {name: meta.pop(name) for name in ("anchors", "residuals")}
+        subject = meta.pop("subject")
+        meta |= {"concept": subject.concept, "prompt": subject.prompt}
+        tensors = {name: meta.pop(name) for name in ("anchors", "residuals", "held_out")}
+        if subject.start is not None:
+            tensors["start"] = subject.start
         for part in (meta.pop("subspace"), meta.pop("mixture")):
             tensors |= vars(part)
         survival = meta.pop("survival")
@@ -113,18 +113,19 @@ class DensityModel:
     def _of(cls, tensors: dict[str, Tensor], meta: dict[str, Any]) -> "DensityModel":
         if meta["format"] != FORMAT:
             raise ValueError(f"format {meta['format']} instead of {FORMAT}")
-        own = {name: value for name, value in meta.items() if name not in ("format", "tail")}
+        own = {name: meta[name] for name in ("model_fingerprint", "samples", "seed", "variance_kept")}
         return cls(
+            subject=Subject(meta["concept"], meta["prompt"], tensors.get("start")),
             subspace=Subspace(*(tensors[f.name] for f in fields(Subspace))),
             mixture=Mixture(*(tensors[f.name] for f in fields(Mixture))),
             survival=Survival(tensors["distances"].cpu().numpy(), **meta["tail"]),
             anchors=tensors["anchors"],
             residuals=tensors["residuals"],
+            held_out=tensors["held_out"],
             **own,
         )
 
 
-def density_key(model_fingerprint: str, prompt_with_concept: str, samples: int) -> str:
+def density_key(model_fingerprint: str, subject: Subject, samples: int) -> str:
     """A stable name for the artefact: 32 hexadecimal digits."""
-    parts = json.dumps([FORMAT, model_fingerprint, prompt_with_concept, samples])
-    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+    return subject.key(FORMAT, model_fingerprint, samples)

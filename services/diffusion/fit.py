@@ -14,6 +14,7 @@ from services.diffusion.calibration import Survival
 from services.diffusion.density import DensityModel
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.mixture import Mixture, Subspace
+from services.diffusion.subject import Subject
 
 BATCH = 250
 HELD_OUT = 0.4
@@ -24,32 +25,30 @@ PARTS = (1, 2, 4, 8)
 Report = Callable[[str, int, int, float | None], None]
 
 
-def fit_density(
-    model: Kandinsky, *, concept: str, prompt: str, samples: int, seed: int, report: Report
-) -> DensityModel:
-    """The density of what `prompt`, with the concept in its place, gives; `report("fit", drawn, samples, None)`.
+def fit_density(model: Kandinsky, subject: Subject, *, samples: int, seed: int, report: Report) -> DensityModel:
+    """The density of what the subject gives; `report("fit", drawn, samples, None)`.
 
     ValueError below 200 samples, which leave too few held out for a tail.
     """
     if samples < 200:
         raise ValueError(f"a density needs at least 200 samples, got {samples}")
-    text = prompt.replace("{}", concept)
-    image_embeds = draw_baseline(model, text, samples, seed, report)
-    anchors = cosine_similarity(image_embeds, model.encode_prompt(text).text_embeds.cpu().double())
-    return fit_embeddings(
-        image_embeds, anchors, concept=concept, prompt=prompt, model_fingerprint=model.fingerprint, seed=seed
-    )
+    image_embeds = draw_baseline(model, subject, samples, seed, report)
+    anchors = cosine_similarity(image_embeds, model.encode_prompt(subject.text).text_embeds.cpu().double())
+    return fit_embeddings(image_embeds, anchors, subject=subject, model_fingerprint=model.fingerprint, seed=seed)
 
 
 @torch.no_grad()
-def draw_baseline(model: Kandinsky, text: str, samples: int, seed: int, report: Report) -> Float[Tensor, "samples dim"]:
-    """Image embeddings of one prompt, float64 on the CPU."""
-    positive, generator = model.encode_prompt(text), torch.Generator().manual_seed(seed)
+def draw_baseline(
+    model: Kandinsky, subject: Subject, samples: int, seed: int, report: Report
+) -> Float[Tensor, "samples dim"]:
+    """Image embeddings of one subject, float64 on the CPU."""
+    positive, generator = model.encode_prompt(subject.text), torch.Generator().manual_seed(seed)
     drawn: list[Tensor] = []
     for start in range(0, samples, BATCH):
         report("fit", start, samples, None)
         batch = min(BATCH, samples - start)
-        drawn.append(model.sample_prior(positive, generator, batch, cached=True).double().cpu())
+        image_embeds = model.sample_prior(positive, generator, batch, start=subject.start, cached=True)
+        drawn.append(image_embeds.double().cpu())
     report("fit", samples, samples, None)
     return torch.cat(drawn)
 
@@ -58,8 +57,7 @@ def fit_embeddings(
     image_embeds: Float[Tensor, "samples dim"],
     anchors: Float[Tensor, "samples"],
     *,
-    concept: str,
-    prompt: str,
+    subject: Subject,
     model_fingerprint: str,
     seed: int,
 ) -> DensityModel:
@@ -70,8 +68,7 @@ def fit_embeddings(
     y = subspace.project(held_out)
     mixture = choose_mixture(subspace.project(fitted), y, seed)
     return DensityModel(
-        concept=concept,
-        prompt=prompt,
+        subject=subject,
         model_fingerprint=model_fingerprint,
         samples=len(image_embeds),
         seed=seed,
@@ -81,6 +78,7 @@ def fit_embeddings(
         survival=Survival.fit(mixture.d2(y).numpy()),
         anchors=anchors[kept:].sort().values,
         residuals=subspace.residual(held_out).sort().values,
+        held_out=y,
     )
 
 

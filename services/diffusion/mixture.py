@@ -47,14 +47,19 @@ class Mixture:
         """−2 (log p(y) − log Σ_j w_j N(μ_j; μ_j, Σ_j)): never below 0, and for one part exactly yᵀΣ⁻¹y."""
         return 2 * (torch.logsumexp(self.log_peaks(), dim=0) - self.log_prob(y))
 
+    def moments(self) -> tuple[Float[Tensor, "rank"], Float[Tensor, "rank rank"]]:
+        """Mean and covariance of the whole."""
+        mean = self.weights @ self.means
+        offsets, roots = self.means - mean, torch.linalg.inv(self.precisions_cholesky)  # Σ_j = rootᵀ root
+        within = torch.einsum("j,jlk,jlm->km", self.weights, roots, roots)
+        between = torch.einsum("j,jk,jm->km", self.weights, offsets, offsets)
+        return mean, within + between
+
     def gaussian(self) -> "Mixture":
         """The one Gaussian of the same mean and covariance.
 
         The M step of EM keeps its samples' moments, so this is the Gaussian that the same samples give.
         """
-        mean = self.weights @ self.means
-        offsets, roots = self.means - mean, torch.linalg.inv(self.precisions_cholesky)  # Σ_j = rootᵀ root
-        within = torch.einsum("j,jlk,jlm->km", self.weights, roots, roots)
-        between = torch.einsum("j,jk,jm->km", self.weights, offsets, offsets)
-        factor = torch.linalg.inv(torch.linalg.cholesky(within + between)).T
+        mean, covariance = self.moments()
+        factor = torch.linalg.inv(torch.linalg.cholesky(covariance)).T
         return Mixture(torch.ones_like(self.weights[:1]), mean[None], factor[None])

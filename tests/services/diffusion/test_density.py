@@ -9,9 +9,10 @@ from sklearn.mixture import GaussianMixture
 from services.diffusion.density import DensityModel, density_key
 from services.diffusion.fit import draw_baseline, fit_density, fit_embeddings
 from services.diffusion.mixture import Mixture, Subspace
+from services.diffusion.subject import Subject
 from services.errors import CheckpointError
 
-ABOUT = {"concept": "handbag", "prompt": "a {}", "model_fingerprint": "f", "seed": 0}
+ABOUT = {"subject": Subject("handbag", "a {}"), "model_fingerprint": "f", "seed": 0}
 
 
 def correlated(samples: int, dim: int, seed: int) -> torch.Tensor:
@@ -139,7 +140,7 @@ def test_a_corrupt_density_is_one_sentence(density, tmp_path, name):
 
 
 def test_the_same_seed_fits_the_same_density(model, density):
-    again = fit_density(model, concept="handbag", prompt=density.prompt, samples=1000, seed=0, report=lambda *_: None)
+    again = fit_density(model, density.subject, samples=1000, seed=0, report=lambda *_: None)
     assert again.fingerprint == density.fingerprint
 
 
@@ -152,26 +153,26 @@ def test_a_report_that_raises_stops_the_fit(model):
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        draw_baseline(model, "a handbag", 600, 0, stop)
+        draw_baseline(model, Subject("handbag", "a {}"), 600, 0, stop)
     assert seen == [("fit", 0, 600, None), ("fit", 250, 600, None)]
 
 
 def test_too_few_samples_are_refused(model):
     with pytest.raises(ValueError, match="at least 200 samples, got 199"):
-        fit_density(model, concept="handbag", prompt="a {}", samples=199, seed=0, report=lambda *_: None)
+        fit_density(model, Subject("handbag", "a {}"), samples=199, seed=0, report=lambda *_: None)
 
 
-def test_the_key_names_model_text_and_samples():
-    key = density_key("f", "a handbag", 5000)
-    assert key == density_key("f", "a handbag", 5000)
-    assert (
-        len(
-            {
-                key,
-                density_key("g", "a handbag", 5000),
-                density_key("f", "a bag", 5000),
-                density_key("f", "a handbag", 4),
-            }
-        )
-        == 4
-    )
+def test_the_key_names_model_text_picture_and_samples():
+    plain, other = Subject("handbag", "a {}"), Subject("handbag", "one {}")
+    pictures = [Subject("handbag", "a {}", torch.full((4,), value)) for value in (0.0, 1.0)]
+    keys = [density_key("f", subject, 5000) for subject in (plain, other, *pictures)]
+    assert density_key("f", Subject("handbag", "a {}", torch.zeros(4)), 5000) == keys[2]
+    assert len({*keys, density_key("g", plain, 5000), density_key("f", plain, 500)}) == 6
+
+
+def test_a_density_around_a_picture_is_another_and_keeps_the_picture(model, density, tmp_path):
+    subject = Subject("handbag", density.subject.prompt, torch.ones(16))
+    around = fit_density(model, subject, samples=200, seed=0, report=lambda *_: None)
+    around.save(tmp_path)
+    assert torch.equal(DensityModel.load(tmp_path).subject.start, subject.start)
+    assert not torch.allclose(around.subspace.mean, density.subspace.mean, atol=1e-3)

@@ -1,0 +1,31 @@
+"""What is to be drawn: a concept in its prompt, and the picture that its variations start from."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A concept, a prompt with one {} for it, and, if there is a picture to vary, its image embedding."""
+
+    concept: str
+    prompt: str
+    start: Float[Tensor, "dim"] | None = None
+
+    @property
+    def text(self) -> str:
+        """The prompt with the concept in its place."""
+        return self.described_as(self.concept)
+
+    def described_as(self, phrase: str) -> str:
+        """The prompt with another phrase in the concept's place."""
+        return self.prompt.replace("{}", phrase)
+
+    def key(self, *more: str | int) -> str:
+        """A stable name for what is made of this subject and `more`: 32 hexadecimal digits."""
+        start = None if self.start is None else hashlib.sha256(self.start.float().cpu().numpy().tobytes()).hexdigest()
+        return hashlib.sha256(json.dumps([self.text, start, *more]).encode()).hexdigest()[:32]
