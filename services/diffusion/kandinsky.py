@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from diffusers import PriorTransformer, UnCLIPScheduler
 from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Bool, Float, Int
+from PIL import Image
 from torch import Tensor
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from services.diffusion.checkpoint import checkpoint_folder, fingerprint_of, load_config, load_defaults, load_model
 from services.diffusion.decoder import Decoder, Generators, guide
 from services.diffusion.prefix import predict, prefix_of
 
 PRIOR_STEPS = 5
+START_STEP = 2  # a given picture enters the prior's steps here, half noise
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 
@@ -55,6 +58,8 @@ class Kandinsky:
 
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModelWithProjection
+    image_processor: CLIPImageProcessor
+    image_encoder: CLIPVisionModelWithProjection
     prior: PriorTransformer
     scheduler: UnCLIPScheduler
     decoder: Decoder
@@ -71,6 +76,8 @@ class Kandinsky:
         return cls(
             tokenizer=load_config(CLIPTokenizer, folder, "tokenizer"),
             text_encoder=load_model(CLIPTextModelWithProjection, folder, "text_encoder", device, dtype),
+            image_processor=load_config(CLIPImageProcessor, folder, "image_processor"),
+            image_encoder=load_model(CLIPVisionModelWithProjection, folder, "image_encoder", device, dtype),
             prior=load_model(PriorTransformer, folder, "prior", device, dtype),
             scheduler=load_config(UnCLIPScheduler, folder, "scheduler"),
             decoder=Decoder.load(decoder_folder, folder, device=device, dtype=dtype),
@@ -110,12 +117,31 @@ class Kandinsky:
         """The encoding of one prompt, one row, without gradient."""
         return self.encode(self.tokenize(prompt))
 
+    @cached_property
+    def unconditional(self) -> Encoding:
+        """The encoding of the empty prompt, one row."""
+        return self.encode_prompt("")
+
+    @torch.no_grad()
+    def embed_image(self, image: Image.Image) -> Float[Tensor, "dim"]:
+        """The CLIP embedding of a picture, float32, in the space that the prior samples."""
+        pixels = self.image_processor(images=image.convert("RGB"), return_tensors="pt").pixel_values
+        image_embeds: Tensor = self.image_encoder(pixels.to(self.device, self.dtype)).image_embeds
+        return image_embeds[0].float()
+
     def sample_prior(
-        self, positive: Encoding, generators: Generators, batch: int, *, cached: bool = False
+        self,
+        positive: Encoding,
+        generators: Generators,
+        batch: int,
+        *,
+        start: Float[Tensor, "dim"] | None = None,
+        cached: bool = False,
     ) -> Float[Tensor, "batch dim"]:
         """`batch` image embeddings in PRIOR_STEPS guided steps of unCLIP's prior (arXiv 2204.06125), with gradient.
 
-        Bit-identical to KandinskyPriorPipeline for the same generators; the unconditional rows go first. `cached` runs
+        Bit-identical to KandinskyPriorPipeline for the same generators; the unconditional rows go first. `start`, a
+        picture's embedding, takes the place of the first START_STEP steps (SDEdit, arXiv 2108.01073). `cached` runs
         the prompt once instead of in every step, which is several times faster and equal to within rounding.
         """
         guided = self.guidance_scale > 1
@@ -125,6 +151,10 @@ class Kandinsky:
         shape = (batch, self.prior.config.embedding_dim)
         latents = randn_tensor(shape, generator=generators, device=self.device, dtype=self.dtype)
         latents = latents * self.scheduler.init_noise_sigma
+        if start is not None:
+            timesteps = timesteps[START_STEP:]
+            clean = (start.to(latents) - self.prior.clip_mean) / self.prior.clip_std
+            latents = self.scheduler.add_noise(clean.expand(batch, -1), latents, timesteps[:1])
         for t, previous in zip(timesteps, [*timesteps[1:], None], strict=True):
             predicted = predicted_by(torch.cat([latents] * 2) if guided else latents, t)
             if guided:
@@ -137,7 +167,7 @@ class Kandinsky:
     def _exact(self, positive: Encoding, batch: int, guided: bool) -> Predict:
         parts = [positive.expand(batch)]
         if guided:
-            parts.insert(0, self.encode_prompt("").expand(batch))
+            parts.insert(0, self.unconditional.expand(batch))
         both = Encoding.cat(parts)
         condition = {
             "proj_embedding": both.text_embeds,
@@ -149,7 +179,7 @@ class Kandinsky:
     def _cached(self, positive: Encoding, batch: int, guided: bool) -> Predict:
         own = [0] * batch if len(positive.text_embeds) == 1 else list(range(batch))
         if guided:
-            positive = Encoding.cat([positive, self.encode_prompt("")])
-            own = [len(positive.text_embeds) - 1] * batch + own
+            positive = Encoding.cat([self.unconditional, positive])
+            own = [0] * batch + [1 + row for row in own]
         prefix = prefix_of(self.prior, positive.text_embeds, positive.hidden_states, positive.mask).rows(own)
         return lambda latents, t: predict(self.prior, prefix, latents, t)

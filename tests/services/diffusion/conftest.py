@@ -11,16 +11,19 @@ from safetensors.torch import save_file
 from torch import nn
 
 from services.diffusion.density import DensityModel
-from services.diffusion.fit import fit_density
-from services.diffusion.generate import Generation, Rarity, generate
+from services.diffusion.fit import Report, fit_density
+from services.diffusion.generate import Generation, generate
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.recipe import Recipe
+from services.diffusion.steering import UNSTEERED, Steering
+from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 
 import open_clip  # isort: skip
 from diffusers import DDIMScheduler, PriorTransformer, UnCLIPScheduler, UNet2DConditionModel, VQModel  # isort: skip
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip
 from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP  # isort: skip
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer  # isort: skip
+from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer  # isort: skip
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # isort: skip
 
 DIM, TOKENS = 16, 32
@@ -66,6 +69,18 @@ def write_prior(folder: Path) -> None:
     prior.clip_std.data.abs_().add_(1.0)
     prior.save_pretrained(folder / "prior")
     UnCLIPScheduler(prediction_type="sample", clip_sample_range=10.0).save_pretrained(folder / "scheduler")
+    vision = CLIPVisionConfig(
+        hidden_size=DIM,
+        intermediate_size=32,
+        projection_dim=DIM,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+    )
+    randomise(CLIPVisionModelWithProjection(vision), 0.1, 8).save_pretrained(folder / "image_encoder")
+    edges = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    CLIPImageProcessor(**edges).save_pretrained(folder / "image_processor")
 
 
 def write_decoder(folder: Path) -> None:
@@ -124,8 +139,8 @@ def write_scorer(folder: Path) -> None:
 
 
 @torch.no_grad()
-def write_encoders(folder: Path) -> None:
-    """What a full-size checkpoint has and the embedded one does without: XLM-R and the image encoder."""
+def write_multilingual_encoder(folder: Path) -> None:
+    """What a full-size checkpoint has and the embedded one does without: XLM-R."""
     text = MCLIPConfig(
         transformerDimSize=DIM,
         imageDimSize=DIM,
@@ -139,16 +154,6 @@ def write_encoders(folder: Path) -> None:
     )
     randomise(MultilingualCLIP(text), 0.1, 7).save_pretrained(folder / "decoder/text_encoder")
     shutil.copytree(folder / "prior/tokenizer", folder / "decoder/tokenizer")
-    vision = CLIPVisionConfig(
-        hidden_size=DIM,
-        intermediate_size=32,
-        projection_dim=DIM,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=16,
-        patch_size=8,
-    )
-    randomise(CLIPVisionModelWithProjection(vision), 0.1, 8).save_pretrained(folder / "prior/image_encoder")
 
 
 def load(folder: Path) -> Kandinsky:
@@ -174,12 +179,12 @@ def model(checkpoint: Path) -> Kandinsky:
 
 @pytest.fixture(scope="session")
 def full_checkpoint(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, laid out as Kandinsky 2.1 is: encoders in place of the constants, no defaults."""
+    """The same, laid out as Kandinsky 2.1 is: an encoder in place of the constants, no defaults."""
     folder = tmp_path_factory.mktemp("full") / "checkpoint"
     shutil.copytree(checkpoint, folder)
     (folder / "decoder/constants.safetensors").unlink()
     (folder / "decoder/defaults.json").unlink()
-    write_encoders(folder)
+    write_multilingual_encoder(folder)
     return folder
 
 
@@ -190,26 +195,18 @@ def checker(checkpoint: Path) -> OpenClipChecker:
 
 @pytest.fixture(scope="session")
 def density(model: Kandinsky) -> DensityModel:
-    return fit_density(model, concept="handbag", prompt=PROMPT, samples=1000, seed=0, report=silent)
+    return fit_density(model, Subject("handbag", PROMPT), samples=1000, seed=0, report=silent)
 
 
 @pytest.fixture
 def run(model: Kandinsky, density: DensityModel, checker: OpenClipChecker) -> Callable[..., Generation]:
-    """`generate` with small settings, any of which can be given."""
-    settings = {
-        "concept": "handbag",
-        "prompt": PROMPT,
-        "count": 1,
-        "rarity": Rarity(percentile=99.0),
-        "steps": 8,
-        "trials": 1,
-        "seed": 0,
-        "size": None,
-        "decoder_steps": None,
-        "guidance_scale": None,
-        "report": silent,
-    }
-    return lambda **own: generate(model, density, checker, **(settings | own))
+    """`generate` with a small recipe, any part of which can be given, and whatever else it takes."""
+    small = {"target_bits": 6.6, "steps": 8, "trials": 1, "seed": 0}
+
+    def run(report: Report = silent, steering: Steering = UNSTEERED, **own: object) -> Generation:
+        return generate(model, density, checker, Recipe(**small | own), report, steering)
+
+    return run
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import KandinskyPriorPipeline
-from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+from PIL import Image
 
 from services.diffusion.checkpoint import checkpoint_folder
-from services.diffusion.kandinsky import Encoding, Kandinsky
+from services.diffusion.kandinsky import PRIOR_STEPS, START_STEP, Encoding, Kandinsky
 from services.diffusion.optimize import noise_of
-from services.diffusion.spaces import TokenSpace, concept_places
-from services.errors import CheckpointError, PromptError
+from services.errors import CheckpointError
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> Kandinsky:
@@ -20,14 +19,14 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> Kandinsky:
 
 
 @pytest.fixture
-def pipeline(model, full_checkpoint):
+def pipeline(model):
     pipeline = KandinskyPriorPipeline(
         prior=model.prior,
         text_encoder=model.text_encoder,
         tokenizer=model.tokenizer,
         scheduler=model.scheduler,
-        image_encoder=CLIPVisionModelWithProjection.from_pretrained(full_checkpoint / "prior/image_encoder"),
-        image_processor=CLIPImageProcessor(),
+        image_encoder=model.image_encoder,
+        image_processor=model.image_processor,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -54,48 +53,26 @@ def test_the_cached_prompt_changes_nothing_but_rounding(checkpoint, guidance_sca
         torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-9)
 
 
-def test_tokens_that_have_learnt_nothing_change_nothing(model):
-    prompt = "a photo of a straw handbag."
-    space = TokenSpace(model, "straw handbag", "a photo of a {}.", 2)
-    assert torch.equal(space.encode([1]).hidden_states, model.encode_prompt(prompt).hidden_states)
-
-
-def test_a_learnt_token_is_that_words_embedding(model):
-    """Learning "chair"'s vectors in "handbag"'s place gives the chair's own prompt."""
-    space = TokenSpace(model, "handbag", "a photo of a {}.", 1)
-    other = TokenSpace(model, "chair", "a photo of a {}.", 1)
-    with torch.no_grad():
-        space.offsets[0].copy_(other.words - space.words)
-    ours, theirs = space.encode([0]), model.encode_prompt("a photo of a chair.")
-    torch.testing.assert_close(ours.text_embeds, theirs.text_embeds)
-    torch.testing.assert_close(ours.hidden_states, theirs.hidden_states)
-
-
 @pytest.mark.parametrize("cached", [False, True])
-def test_the_gradient_of_the_tokens_matches_finite_differences(checkpoint, cached):
-    exact = load(checkpoint, torch.float64)
-    space = TokenSpace(exact, "handbag", "a {}.", 1)
-    direction = torch.randn(exact.prior.config.embedding_dim, dtype=torch.float64)
-
-    def value(offset: torch.Tensor) -> torch.Tensor:
-        space.offsets = [offset]
-        return exact.sample_prior(space.encode([0]), noise_of([0]), 1, cached=cached) @ direction
-
-    words = torch.zeros_like(space.words, dtype=torch.float64, requires_grad=True)
-    space.words = space.words.double()
-    assert torch.autograd.gradcheck(value, (words,), eps=1e-6, rtol=1e-5, fast_mode=True)
-
-
-@pytest.mark.parametrize(("prompt", "places"), [("sub{}way.", [1]), ("{}", [0]), ("{} of a chair", [0])])
-def test_the_concepts_tokens_are_found_by_their_characters(prompt, places):
-    start = prompt.index("{}")
-    spans = [(0, 0), (0, start), (start, start + 4), (start + 4, start + 8)] if start else [(0, 4), (5, 8), (0, 0)]
-    assert concept_places(spans, start, 4) == ([2] if start else places)
+def test_a_pictures_own_embedding_is_where_its_variations_begin(checkpoint, cached):
+    """The latents that enter at START_STEP are the scheduler's noise on the standardised embedding."""
+    model, start = load(checkpoint, torch.float64), torch.linspace(-1, 1, 16, dtype=torch.float64)
+    seen = []
+    handle = model.prior.proj_in.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    model.sample_prior(model.encode_prompt("a handbag"), noise_of([4]), 1, start=start, cached=cached)
+    handle.remove()
+    noise = torch.randn(1, 16, generator=noise_of([4])[0], dtype=torch.float64)
+    clean = (start - model.prior.clip_mean) / model.prior.clip_std
+    timestep = model.scheduler.timesteps[START_STEP : START_STEP + 1]
+    assert len(seen) == PRIOR_STEPS - START_STEP
+    torch.testing.assert_close(seen[0][-1:], model.scheduler.add_noise(clean, noise, timestep))
 
 
-def test_a_concept_cut_off_by_the_encoders_length_is_refused(model):
-    with pytest.raises(PromptError, match="32 tokens hold no part of the concept 'handbag'"):
-        TokenSpace(model, "handbag", "word " * 40 + "{}", 1)
+def test_a_picture_is_embedded_as_the_pipeline_embeds_it(model, pipeline):
+    image = Image.effect_noise((40, 30), 90).convert("RGB")
+    pixels = pipeline.image_processor(image, return_tensors="pt").pixel_values
+    theirs = pipeline.image_encoder(pixels).image_embeds[0]
+    torch.testing.assert_close(model.embed_image(image), theirs)
 
 
 def test_loading_gives_the_same_fingerprint_and_other_weights_another(model, checkpoint, copied):

@@ -1,0 +1,113 @@
+"""Laws of what is optimised: nothing learnt changes nothing, each row has its own, gradients are right."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.optimize import noise_of
+from services.diffusion.spaces import Space, Words, places_of
+from services.diffusion.subject import Subject
+from services.errors import PromptError
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> Kandinsky:
+    return Kandinsky.load(str(folder / "prior"), str(folder / "decoder"), device="cpu", dtype=dtype)
+
+
+HANDBAG = Subject("handbag", "a photo of a {}.")
+SPACES = [["token"], ["lora"], ["adjective"], ["token", "lora"], ["adjective", "token", "lora"]]
+
+
+def plain(model: Kandinsky, text: str, seeds: list[int]) -> torch.Tensor:
+    return model.sample_prior(model.encode_prompt(text), noise_of(seeds), len(seeds), cached=True)
+
+
+def moved(space: Space, seed: int, scale: float = 0.1) -> list[torch.Tensor]:
+    """Parameters that have learnt something."""
+    generator = torch.Generator().manual_seed(seed)
+    return [p.detach() + scale * torch.randn(p.shape, generator=generator) for p in space.start(seed)]
+
+
+@pytest.mark.parametrize("names", SPACES)
+def test_a_trial_that_has_learnt_nothing_is_the_prompt(model, names):
+    space = Space(model, HANDBAG, names)
+    text = "a photo of a creative handbag." if "adjective" in names else "a photo of a handbag."
+    rows = [space.start(seed) for seed in (1, 2)]
+    torch.testing.assert_close(space.sample(rows, noise_of([1, 2])), plain(model, text, [1, 2]))
+
+
+@pytest.mark.parametrize("names", SPACES)
+def test_every_row_has_its_own_parameters(model, names):
+    space = Space(model, HANDBAG, names)
+    rows = [moved(space, 1), space.start(2), moved(space, 3)]
+    together = space.sample(rows, noise_of([1, 2, 3]))
+    alone = torch.cat([space.sample([row], noise_of([seed])) for row, seed in zip(rows, (1, 2, 3), strict=True)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(together[0], space.sample([space.start(1)], noise_of([1]))[0], atol=1e-3)
+
+
+def test_a_learnt_token_is_that_words_embedding(model):
+    """Learning "chair"'s vectors in "handbag"'s place gives the chair's own prompt."""
+    handbag, chair = (
+        Words(model, Subject(name, HANDBAG.prompt), adjective=False, token=True) for name in ("handbag", "chair")
+    )
+    ours = handbag.encode((chair.embeddings - handbag.embeddings)[None])
+    theirs = model.encode_prompt("a photo of a chair.")
+    torch.testing.assert_close(ours.text_embeds, theirs.text_embeds)
+    torch.testing.assert_close(ours.hidden_states, theirs.hidden_states)
+
+
+def test_low_rank_factors_are_merged_weights(checkpoint):
+    """Without guidance, W + B A in every attention gives what the factors give beside W (LoRA, equation 3)."""
+    model = replace(load(checkpoint), guidance_scale=1.0)
+    space = Space(model, HANDBAG, ["lora"])
+    (vector,) = moved(space, 5)
+    steered = space.sample([[vector]], noise_of([5]))
+    shapes = space.factors.shapes
+    parts = [part.view(shape) for part, shape in zip(vector.split([a * b for a, b in shapes]), shapes, strict=True)]
+    for layer, a, b in zip(space.factors.layers, parts[::2], parts[1::2], strict=True):
+        layer.weight.data += b @ a
+    torch.testing.assert_close(plain(model, "a photo of a handbag.", [5]), steered)
+
+
+@pytest.mark.parametrize("names", SPACES)
+def test_the_gradient_matches_finite_differences(checkpoint: Path, names):
+    exact = load(checkpoint, torch.float64)
+    space = Space(exact, HANDBAG, names)
+    if space.words:
+        space.words.embeddings = space.words.embeddings.double()
+    row = tuple(p.double().requires_grad_() for p in moved(space, 1))
+    direction = torch.randn(16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def value(*parameters: torch.Tensor) -> torch.Tensor:
+        return space.sample([list(parameters)], noise_of([0])) @ direction
+
+    assert torch.autograd.gradcheck(value, row, eps=1e-6, rtol=1e-5, fast_mode=True)
+
+
+def test_the_model_is_left_as_it_was(model):
+    before = plain(model, "a photo of a handbag.", [3])
+    space = Space(model, HANDBAG, ["adjective", "token", "lora"])
+    space.sample([moved(space, 1)], noise_of([1])).sum()
+    assert torch.equal(plain(model, "a photo of a handbag.", [3]), before)
+    assert not any(p.requires_grad for p in [*model.prior.parameters(), *model.text_encoder.parameters()])
+
+
+@pytest.mark.parametrize(("prompt", "places"), [("sub{}way.", [1]), ("{}", [0]), ("{} of a chair", [0])])
+def test_the_concepts_tokens_are_found_by_their_characters(prompt, places):
+    start = prompt.index("{}")
+    spans = [(0, 0), (0, start), (start, start + 4), (start + 4, start + 8)] if start else [(0, 4), (5, 8), (0, 0)]
+    assert places_of(spans, start, 4) == ([2] if start else places)
+
+
+def test_a_concept_cut_off_by_the_encoders_length_is_refused(model):
+    with pytest.raises(PromptError, match="32 tokens hold no part of the concept 'handbag'"):
+        Space(model, Subject("handbag", "word " * 40 + "{}"), ["token"])
+
+
+def test_a_space_that_does_not_exist_is_refused(model):
+    with pytest.raises(ValueError, match="no space 'noise'"):
+        Space(model, HANDBAG, ["token", "noise"])
