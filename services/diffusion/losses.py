@@ -9,11 +9,11 @@ def rarity_loss(d2: Float[Tensor, "rows"], target: float, scale: float) -> Float
     return ((d2 - target) / scale).square()
 
 
-def anchor_loss(cosine: Float[Tensor, "rows"], floor: Float[Tensor, "rows"], scale: float) -> Float[Tensor, "rows"]:
-    """(max(0, c₀ − cos(z, t)) / s)²: no force while the cosine is one that typical samples have."""
-    return ((floor - cosine).clamp(min=0) / scale).square()
+def floor_loss(x: Float[Tensor, "rows"], floor: Float[Tensor, "rows"] | float, scale: float) -> Float[Tensor, "rows"]:
+    """(max(0, x₀ − x) / s)²: no force on what is at or above the floor."""
+    return ((floor - x).clamp(min=0) / scale).square()
 
 
-def residual_loss(q: Float[Tensor, "rows"], ceiling: float) -> Float[Tensor, "rows"]:
-    """max(0, q/q₀ − 1)²: no force while the residual is one that typical samples have."""
-    return (q / ceiling - 1).clamp(min=0).square()
+def ceiling_loss(x: Float[Tensor, "rows"], ceiling: float, scale: float) -> Float[Tensor, "rows"]:
+    """(max(0, x − x₀) / s)²: no force on what is at or below the ceiling."""
+    return ((x - ceiling).clamp(min=0) / scale).square()

@@ -1,0 +1,101 @@
+"""What a trial is drawn to: a shell of the wanted rarity, inside what is usual, in the wanted direction."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from services.diffusion.belief import Belief
+from services.diffusion.density import DensityModel
+from services.diffusion.losses import ceiling_loss, floor_loss, rarity_loss
+from services.diffusion.steering import Steering
+
+SHELL_BITS = 0.5
+ANCHOR_RAISE = 4.0
+TYPICAL, LITTLE, MUCH = 0.5, 0.05, 0.95  # quantiles of held-out samples
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Per row and differentiable: projection, squared distance, cosine to the prompt, residual."""
+
+    y: Float[Tensor, "rows rank"]
+    d2: Float[Tensor, "rows"]
+    cosine: Float[Tensor, "rows"]
+    residual: Float[Tensor, "rows"]
+
+    @classmethod
+    def of(
+        cls, density: DensityModel, image_embeds: Float[Tensor, "rows dim"], text_embeds: Float[Tensor, "1 dim"]
+    ) -> "Figures":
+        y = density.subspace.project(image_embeds)
+        cosine = cosine_similarity(image_embeds.double(), text_embeds.double())
+        return cls(y, density.mixture.d2(y), cosine, density.residual(image_embeds))
+
+
+@dataclass(frozen=True)
+class Shell:
+    """`lowest` ≤ d² ≤ `highest`, from the wanted bits to SHELL_BITS more; `spread` is the unit of distance to it."""
+
+    lowest: float
+    highest: float
+    spread: float
+
+    @classmethod
+    def of(cls, density: DensityModel, bits: float) -> "Shell":
+        typical, high = density.survival.value(0.5), density.survival.value(0.1)
+        lowest, highest = density.d2_at(bits), density.d2_at(bits + SHELL_BITS)
+        return cls(lowest, highest, max(high, lowest) - typical)
+
+    def holds(self, d2: float) -> bool:
+        return self.lowest <= d2 <= self.highest
+
+    def loss(self, d2: Float[Tensor, "rows"]) -> Float[Tensor, "rows"]:
+        return rarity_loss(d2, (self.lowest + self.highest) / 2, self.spread)
+
+
+class Objective:
+    """The calibrated loss: every term is measured in what held-out samples of the density have.
+
+    Hinges at their 5% and 95% points keep the concept, the baseline's subspace and the wished-for clusters.
+    """
+
+    def __init__(self, density: DensityModel, bits: float, steering: Steering) -> None:
+        self.density, self.steering = density, steering
+        self.shell = Shell.of(density, bits)
+        self.anchors = quantiles(density.anchors)
+        self.residuals = quantiles(density.residuals)
+        self.avoid = [(c, quantiles(c.likeness(density, density.held_out))) for c in steering.avoid]
+        self.toward = [(c, quantiles(c.likeness(density, density.held_out))) for c in steering.toward]
+        self.unseen = Belief.of(density, density.subspace.mean.new_zeros(0, len(density.subspace.mean)))
+
+    def loss(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
+        """One value per row; a strict row is held to a typical sample's cosine, with ANCHOR_RAISE times the force."""
+        little, typical, _ = self.anchors
+        anchor = floor_loss(figures.cosine, little + strict * (typical - little), typical - little)
+        residual = ceiling_loss(figures.residual, self.residuals[2], self.residuals[2])
+        kept = (1 + strict * (ANCHOR_RAISE - 1)) * anchor + residual
+        return self.shell.loss(figures.d2) + kept + self._steered(figures.y) + self._unseen(figures.y)
+
+    def _steered(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
+        """Less alike each cluster to avoid, and more alike each wished-for one, than 19 in 20 plain samples are."""
+        loss = y.new_zeros(len(y))
+        for cluster, (little, typical, _) in self.avoid:
+            loss = loss + cluster.weight * ceiling_loss(cluster.likeness(self.density, y), little, typical - little)
+        for cluster, (_, typical, much) in self.toward:
+            loss = loss + cluster.weight * floor_loss(cluster.likeness(self.density, y), much, much - typical)
+        return loss
+
+    def _unseen(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
+        """As surprising to somebody who has seen the history as to somebody who has seen nothing: a direction."""
+        if self.steering.belief is None:
+            return y.new_zeros(len(y))
+        return floor_loss(self.steering.belief.d2(y) / self.unseen.d2(y), 1.0, 1.0)
+
+
+def quantiles(values: Float[Tensor, "held_out"]) -> tuple[float, float, float]:
+    """The LITTLE, TYPICAL and MUCH points."""
+    little, typical, much = values.quantile(torch.tensor([LITTLE, TYPICAL, MUCH], dtype=values.dtype)).tolist()
+    return little, typical, much

@@ -1,0 +1,114 @@
+"""Where to steer, beside rarer: away from clusters of images, toward others, away from what was seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.covariance import ledoit_wolf
+from torch import Tensor
+
+from services.diffusion.belief import Belief
+from services.diffusion.density import DensityModel
+from services.diffusion.fit import Report, draw_baseline
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.subject import Subject
+
+TEXT_SAMPLES, TEXT_SEED = 250, 0
+LIKED = 0.25  # of a wish: a soft attraction
+
+Wish = str | Float[Tensor, "samples dim"]  # words, or images alike
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Gaussian without correlations in a density's components.
+
+    Float32 values in float64, so that a copy through JSON is exact.
+    """
+
+    mean: Float[Tensor, "rank"]
+    variance: Float[Tensor, "rank"]
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, density: DensityModel, image_embeds: Float[Tensor, "samples dim"], weight: float = 1.0) -> "Cluster":
+        """The samples' mean, and their variance shrunk (Ledoit and Wolf 2004) in units of the density's own.
+
+        One sample alone is taken to vary as the density's do.
+        """
+        own = density.mixture.moments()[1].diagonal().sqrt()
+        y = density.subspace.project(image_embeds.to(own.device))
+        shrunk = ledoit_wolf((y / own).cpu().numpy())[0].diagonal() if len(y) > 1 else np.ones(len(own))
+        variance = torch.from_numpy(shrunk.copy()).to(own) * own.square()
+        return cls(y.mean(0).float().double(), variance.float().double(), weight)
+
+    def log_prob(self, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch"]:
+        """log N(y), in nats; differentiable."""
+        each: Tensor = torch.distributions.Normal(self.mean, self.variance.sqrt()).log_prob(y)
+        return each.sum(-1)
+
+    def likeness(self, density: DensityModel, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch"]:
+        """log N(y) − log p(y), in nats: how much likelier the cluster explains a sample than the density does."""
+        return self.log_prob(y) - density.mixture.log_prob(y)
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Clusters to avoid and to come toward, and what the user has seen."""
+
+    avoid: tuple[Cluster, ...] = ()
+    toward: tuple[Cluster, ...] = ()
+    belief: Belief | None = None
+
+    def to(self, device: torch.device) -> "Steering":
+        """The same steering with its tensors on `device`."""
+        avoid, toward = (
+            tuple(Cluster(c.mean.to(device), c.variance.to(device), c.weight) for c in clusters)
+            for clusters in (self.avoid, self.toward)
+        )
+        belief = self.belief and Belief(self.belief.mean.to(device), self.belief.factor.to(device), self.belief.freedom)
+        return Steering(avoid, toward, belief)
+
+
+UNSTEERED = Steering()
+
+
+@dataclass(frozen=True)
+class History:
+    """Image embeddings that a user has seen, the oldest first, and which of them they liked and disliked."""
+
+    seen: Float[Tensor, "views dim"]
+    liked: Float[Tensor, "likes dim"]
+    disliked: Float[Tensor, "dislikes dim"]
+
+
+def steer(
+    model: Kandinsky,
+    density: DensityModel,
+    *,
+    avoid: Sequence[Wish],
+    toward: Sequence[Wish],
+    history: History | None,
+    report: Report,
+) -> Steering:
+    """The wishes as clusters in the density's components; what a user liked and disliked counts among them."""
+    away = [_cluster(model, density, wish, report) for wish in avoid]
+    near = [_cluster(model, density, wish, report) for wish in toward]
+    if history is None:
+        return Steering(tuple(away), tuple(near))
+    if len(history.disliked):
+        away.append(Cluster.of(density, history.disliked))
+    if len(history.liked):
+        near.append(Cluster.of(density, history.liked, LIKED))
+    return Steering(tuple(away), tuple(near), Belief.of(density, history.seen))
+
+
+def _cluster(model: Kandinsky, density: DensityModel, wish: Wish, report: Report) -> Cluster:
+    """Words stand before the concept: "red" is what the prior gives for red handbags."""
+    if not isinstance(wish, str):
+        return Cluster.of(density, wish)
+    subject = density.subject
+    described = Subject(f"{wish.strip()} {subject.concept}", subject.prompt, subject.start)
+    return Cluster.of(density, draw_baseline(model, described, TEXT_SAMPLES, TEXT_SEED, report))
