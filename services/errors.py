@@ -29,6 +29,20 @@ class PromptError(ServiceError):
     title = "The prompt cannot be used"
 
 
+class ReplayError(ServiceError):
+    """A picture cannot be made again here."""
+
+    code = "replay"
+    title = "The picture cannot be made again"
+
+
+class ReferenceGoneError(ServiceError):
+    """A picture that the request names was erased before the job ran."""
+
+    code = "reference_gone"
+    title = "A picture that the job names is gone"
+
+
 class StorageError(ServiceError):
     """The object store cannot be reached, refuses us, or lacks what was asked for."""
 

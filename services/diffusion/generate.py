@@ -1,40 +1,23 @@
-"""Concept → images: the use case."""
+"""Subject → images: the use case."""
 
 import time
 from dataclasses import dataclass
-from math import log2
-
-import torch
+from typing import Any
 
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.judge import Judge
 from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.optimize import Optimization, noise_of
+from services.diffusion.objective import Objective
+from services.diffusion.optimize import Optimization
 from services.diffusion.outputs import About, Output
-from services.diffusion.spaces import TokenSpace
-from services.diffusion.trials import Checked, Figures, choose, states_of
-from services.diffusion.validity import OpenClipChecker
-
-
-@dataclass(frozen=True)
-class Rarity:
-    """A target: a percentile of what the prompt usually gives, or bits = −log₂(1 − percentile/100)."""
-
-    percentile: float | None = None
-    bits: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.percentile is None) == (self.bits is None):
-            raise ValueError(f"a rarity is either a percentile or bits, got {self.percentile} and {self.bits}")
-        if self.percentile is not None and not 0 < self.percentile < 100:
-            raise ValueError(f"a percentile must be between 0 and 100, got {self.percentile}")
-
-    @property
-    def target_bits(self) -> float:
-        if self.bits is not None:
-            return self.bits
-        return -log2(1 - (self.percentile or 0) / 100)
+from services.diffusion.paper import DEVIATION, look, run_paper
+from services.diffusion.recipe import Recipe, from_json
+from services.diffusion.spaces import Space
+from services.diffusion.steering import UNSTEERED, Steering
+from services.diffusion.trials import Checked, Trial, choose
+from services.diffusion.validity import Checker
+from services.errors import ReplayError
 
 
 @dataclass(frozen=True)
@@ -49,72 +32,83 @@ class Generation:
 def generate(
     model: Kandinsky,
     density: DensityModel,
-    checker: OpenClipChecker,
-    *,
-    concept: str,
-    prompt: str,
-    count: int,
-    rarity: Rarity,
-    steps: int,
-    trials: int | None,
-    seed: int,
-    size: int | None,
-    decoder_steps: int | None,
-    guidance_scale: float | None,
+    checker: Checker,
+    recipe: Recipe,
     report: Report,
+    steering: Steering = UNSTEERED,
 ) -> Generation:
-    """`count` diverse pictures of the concept at the wanted rarity, each the best of its own trial.
+    """`recipe.count` diverse pictures of the density's subject at the wanted rarity, each the best of its own trial.
 
-    Row i of the batch has the noise of seed + i. ValueError for a target, size or number of trials that cannot be, and
-    for a density of another model or prompt. Whatever `report` raises passes through.
+    ValueError for a target, size, space or number of trials that cannot be, and for another model's density. Whatever
+    `report` raises passes through.
     """
-    trials = trials_for(count) if trials is None else trials
-    if not 1 <= count <= trials:
-        raise ValueError(f"{count} images need at least as many trials, got {trials}")
-    density = fitting(density, model, concept, prompt)
-    picture = model.decoder.picture(size, decoder_steps, guidance_scale)
-    judge = Judge(model.decoder, checker, concept, picture, report)
+    density = fitting(density, model)
+    picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
+    judge = Judge(model.decoder, checker, density.subject.concept, picture, report)
+    space = Space(model, density.subject, recipe.space)
+    about = About(space, density, checker, recipe, steering, picture)
     begin = time.perf_counter()
-    space = TokenSpace(model, concept, prompt, trials)
-    run = Optimization(model, density, space, [seed + i for i in range(trials)], rarity.target_bits)
-    finished = run.run(steps, judge, report)
+    run = {"calibrated": _calibrated, "paper": _paper}[recipe.mode]
+    chosen, warnings = run(space, density, recipe, steering, judge, report)
+    outputs = [about.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
-    chosen = choose([trial.best for trial in finished], run.target.lowest, count)
-    settings = {"seed": seed, "trials": trials, "steps": steps, "target_bits": rarity.target_bits}
-    about = About(model, density, checker, concept, prompt, picture, settings)
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
-    return Generation(
-        outputs=[about.output(check) for check in chosen],
-        warnings=warnings_of(chosen, run.target.lowest, rarity.target_bits),
-        timings_ms={name: round(1000 * value) for name, value in seconds.items()},
-    )
+    return Generation(outputs, warnings, {name: round(1000 * value) for name, value in seconds.items()})
 
 
-@torch.no_grad()
+def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dict[str, Any], report: Report) -> Output:
+    """The output that `block` came with, bit for bit on the same machine; ReplayError where that cannot be."""
+    found = {"model": model.fingerprint, "density": density.fingerprint, "checker": checker.fingerprint}
+    for part, fingerprint in found.items():
+        if block[part] != fingerprint:
+            raise ReplayError(f"the picture is of the {part} {block[part][:12]}, this one is {fingerprint[:12]}")
+    recipe, _, steering = from_json(block["recipe"])
+    generation = generate(model, density, checker, recipe, report, steering.to(model.device))
+    return next(output for output in generation.outputs if output.seed == block["row_seed"])
+
+
 def sample_plain(
-    model: Kandinsky,
-    density: DensityModel,
-    checker: OpenClipChecker,
-    *,
-    concept: str,
-    prompt: str,
-    seeds: list[int],
-    size: int | None,
-    decoder_steps: int | None,
-    guidance_scale: float | None,
-    report: Report,
+    model: Kandinsky, density: DensityModel, checker: Checker, recipe: Recipe, report: Report, seeds: list[int]
 ) -> list[Output]:
-    """What the prompt gives without steering, a picture per seed: where `generate` starts for that seed."""
-    density = fitting(density, model, concept, prompt)
-    picture = model.decoder.picture(size, decoder_steps, guidance_scale)
-    positive = model.encode_prompt(density.text)
-    image_embeds = model.sample_prior(positive, noise_of(seeds), len(seeds))
-    figures = Figures.of(density, image_embeds, positive.text_embeds)
-    states = states_of(density, seeds, 0, image_embeds, figures)
-    verdicts = Judge(model.decoder, checker, concept, picture, report)(seeds, image_embeds)
-    checks = [Checked(state, *verdict) for state, verdict in zip(states, verdicts, strict=True)]
-    about = About(model, density, checker, concept, prompt, picture, {"steps": 0})
-    return [about.output(check) for check in checks]
+    """What the prompt gives without steering, a picture for each seed."""
+    density = fitting(density, model)
+    picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
+    judge = Judge(model.decoder, checker, density.subject.concept, picture, report)
+    space = Space(model, density.subject, ["token"])
+    about = About(space, density, checker, recipe, UNSTEERED, picture)
+    return [about.output(c) for c in look(space, density, Trial.of(0, space.start(0)), seeds, 0, judge)]
+
+
+def _calibrated(
+    space: Space, density: DensityModel, recipe: Recipe, steering: Steering, judge: Judge, report: Report
+) -> tuple[list[Checked], list[str]]:
+    trials = trials_for(recipe.count) if recipe.trials is None else recipe.trials
+    if not 1 <= recipe.count <= trials:
+        raise ValueError(f"{recipe.count} images need at least as many trials, got {trials}")
+    objective = Objective(density, recipe.target_bits, steering)
+    run = Optimization(space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
+    finished = run.run(recipe.steps, judge, report)
+    chosen = choose([trial.best for trial in finished], objective.shell.lowest, recipe.count)
+    return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits)
+
+
+def _paper(
+    space: Space, density: DensityModel, recipe: Recipe, steering: Steering, judge: Judge, report: Report
+) -> tuple[list[Checked], list[str]]:
+    if recipe.trials not in (None, 1):
+        raise ValueError(f"the mode paper has one trial, got {recipe.trials}")
+    chosen = run_paper(
+        space,
+        density,
+        steering,
+        seed=recipe.seed,
+        count=recipe.count,
+        steps=recipe.steps,
+        judge=judge,
+        report=report,
+    )
+    lowest = density.d2_at(recipe.target_bits)
+    return chosen, [DEVIATION, *shortfalls(chosen, lowest, recipe.target_bits)]
 
 
 def trials_for(count: int) -> int:
@@ -122,16 +116,14 @@ def trials_for(count: int) -> int:
     return min(64, 6 * count + 6)
 
 
-def fitting(density: DensityModel, model: Kandinsky, concept: str, prompt: str) -> DensityModel:
-    """The density on the model's device; ValueError if it is of another model or prompt."""
+def fitting(density: DensityModel, model: Kandinsky) -> DensityModel:
+    """The density on the model's device; ValueError if it is of another model."""
     if density.model_fingerprint != model.fingerprint:
         raise ValueError(f"the density is of the model {density.model_fingerprint[:12]}, not {model.fingerprint[:12]}")
-    if density.text != (text := prompt.replace("{}", concept)):
-        raise ValueError(f"the density is of {density.text!r}, not {text!r}")
     return density.to(model.device)
 
 
-def warnings_of(chosen: list[Checked], d2: float, bits: float) -> list[str]:
+def shortfalls(chosen: list[Checked], d2: float, bits: float) -> list[str]:
     """What was asked for and could not be had, a sentence each."""
     common = sum(check.state.d2 < d2 for check in chosen)
     unlike = sum(not check.passed for check in chosen)

@@ -9,7 +9,7 @@ from torch import Tensor
 from services.diffusion.decoder import Decoder, Picture
 from services.diffusion.fit import Report
 from services.diffusion.optimize import noise_of
-from services.diffusion.validity import OpenClipChecker
+from services.diffusion.validity import Checker
 
 BATCH = 8
 
@@ -17,9 +17,7 @@ BATCH = 8
 class Judge:
     """What a trial's embedding looks like, and P(valid) of that; called with a seed per row."""
 
-    def __init__(
-        self, decoder: Decoder, checker: OpenClipChecker, concept: str, picture: Picture, report: Report
-    ) -> None:
+    def __init__(self, decoder: Decoder, checker: Checker, concept: str, picture: Picture, report: Report) -> None:
         self.decoder, self.checker, self.concept, self.picture, self.report = decoder, checker, concept, picture, report
         self.decode_s = self.check_s = 0.0
 

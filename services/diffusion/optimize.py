@@ -1,63 +1,24 @@
-"""The optimisation loop of the calibrated mode: many trials in one batch, each drawn to the wanted rarity."""
+"""The calibrated mode: many short trials in one batch, each drawn to the wanted rarity, until enough have arrived."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 
 import torch
-from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.losses import anchor_loss, rarity_loss, residual_loss
-from services.diffusion.spaces import TokenSpace
-from services.diffusion.trials import Checked, Figures, State, Trial, states_of
+from services.diffusion.objective import Figures, Objective
+from services.diffusion.spaces import Space
+from services.diffusion.trials import Checked, Trial, copied, states_of
 
 CHECK_EVERY = 25
-STEP = 0.2  # of the tokens' root mean square, per value: the paper's 1e-4 is for 1,000 steps of full-size CLIP
 WEIGHT_DECAY = 1e-2
-SHELL_BITS = 0.5
-ANCHOR_RAISE = 4.0
+POOL = 4  # seeds that are looked at for every trial
+ENOUGH = 2  # ready trials for every image, from which the diverse ones are chosen
 
 Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float]]]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The shell to reach, `lowest` ≤ d² ≤ `highest`, and how far typical samples stray in cosine and residual."""
-
-    lowest: float
-    highest: float
-    spread: float
-    anchor_floor: float
-    anchor_middle: float
-    residual_ceiling: float
-
-    @classmethod
-    def of(cls, density: DensityModel, bits: float) -> "Target":
-        """The shell from `bits` to SHELL_BITS more; hinges at the 5% and 95% points of held-out samples."""
-        typical, high = density.survival.value(0.5), density.survival.value(0.1)
-        lowest, highest = density.d2_at(bits), density.d2_at(bits + SHELL_BITS)
-        floor, middle = (float(density.anchors.quantile(p)) for p in (0.05, 0.5))
-        ceiling = float(density.residuals.quantile(0.95))
-        return cls(lowest, highest, max(high, lowest) - typical, floor, middle, ceiling)
-
-    def holds(self, state: State) -> bool:
-        return self.lowest <= state.d2 <= self.highest
-
-    def loss(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-        """The pull to the middle of the shell, and the hinges that keep the concept and the baseline's subspace.
-
-        A strict row is held to what half of the typical samples have, with ANCHOR_RAISE times the force.
-        """
-        rarity = rarity_loss(figures.d2, (self.lowest + self.highest) / 2, self.spread)
-        floor = self.anchor_floor + strict * (self.anchor_middle - self.anchor_floor)
-        anchor = anchor_loss(figures.cosine, floor, self.anchor_middle - self.anchor_floor)
-        weight = 1 + strict * (ANCHOR_RAISE - 1)
-        return rarity + weight * anchor + residual_loss(figures.residual, self.residual_ceiling)
 
 
 def noise_of(seeds: list[int]) -> list[torch.Generator]:
@@ -69,26 +30,37 @@ class Optimization:
     """Trials that move side by side and share nothing but the frozen weights; every row keeps its own noise."""
 
     def __init__(
-        self, model: Kandinsky, density: DensityModel, space: TokenSpace, seeds: list[int], bits: float
+        self, space: Space, density: DensityModel, objective: Objective, *, seed: int, trials: int, count: int
     ) -> None:
-        self.model, self.density, self.space = model, density, space
-        self.target = Target.of(density, bits)
-        self.text_embeds = model.encode_prompt(density.text).text_embeds
-        offsets = zip(seeds, space.offsets, strict=True)
-        self.trials = [Trial(row, seed, o, torch.zeros_like(o)) for row, (seed, o) in enumerate(offsets)]
-        self.optimizer = torch.optim.AdamW(space.offsets, lr=STEP * space.scale, weight_decay=WEIGHT_DECAY)
+        self.space, self.density, self.objective, self.count = space, density, objective, count
+        self.trials = [Trial.of(s, space.start(s)) for s in self._rarest(range(seed, seed + POOL * trials), trials)]
+        groups = zip(zip(*(trial.parameters for trial in self.trials), strict=True), space.steps, strict=True)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(tensors), "lr": lr} for tensors, lr in groups], weight_decay=WEIGHT_DECAY
+        )
+
+    @torch.no_grad()
+    def _rarest(self, seeds: range, trials: int) -> list[int]:
+        """The seeds whose samples are nearest below the shell: trials start from the tail of what is usual."""
+        start = self.space.start(seeds[0])
+        image_embeds = self.space.sample([start] * len(seeds), noise_of(list(seeds)))
+        d2 = self.density.d2(image_embeds)
+        above = d2 > self.objective.shell.highest
+        order = (above * d2.max() - d2).argsort(stable=True)
+        return sorted(seeds[i] for i in order[:trials].tolist())
 
     def run(self, steps: int, judge: Judge, report: Report) -> list[Trial]:
-        """At most `steps` steps, a check every CHECK_EVERY of them and at the end; `report` may raise to stop."""
+        """At most `steps` steps; answers with the trials that were looked at. `report` may raise to stop."""
         for step in range(1, steps + 1):
             self.measure(step)
             report("optimize", step, steps, median(trial.state.bits for trial in self.trials if trial.state))
-            if step % CHECK_EVERY == 0 or step == steps:
-                self._check(judge)
-            if all(trial.ended for trial in self.trials):
+            self._check(self._due(step, steps), judge)
+            if step % CHECK_EVERY == 0:
+                self._halve()
+            if self._missing() <= 0 or all(trial.ended for trial in self.trials):
                 break
             self.optimizer.step()
-        return self.trials
+        return [trial for trial in self.trials if trial.checks]
 
     def measure(self, step: int) -> None:
         """Sample every moving trial's embedding and leave its gradient, unless it has arrived."""
@@ -97,33 +69,57 @@ class Optimization:
         if not moving:
             return
         seeds = [trial.seed for trial in moving]
-        encoding = self.space.encode([trial.row for trial in moving])
-        image_embeds = self.model.sample_prior(encoding, noise_of(seeds), len(seeds), cached=True)
-        figures = Figures.of(self.density, image_embeds, self.text_embeds)
-        strict = torch.tensor([trial.strict for trial in moving], device=self.model.device)
-        self.target.loss(figures, strict).sum().backward()
+        image_embeds = self.space.sample([trial.parameters for trial in moving], noise_of(seeds))
+        figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
+        strict = torch.tensor([trial.strict for trial in moving], device=image_embeds.device)
+        self.objective.loss(figures, strict).sum().backward()
         for trial, state in zip(moving, states_of(self.density, seeds, step, image_embeds, figures), strict=True):
             trial.state = state
-            trial.arrived = self.target.holds(state)
+            trial.arrived = self.objective.shell.holds(state.d2)
             if trial.arrived:
-                trial.offset.grad = None
+                self._rest(trial)
 
-    def _check(self, judge: Judge) -> None:
-        """Decode and judge what has not ended; a pass at the target ends a trial, as a second failure does."""
-        trials = [trial for trial in self.trials if not trial.ended]
+    def _missing(self) -> int:
+        return ENOUGH * self.count - sum(trial.ready for trial in self.trials)
+
+    def _due(self, step: int, steps: int) -> list[Trial]:
+        """All that go on, every CHECK_EVERY steps and at the end; those that have arrived, once they could suffice."""
+        going = [trial for trial in self.trials if not trial.ended]
+        if step % CHECK_EVERY == 0 or step == steps:
+            return going
+        arrived = [trial for trial in going if trial.arrived]
+        return arrived if len(arrived) >= self._missing() else []
+
+    def _check(self, trials: list[Trial], judge: Judge) -> None:
+        """Decode and judge; a pass at the target ends a trial, as a second failure does."""
         states = [trial.state for trial in trials if trial.state]
+        if not states:
+            return
         verdicts = judge([state.seed for state in states], torch.stack([state.image_embeds for state in states]))
         for trial, state, (image, validity) in zip(trials, states, verdicts, strict=True):
-            trial.checks.append(Checked(state, image, validity))
+            trial.checks.append(Checked(state, copied(trial.parameters), image, validity))
             if trial.checks[-1].passed:
-                trial.good_offset.copy_(trial.offset.detach())
+                trial.good = trial.checks[-1].learnt
                 trial.ended = trial.arrived
             else:
                 self._fall_back(trial)
 
+    def _halve(self) -> None:
+        """End the less valid half of the trials that go on (successive halving, arXiv 1502.07943)."""
+        going = sorted((t for t in self.trials if not t.ended), key=lambda t: t.checks[-1].validity, reverse=True)
+        for trial in going[max(self._missing(), (len(going) + 1) // 2) :]:
+            trial.ended = True
+            self._rest(trial)
+
     def _fall_back(self, trial: Trial) -> None:
-        """Return to the last words that passed, at first the concept's own, and be strict; once per trial."""
+        """Return to the last values that passed, at first where it began, and be strict; once per trial."""
         trial.ended, trial.arrived, trial.strict = trial.strict, False, True
-        trial.offset.data.copy_(trial.good_offset)
-        trial.offset.grad = None
-        self.optimizer.state.pop(trial.offset, None)
+        for tensor, good in zip(trial.parameters, trial.good, strict=True):
+            tensor.data.copy_(good)
+            self.optimizer.state.pop(tensor, None)
+        self._rest(trial)
+
+    def _rest(self, trial: Trial) -> None:
+        """No gradient, no step: AdamW would go on by its momentum."""
+        for tensor in trial.parameters:
+            tensor.grad = None

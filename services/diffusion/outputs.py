@@ -1,28 +1,43 @@
-"""What is handed out for a picture: its figures, and all that reproduces it."""
+"""What is handed out for a picture: its figures, what was learnt for it, and all that reproduces it."""
 
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
+import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from services.diffusion.decoder import Picture
 from services.diffusion.density import DensityModel
-from services.diffusion.kandinsky import PRIOR_STEPS, Kandinsky
+from services.diffusion.kandinsky import PRIOR_STEPS
+from services.diffusion.optimize import noise_of
+from services.diffusion.recipe import Recipe, to_json
+from services.diffusion.spaces import Space
+from services.diffusion.steering import Steering
 from services.diffusion.trials import Checked, State
-from services.diffusion.validity import OpenClipChecker
+from services.diffusion.validity import Checker
 
 LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")
+CLUSTER_SAMPLES = 32
 
 
 @dataclass(frozen=True)
 class Output:
-    """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's)."""
+    """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's).
+
+    `image_embeds` is what was decoded, `cluster` more samples of what the trial had learnt: a user who dislikes the
+    picture steers away from these. `novelty_bits` is its surprisal to who has seen the history, if there is one.
+    """
 
     image: Image.Image
     seed: int
     rarity: dict[str, float]
     anchor: float
     validity: float
+    novelty_bits: float | None
+    image_embeds: Float[Tensor, "dim"]
+    cluster: Float[Tensor, "samples dim"]
     replay: dict[str, object]
 
 
@@ -30,42 +45,52 @@ class Output:
 class About:
     """What the pictures of one run have in common."""
 
-    model: Kandinsky
+    space: Space
     density: DensityModel
-    checker: OpenClipChecker
-    concept: str
-    prompt: str
+    checker: Checker
+    recipe: Recipe
+    steering: Steering
     picture: Picture
-    settings: dict[str, int | float]
 
+    @torch.no_grad()
     def output(self, check: Checked) -> Output:
         """One picture with its figures."""
         state = check.state
         figures = {"percentile": self.density.percentile(state.d2), "bits": state.bits, "d2": state.d2}
+        noise = noise_of([state.seed + 1 + i for i in range(CLUSTER_SAMPLES)])
         return Output(
             image=check.image,
             seed=state.seed,
             rarity=figures | {"residual": state.residual},
             anchor=state.anchor,
             validity=check.validity,
+            novelty_bits=self._novelty_bits(state),
+            image_embeds=state.image_embeds.float().cpu(),
+            cluster=self.space.sample([check.learnt] * CLUSTER_SAMPLES, noise).float().cpu(),
             replay=self._replay(state),
         )
 
+    def _novelty_bits(self, state: State) -> float | None:
+        if self.steering.belief is None:
+            return None
+        return self.steering.belief.bits(self.density.subspace.project(state.image_embeds[None]))[0]
+
     def _replay(self, state: State) -> dict[str, object]:
-        """JSON; `generate` with seed = row_seed, one trial and otherwise these settings gives the picture again."""
+        """JSON that `generate.replay` turns into the picture again."""
+        model = self.space.model
         return {
-            "model": self.model.fingerprint,
-            "density": self.density.fingerprint,
-            "checker": self.checker.fingerprint,
-            "concept": self.concept,
-            "prompt": self.prompt,
-            **self.settings,
+            "recipe": to_json(self.recipe, self.density.subject, self.steering),
             "row_seed": state.seed,
             "step": state.step,
+            "model": model.fingerprint,
+            "density": self.density.fingerprint,
+            "density_samples": self.density.samples,
+            "checker": self.checker.fingerprint,
             **asdict(self.picture),
             "prior_steps": PRIOR_STEPS,
-            "prior_guidance": self.model.guidance_scale,
-            "device": self.model.device.type,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "prior_guidance": model.guidance_scale,
+            "device": model.device.type,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
             "versions": {name: version(name) for name in LIBRARIES},
         }

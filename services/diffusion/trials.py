@@ -6,27 +6,12 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from services.diffusion.density import DensityModel
+from services.diffusion.objective import Figures
+from services.diffusion.spaces import Parameters
 
 MIN_VALIDITY = 0.5
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Per row and differentiable: squared distance, cosine to the prompt, residual."""
-
-    d2: Float[Tensor, "rows"]
-    cosine: Float[Tensor, "rows"]
-    residual: Float[Tensor, "rows"]
-
-    @classmethod
-    def of(
-        cls, density: DensityModel, image_embeds: Float[Tensor, "rows dim"], text_embeds: Float[Tensor, "1 dim"]
-    ) -> "Figures":
-        cosine = cosine_similarity(image_embeds.double(), text_embeds.double())
-        return cls(density.d2(image_embeds), cosine, density.residual(image_embeds))
 
 
 @dataclass(frozen=True)
@@ -55,9 +40,10 @@ def states_of(
 
 @dataclass(frozen=True)
 class Checked:
-    """A state that has been decoded and looked at."""
+    """A state that has been decoded and looked at, and what the trial had learnt there."""
 
     state: State
+    learnt: Parameters
     image: Image.Image
     validity: float
 
@@ -68,27 +54,40 @@ class Checked:
 
 @dataclass(eq=False)
 class Trial:
-    """One row: its noise, the words it learns, its latest state and what its checks found."""
+    """One row: its noise, what it learns, its latest state and what its checks found."""
 
-    row: int
     seed: int
-    offset: Tensor
-    good_offset: Tensor
+    parameters: Parameters
+    good: Parameters
     strict: bool = False
     arrived: bool = False
     ended: bool = False
     state: State | None = None
     checks: list[Checked] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, seed: int, parameters: Parameters) -> "Trial":
+        return cls(seed, parameters, copied(parameters))
+
     @property
     def moving(self) -> bool:
         return not (self.ended or self.arrived)
+
+    @property
+    def ready(self) -> bool:
+        """At its target, and seen to be valid there."""
+        return self.ended and self.arrived
 
     @property
     def best(self) -> Checked:
         """The last check that was passed, or the most valid one if none was."""
         passed = [check for check in self.checks if check.passed]
         return passed[-1] if passed else max(self.checks, key=lambda check: check.validity)
+
+
+def copied(parameters: Parameters) -> Parameters:
+    """Values that no later step changes."""
+    return [tensor.detach().clone() for tensor in parameters]
 
 
 def choose(checks: list[Checked], d2: float, count: int) -> list[Checked]:

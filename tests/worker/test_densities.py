@@ -5,10 +5,13 @@ from functools import partial
 
 import pytest
 
+from services.diffusion.subject import Subject
 from services.jobs import connect
 from services.schemas import DEFAULT_PROMPT
 from worker.densities import Densities
 from worker.fit_lock import fit_lock
+
+CHAIR, LAMP = Subject("chair", DEFAULT_PROMPT), Subject("lamp", DEFAULT_PROMPT)
 
 
 class Reports(list):
@@ -37,7 +40,7 @@ def test_one_worker_fits_and_the_others_wait_for_it(make_densities, lock):
     found = {}
 
     def work(index):
-        found[index] = make_densities().get("chair", DEFAULT_PROMPT, reports[index], lock).fingerprint
+        found[index] = make_densities().get(CHAIR, reports[index], lock).fingerprint
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
     for thread in threads:
@@ -50,11 +53,11 @@ def test_one_worker_fits_and_the_others_wait_for_it(make_densities, lock):
 
 def test_density_is_found_in_memory_then_in_the_store(make_densities, lock):
     densities = make_densities()
-    first = densities.get("chair", DEFAULT_PROMPT, Reports(), lock)
-    assert densities.get("chair", DEFAULT_PROMPT, Reports(), lock) is first
-    densities.get("lamp", DEFAULT_PROMPT, Reports(), lock)
+    first = densities.get(CHAIR, Reports(), lock)
+    assert densities.get(CHAIR, Reports(), lock) is first
+    densities.get(LAMP, Reports(), lock)
     reports = Reports()
-    again = densities.get("chair", DEFAULT_PROMPT, reports, lock)
+    again = densities.get(CHAIR, reports, lock)
     assert again is not first
     assert again.fingerprint == first.fingerprint
     assert reports == []

@@ -1,11 +1,16 @@
 """Laws of the use case, on a small random checkpoint, whose pictures no judge recognises."""
 
 import json
+from dataclasses import replace
 from math import log2
 
 import pytest
+import torch
 
-from services.diffusion.generate import Rarity, sample_plain, trials_for
+from services.diffusion.generate import generate, replay, sample_plain, trials_for
+from services.diffusion.recipe import Rarity, Recipe, from_json, to_json
+from services.diffusion.steering import History, Steering, steer
+from services.errors import ReplayError
 
 
 def test_a_seed_gives_its_images_again_and_another_seed_others(run):
@@ -14,12 +19,38 @@ def test_a_seed_gives_its_images_again_and_another_seed_others(run):
     assert first.outputs[0].image.tobytes() != other.outputs[0].image.tobytes()
 
 
-def test_what_replay_says_gives_the_image_again(run):
-    """One row of several, run alone."""
-    output = run(count=2, trials=3, seed=10).outputs[1]
-    again = run(seed=output.replay["row_seed"], steps=output.replay["steps"]).outputs[0]
-    assert again.rarity["d2"] == pytest.approx(output.rarity["d2"], rel=1e-3)
-    assert again.replay["step"] == output.replay["step"]
+@pytest.fixture
+def steering(model, density) -> Steering:
+    """Every kind of wish at once."""
+    samples = torch.randn(6, 16, generator=torch.Generator().manual_seed(1))
+    history = History(seen=samples, liked=samples[:1], disliked=samples[1:3])
+    return steer(model, density, avoid=["red"], toward=[samples[3:]], history=history, report=lambda *_: None)
+
+
+@pytest.mark.parametrize("mode", ["calibrated", "paper"])
+@pytest.mark.parametrize("space", [["token"], ["adjective", "lora"]])
+def test_a_replay_block_alone_gives_the_image_again_bit_for_bit(run, model, density, checker, steering, mode, space):
+    trials = {"calibrated": 4, "paper": 1}[mode]
+    output = run(count=2, trials=trials, seed=10, steps=30, space=space, mode=mode, steering=steering).outputs[1]
+    block = json.loads(json.dumps(output.replay))
+    again = replay(model, density, checker, block, lambda *_: None)
+    assert again.image.tobytes() == output.image.tobytes()
+    assert (again.rarity, again.novelty_bits, again.replay) == (output.rarity, output.novelty_bits, output.replay)
+
+
+def test_steering_survives_json_to_the_last_bit(density, steering):
+    recipe = Recipe(target_bits=9.97, seed=2**53 - 1, space=["lora"])
+    again, subject, copied = from_json(json.loads(json.dumps(to_json(recipe, density.subject, steering))))
+    assert (again, subject.text) == (recipe, density.subject.text)
+    clusters = zip(steering.avoid + steering.toward, copied.avoid + copied.toward, strict=True)
+    assert all(torch.equal(a.mean, b.mean) and torch.equal(a.variance, b.variance) for a, b in clusters)
+    assert torch.equal(copied.belief.factor, steering.belief.factor)
+
+
+def test_a_replay_with_another_density_is_refused(run, model, density, checker):
+    block = run().outputs[0].replay
+    with pytest.raises(ReplayError, match=f"of the density {density.fingerprint[:12]}, this one is "):
+        replay(model, replace(density, seed=1), checker, block, lambda *_: None)
 
 
 def test_outputs_carry_their_figures_and_replay_is_json(run, model, density):
@@ -58,7 +89,7 @@ def test_a_report_that_raises_ends_the_run_in_every_phase(run, phase):
 
 
 def test_what_could_not_be_reached_is_a_warning_with_the_values(run):
-    result = run(rarity=Rarity(bits=30.0), steps=1)
+    result = run(target_bits=30.0, steps=1)
     assert result.warnings[0].startswith("1 of 1 images are below 30.0 bits; the rarest has ")
     assert "validity 0." in result.warnings[1]
 
@@ -67,9 +98,10 @@ def test_what_could_not_be_reached_is_a_warning_with_the_values(run):
     ("own", "message"),
     [
         ({"count": 3, "trials": 2}, "3 images need at least as many trials, got 2"),
-        ({"rarity": Rarity(bits=0.0)}, "a rarity must be above 0 bits and finite, got 0.0"),
+        ({"target_bits": 0.0}, "a rarity must be above 0 bits and finite, got 0.0"),
         ({"size": 65}, "size must be a positive multiple of 64 pixels, got 65"),
-        ({"concept": "chair"}, "the density is of 'Professional .* handbag.*', not 'Professional .* chair"),
+        ({"mode": "paper", "trials": 2}, "the mode paper has one trial, got 2"),
+        ({"space": ["noise"]}, "there is no space 'noise', only token, adjective, lora"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_values(run, own, message):
@@ -98,17 +130,13 @@ def test_there_are_more_trials_than_images(count):
 
 def test_plain_samples_are_where_the_trials_start(run, model, density, checker):
     started = run(steps=1, seed=5).outputs[0]
-    plain = sample_plain(
-        model,
-        density,
-        checker,
-        concept="handbag",
-        prompt=density.prompt,
-        seeds=[4, 5],
-        size=None,
-        decoder_steps=None,
-        guidance_scale=None,
-        report=lambda *_: None,
-    )
-    assert [output.seed for output in plain] == [4, 5]
+    recipe = Recipe(target_bits=5.0, seed=0)
+    plain = sample_plain(model, density, checker, recipe, lambda *_: None, [4, started.seed])
+    assert [output.seed for output in plain] == [4, started.seed]
     assert plain[1].rarity["d2"] == pytest.approx(started.rarity["d2"], rel=1e-3)
+
+
+def test_a_density_of_another_model_is_refused(model, density, checker):
+    other = replace(density, model_fingerprint="f" * 64)
+    with pytest.raises(ValueError, match="the density is of the model ffffffffffff, not "):
+        generate(model, other, checker, Recipe(target_bits=5.0, seed=0), lambda *_: None)

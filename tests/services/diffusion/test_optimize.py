@@ -4,12 +4,14 @@ import pytest
 import torch
 from PIL import Image
 
-from services.diffusion.losses import anchor_loss, rarity_loss, residual_loss
-from services.diffusion.optimize import CHECK_EVERY, Optimization, noise_of
-from services.diffusion.spaces import TokenSpace
+from services.diffusion.losses import ceiling_loss, floor_loss, rarity_loss
+from services.diffusion.objective import Objective
+from services.diffusion.optimize import CHECK_EVERY, ENOUGH, POOL, Optimization, noise_of
+from services.diffusion.spaces import Space
+from services.diffusion.steering import UNSTEERED
 from services.diffusion.trials import Checked, State, choose
 
-BITS = 6.0
+BITS, LORA = 6.0, ["lora"]
 
 
 def saying(validity):
@@ -20,45 +22,65 @@ def silent(_phase, _step, _steps, _bits):
     pass
 
 
-def optimise(model, density, seeds, *, steps=CHECK_EVERY, judge=None, report=silent):
-    space = TokenSpace(model, density.concept, density.prompt, len(seeds))
-    run = Optimization(model, density, space, seeds, BITS)
+def optimise(
+    model,
+    density,
+    *,
+    seed=0,
+    trials=1,
+    count=1,
+    steps=CHECK_EVERY,
+    bits=BITS,
+    judge=None,
+    report=silent,
+    space=("lora",),
+):
+    objective = Objective(density, bits, UNSTEERED)
+    run = Optimization(Space(model, density.subject, space), density, objective, seed=seed, trials=trials, count=count)
     return run, run.run(steps, judge or saying(1.0), report)
+
+
+def plain(model, density, seeds):
+    return model.sample_prior(model.encode_prompt(density.subject.text), noise_of(seeds), len(seeds), cached=True)
 
 
 def test_losses_ask_for_nothing_where_nothing_is_wrong():
     x = torch.tensor([1.0, 5.0, 9.0])
     assert rarity_loss(x, 5.0, 2.0).tolist() == [4.0, 0.0, 4.0]
-    assert anchor_loss(x, torch.full((3,), 5.0), 2.0).tolist() == [4.0, 0.0, 0.0]
-    assert residual_loss(x, 5.0).tolist() == pytest.approx([0.0, 0.0, 0.64])
+    assert floor_loss(x, 5.0, 2.0).tolist() == [4.0, 0.0, 0.0]
+    assert ceiling_loss(x, 5.0, 5.0).tolist() == pytest.approx([0.0, 0.0, 0.64])
 
 
-def test_steered_embeddings_are_rarer_than_the_plain_ones(model, density):
-    seeds = list(range(8))
-    run, trials = optimise(model, density, seeds, steps=2 * CHECK_EVERY)
-    start = density.d2(model.sample_prior(model.encode_prompt(density.text), noise_of(seeds), 8)).tolist()
-    assert max(start) < run.target.lowest
-    assert sum(trial.best.state.d2 > plain for trial, plain in zip(trials, start, strict=True)) >= 6
+@pytest.mark.parametrize("space", [["token"], ["adjective"], ["lora"], ["token", "lora"]])
+def test_steered_embeddings_are_rarer_than_the_plain_ones(model, density, space):
+    run, trials = optimise(model, density, trials=8, count=8, steps=2 * CHECK_EVERY, space=space)
+    start = density.d2(plain(model, density, [trial.seed for trial in run.trials])).tolist()
+    assert sum(trial.best.state.d2 > d2 for trial, d2 in zip(trials, start, strict=True)) >= 6
 
 
 def test_a_trial_does_not_depend_on_its_neighbours(model, density):
-    _, together = optimise(model, density, [3, 4, 5])
-    _, alone = optimise(model, density, [4])
-    assert together[1].best.state.step == alone[0].best.state.step
-    assert together[1].best.state.d2 == pytest.approx(alone[0].best.state.d2, rel=1e-3)
+    together, _ = optimise(model, density, trials=3, count=3, steps=5, bits=12.0)
+    space, objective = together.space, Objective(density, 12.0, UNSTEERED)
+    seed = together.trials[1].seed
+    alone = Optimization(space, density, objective, seed=seed, trials=1, count=1)
+    alone.trials[0].seed = seed
+    alone.trials[0].parameters[0].data.copy_(space.start(seed)[0])
+    alone.run(5, saying(1.0), silent)
+    assert together.trials[1].state.d2 == pytest.approx(alone.trials[0].state.d2, rel=1e-3)
+
+
+def test_trials_begin_at_the_rarest_plain_samples_that_are_not_beyond_the_target(model, density):
+    run, _ = optimise(model, density, seed=50, trials=4, count=4, steps=1)
+    d2 = density.d2(plain(model, density, list(range(50, 50 + 4 * POOL)))).tolist()
+    within = sorted(x for x in d2 if x <= run.objective.shell.highest)
+    started = sorted(d2[trial.seed - 50] for trial in run.trials)
+    assert started == within[-4:]
 
 
 def test_the_first_step_is_the_plain_sample(model, density):
-    _, trials = optimise(model, density, [7], steps=1)
-    plain = model.sample_prior(model.encode_prompt(density.text), noise_of([7]), 1, cached=True)
-    assert torch.equal(trials[0].best.state.image_embeds, plain[0])
-
-
-def test_nothing_but_the_tokens_is_learnt(model, density):
-    before = {name: value.clone() for name, value in model.text_encoder.state_dict().items()}
-    optimise(model, density, [1], steps=5)
-    assert all(torch.equal(before[name], value) for name, value in model.text_encoder.state_dict().items())
-    assert not any(p.requires_grad for p in [*model.prior.parameters(), *model.text_encoder.parameters()])
+    run, trials = optimise(model, density, seed=7, steps=1)
+    own = plain(model, density, [run.trials[0].seed])[0]
+    torch.testing.assert_close(trials[0].best.state.image_embeds, own)
 
 
 def test_a_report_that_raises_stops_at_that_step(model, density):
@@ -70,24 +92,59 @@ def test_a_report_that_raises_stops_at_that_step(model, density):
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        optimise(model, density, [0], report=stop)
+        optimise(model, density, bits=20.0, report=stop)
     assert seen == [("optimize", 1, CHECK_EVERY), ("optimize", 2, CHECK_EVERY), ("optimize", 3, CHECK_EVERY)]
 
 
 def test_a_second_failure_ends_a_trial(model, density):
-    _, trials = optimise(model, density, [0], steps=4 * CHECK_EVERY, judge=saying(0.1))
-    assert [check.state.step for check in trials[0].checks] == [CHECK_EVERY, 2 * CHECK_EVERY]
+    run, trials = optimise(model, density, steps=20 * CHECK_EVERY, judge=saying(0.1))
+    assert len(trials[0].checks) == 2
+    assert run.trials[0].ended
+    assert not run.trials[0].ready
+
+
+def test_a_failed_trial_begins_again_where_it_last_passed(model, density):
+    run, _ = optimise(model, density, steps=1, bits=20.0)
+    (trial,) = run.trials
+    good = [tensor.clone() for tensor in trial.good]
+    trial.parameters[0].data += 1.0
+    run._check([trial], saying(0.1))
+    assert torch.equal(trial.parameters[0], good[0])
+    assert trial.strict
+    assert trial.parameters[0] not in run.optimizer.state
 
 
 def test_the_last_check_that_passed_wins(model, density):
     answers = iter([0.9, 0.1, 0.2])
-    _, trials = optimise(model, density, [2], steps=3, judge=lambda *_: [(Image.new("RGB", (4, 4)), next(answers))])
+    _, trials = optimise(
+        model, density, bits=20.0, steps=60, judge=lambda *_: [(Image.new("RGB", (4, 4)), next(answers))]
+    )
     assert trials[0].best.validity == 0.9
+
+
+def test_a_run_stops_once_enough_trials_are_ready(model, density):
+    last = []
+    run, trials = optimise(
+        model, density, trials=16, count=1, steps=1000, bits=3.0, report=lambda _phase, step, *_: last.append(step)
+    )
+    assert sum(trial.ready for trial in run.trials) >= ENOUGH
+    assert last[-1] < 1000
+    assert len(trials) < 16
+
+
+def test_the_less_valid_half_of_what_is_not_ready_is_given_up(model, density):
+    def by_seed(seeds, _embeds):
+        return [(Image.new("RGB", (4, 4)), 0.5 + seed / 1000) for seed in seeds]
+
+    run, _ = optimise(model, density, trials=8, count=1, steps=CHECK_EVERY, bits=30.0, judge=by_seed)
+    kept = [trial.seed for trial in run.trials if not trial.ended]
+    going = [trial.seed for trial in run.trials if not trial.ready]
+    assert kept == going[len(going) // 2 :]
 
 
 def checked(seed: int, place: float, validity: float = 1.0, d2: float = 10.0) -> Checked:
     state = State(seed, 1, torch.tensor([place, 0.0]), d2, d2, 0.0, 0.5)
-    return Checked(state, Image.new("RGB", (1, 1)), validity)
+    return Checked(state, [], Image.new("RGB", (1, 1)), validity)
 
 
 def test_the_chosen_start_with_the_most_valid_and_are_far_apart():
