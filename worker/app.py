@@ -11,6 +11,7 @@ from celery import Celery, signals
 from redis import Redis
 from redis.exceptions import RedisError
 
+from services.diffusion.subject import Subject
 from services.errors import ServiceError, StoreUnsafeError
 from services.jobs import Leases, connect
 from services.queue import RUN_TASK, celery_app
@@ -45,7 +46,7 @@ def build(settings: Settings) -> Celery:
     models = load_models(settings, storage)
     lock = partial(fit_lock, client, settings.lease_s)
     for concept in settings.preload:
-        models.densities.get(concept, DEFAULT_PROMPT, _silently, lock)
+        models.densities.get(Subject(concept, DEFAULT_PROMPT), _silently, lock)
     leases = Leases(client, worker=f"{socket.gethostname()}:{os.getpid()}", lease_s=settings.lease_s)
     heartbeat = Heartbeat(leases, storage, interval_s=settings.lease_s / 3)
     runner = Runner(

@@ -10,6 +10,7 @@ from pathlib import Path
 from services.diffusion.density import META, WEIGHTS, DensityModel, density_key
 from services.diffusion.fit import Report, fit_density
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.subject import Subject
 from services.errors import CheckpointError
 from services.storage import Storage
 
@@ -30,16 +31,16 @@ class Densities:
         self._capacity = capacity
         self._memory: OrderedDict[str, DensityModel] = OrderedDict()
 
-    def get(self, concept: str, prompt: str, report: Report, fit_lock: FitLock) -> DensityModel:
-        """The density of `concept` in `prompt`; whoever holds `fit_lock` fits a missing one, the others wait for it.
+    def get(self, subject: Subject, report: Report, fit_lock: FitLock) -> DensityModel:
+        """The density of the subject; whoever holds `fit_lock` fits a missing one, the others wait for it.
 
         Raises StorageError, and whatever `report` raises to stop.
         """
-        key = "densities/" + density_key(self._model.fingerprint, prompt.replace("{}", concept), self._samples)
+        key = "densities/" + density_key(self._model.fingerprint, subject, self._samples)
         density = self._memory.get(key) or self._fetch(key)
         if density is None:
             with fit_lock(key, report) as report_fit:
-                density = self._fetch(key) or self._fit(key, concept, prompt, report_fit)
+                density = self._fetch(key) or self._fit(key, subject, report_fit)
         self._remember(key, density)
         return density
 
@@ -56,10 +57,8 @@ class Densities:
                 logger.warning("fitting %s anew: %s", key, error)
                 return None
 
-    def _fit(self, key: str, concept: str, prompt: str, report: Report) -> DensityModel:
-        density = fit_density(
-            self._model, concept=concept, prompt=prompt, samples=self._samples, seed=FIT_SEED, report=report
-        )
+    def _fit(self, key: str, subject: Subject, report: Report) -> DensityModel:
+        density = fit_density(self._model, subject, samples=self._samples, seed=FIT_SEED, report=report)
         with tempfile.TemporaryDirectory() as folder:
             density.save(Path(folder))
             for name, media_type in _MEDIA_TYPES.items():

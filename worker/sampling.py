@@ -1,29 +1,22 @@
 """A request in the sampler's words."""
 
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report
-from services.diffusion.generate import Generation, Rarity, generate
+from services.diffusion.recipe import Rarity, Recipe
 from services.schemas import JobRequest
-from worker.models import Models
 
 
-def sample(models: Models, density: DensityModel, request: JobRequest, report: Report) -> Generation:
-    """The pictures that `request` asks for; ValueError unless its seed is drawn."""
+def recipe_of(request: JobRequest) -> Recipe:
+    """What the request asks for; ValueError unless its seed is drawn."""
     if request.seed is None:
         raise ValueError(f"the seed of the request for {request.concept!r} was never drawn")
-    return generate(
-        models.model,
-        density,
-        models.checker,
-        concept=request.concept,
-        prompt=request.prompt,
+    return Recipe(
+        target_bits=Rarity(percentile=request.rarity.percentile, bits=request.rarity.bits).target_bits,
+        seed=request.seed,
         count=request.count,
-        rarity=Rarity(percentile=request.rarity.percentile, bits=request.rarity.bits),
+        mode=request.mode,
+        space=request.space,
         steps=request.steps,
         trials=request.trials,
-        seed=request.seed,
         size=request.size,
         decoder_steps=request.decoder_steps,
         guidance_scale=request.guidance_scale,
-        report=report,
     )

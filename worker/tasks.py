@@ -7,15 +7,19 @@ from collections.abc import Callable
 import torch
 from redis.exceptions import RedisError
 
+from services.diffusion.generate import Generation, generate
+from services.diffusion.outputs import Output
 from services.errors import LeaseLostError, ServiceError
-from services.jobs import Leases
+from services.exposure import Feedback, View
+from services.jobs import Claim, Leases
 from services.schemas import JobError, JobStatus, StoredOutput
 from services.storage import Storage
 from worker.attempt import Attempt, Canceled, HandedBack
 from worker.densities import FitLock
 from worker.heartbeat import Heartbeat
 from worker.models import Models
-from worker.sampling import sample
+from worker.references import References
+from worker.sampling import recipe_of
 from worker.uploads import upload
 
 END_LIMIT_S = 120.0  # how long a finished run waits for Redis to take its result
@@ -42,6 +46,7 @@ class Runner:
         self._leases = leases
         self._storage = storage
         self._models = models
+        self._references = References(models.model, storage, leases)
         self._heartbeat = heartbeat
         self._fit_lock = fit_lock
         self._run_limit_s = run_limit_s
@@ -60,8 +65,10 @@ class Runner:
         """Run the attempt; answers with the one write that ends it."""
         claim = attempt.claim
         try:
-            outputs, warnings = self._make(attempt)
-            return lambda: self._leases.succeed(claim, outputs, warnings, attempt.metrics)
+            generation = self._generate(attempt)
+            outputs = self._upload(attempt, generation)
+            views = views_of(claim, generation.outputs)
+            return lambda: self._leases.succeed(claim, outputs, generation.warnings, attempt.metrics, views)
         except Canceled:
             return lambda: self._leases.end_canceled(claim, attempt.metrics)
         except HandedBack:
@@ -71,19 +78,32 @@ class Runner:
             logger.warning("job %s: %s", claim.id, failure.detail, exc_info=failure.code == "internal")
             return lambda: self._leases.fail(claim, failure, attempt.metrics)
 
-    def _make(self, attempt: Attempt) -> tuple[list[StoredOutput], list[str]]:
-        request, metrics = attempt.request, attempt.metrics
+    def _generate(self, attempt: Attempt) -> Generation:
+        request, metrics, models = attempt.request, attempt.metrics, self._models
         attempt.report("load", 0, 1, None)
         begin = time.perf_counter()
-        density = self._models.densities.get(request.concept, request.prompt, attempt.report, self._fit_lock)
+        subject = self._references.subject(request)
+        density = models.densities.get(subject, attempt.report, self._fit_lock)
+        steering = self._references.steering(request, density, attempt.report)
         metrics.fit_ms = _ms_since(begin)
-        generation = sample(self._models, density, request, attempt.report)
+        generation = generate(models.model, density, models.checker, recipe_of(request), attempt.report, steering)
         for name, value in generation.timings_ms.items():
             setattr(metrics, f"{name}_ms", value)
+        return generation
+
+    def _upload(self, attempt: Attempt, generation: Generation) -> list[StoredOutput]:
         begin = time.perf_counter()
         outputs = upload(self._storage, attempt.claim, generation.outputs, attempt.report)
-        metrics.upload_ms = _ms_since(begin)
-        return outputs, generation.warnings
+        attempt.metrics.upload_ms = _ms_since(begin)
+        return outputs
+
+
+def views_of(claim: Claim, outputs: list[Output]) -> list[View]:
+    """The outputs as their user's history has them: shown, and not judged yet."""
+    return [
+        View.of(f"{claim.id}/{i}", claim.request.concept, Feedback.NEUTRAL, output.image_embeds.numpy().tobytes())
+        for i, output in enumerate(outputs)
+    ]
 
 
 def describe(error: Exception) -> JobError:

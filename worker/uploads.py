@@ -1,15 +1,16 @@
-"""Pictures → objects in the store."""
+"""Pictures, and what was learnt for them → objects in the store."""
 
 import hashlib
 import io
 
 from PIL import Image
+from safetensors.torch import save
 
 from services.diffusion.fit import Report
 from services.diffusion.outputs import Output
 from services.jobs import Claim
 from services.schemas import ReachedRarity, StoredOutput
-from services.storage import Storage, output_key
+from services.storage import Storage, output_key, state_key
 
 _QUALITY = {"png": {}, "webp": {"quality": 90}, "jpeg": {"quality": 95}}
 
@@ -22,6 +23,7 @@ def upload(storage: Storage, claim: Claim, outputs: list[Output], report: Report
         data = encode(output.image, claim.request.format)
         key = output_key(claim.id, claim.attempt, index, claim.request.format)
         media_type = f"image/{claim.request.format}"
+        storage.put(state_key(claim.id, claim.attempt, index), learnt(output), "application/octet-stream")
         storage.put(key, data, media_type)
         stored.append(_describe(output, key, data, media_type))
     return stored
@@ -32,6 +34,11 @@ def encode(image: Image.Image, picture_format: str) -> bytes:
     file = io.BytesIO()
     image.save(file, picture_format, **_QUALITY[picture_format])
     return file.getvalue()
+
+
+def learnt(output: Output) -> bytes:
+    """What later requests can steer by, as safetensors: `image_embeds` (dim,) and `cluster` (samples, dim)."""
+    return save({"image_embeds": output.image_embeds, "cluster": output.cluster})
 
 
 def _describe(output: Output, key: str, data: bytes, media_type: str) -> StoredOutput:
@@ -46,5 +53,6 @@ def _describe(output: Output, key: str, data: bytes, media_type: str) -> StoredO
         rarity=ReachedRarity.model_validate(output.rarity),
         anchor=output.anchor,
         validity=output.validity,
+        novelty_bits=output.novelty_bits,
         replay=output.replay,
     )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import httpx
 import typer
@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from deploy.local.child import StackError
 from deploy.local.client import JobFailed
 from deploy.local.demo import run_demo
-from deploy.local.pictures import picture_paths
 from deploy.local.progress import progress_bar
 from deploy.local.stack import running
 from services.errors import ServiceError
@@ -26,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Concept = Annotated[str, typer.Argument(help="The noun phrase to be creative about.")]
 Count = Annotated[int, typer.Option(min=1, max=16, help="Images wanted.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
+Mode = Literal["calibrated", "paper"]
 Data = Annotated[Path, typer.Option(help="Folder that keeps queue, pictures and density models.")]
 
 
@@ -55,26 +55,43 @@ def generate(
     count: Count = 1,
     bits: Annotated[float | None, typer.Option(min=1, max=30, help="Target rarity in bits.")] = None,
     percentile: Annotated[float | None, typer.Option(min=50, max=99.999, help="Or as a percentile (99.9).")] = None,
+    mode: Annotated[Mode, typer.Option(help="paper: one trial, as published.")] = "calibrated",
+    space: Annotated[list[str] | None, typer.Option(help="token, adjective or lora; again for more.")] = None,
+    avoid: Annotated[list[str] | None, typer.Option(help="Words or a picture to stay away from.")] = None,
+    toward: Annotated[list[str] | None, typer.Option(help="Words or a picture to lean to.")] = None,
+    image: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Vary this picture.")] = None,
+    exposure: Annotated[Path | None, typer.Option(help="File of what was seen: steer away from it, add to it.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Draws one when left out.")] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Optimisation steps at most.")] = 50,
+    trials: Annotated[int | None, typer.Option(min=1, max=64, help="Rows side by side.")] = None,
     out: Out = Path("out"),
     data: Data = Path("data"),
 ) -> None:
     """Run the sampler in this process, without a server."""
-    percentile = 99.9 if bits is None and percentile is None else percentile
     seed = secrets.randbelow(2**32) if seed is None else seed
     with _one_sentence():
-        rarity = Rarity(bits=bits, percentile=percentile)
-        request = JobRequest(concept=concept, count=count, rarity=rarity, seed=seed, steps=steps)
-        from deploy.local import in_process  # torch only for the commands that sample
+        rarity = Rarity(bits=bits, percentile=99.9 if bits is None and percentile is None else percentile)
+        options = {"mode": mode, "space": space} if space else {"mode": mode}
+        request = JobRequest(
+            concept=concept, count=count, rarity=rarity, seed=seed, steps=steps, trials=trials, **options
+        )
+        from deploy.local.making import make  # torch only for the commands that sample
 
-        with progress_bar() as show:
-            result = in_process.generate(in_process.load(data), request, show)
-        for path, output in zip(picture_paths(out, concept, count, "png"), result.outputs, strict=True):
-            output.image.save(path)
-            print(f"{path}: {output.rarity['bits']:.1f} bits, {output.validity:.0%} valid, seed {output.seed}")
-        for warning in result.warnings:
-            print(f"warning: {warning}")
+        made = make(request, avoid or [], toward or [], image=image, exposure=exposure, data=data, out=out)
+        print(*made, sep="\n")
+
+
+@app.command()
+def replay(
+    figures: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Its JSON.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to save it.")] = Path("replay.png"),
+    data: Data = Path("data"),
+) -> None:
+    """Make a picture again, bit for bit on the same machine, from its `replay` block alone."""
+    with _one_sentence():
+        from deploy.local.making import make_again
+
+        print(make_again(figures, data=data, out=out))
 
 
 @app.command()
@@ -82,10 +99,11 @@ def fit(concepts: Annotated[list[str], typer.Argument()], data: Data = Path("dat
     """Fit the density models of concepts ahead of time."""
     with _one_sentence(), progress_bar() as show:
         from deploy.local import in_process
+        from services.diffusion.subject import Subject
 
         models = in_process.load(data)
         for concept in concepts:
-            in_process.density(models, concept, DEFAULT_PROMPT, show)
+            in_process.density(models, Subject(concept, DEFAULT_PROMPT), show)
 
 
 @contextmanager

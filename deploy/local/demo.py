@@ -39,11 +39,13 @@ def _through_the_service(stack: Stack, body: dict[str, Any], out: Path) -> tuple
 def _plain_row(job: Job, data: Path) -> Row:
     """What the plain prompt draws from the noise of each picture, measured by the same density and checker."""
     from deploy.local import in_process  # torch only when the service has stopped
+    from services.diffusion.subject import Subject
+    from worker.sampling import recipe_of
 
     request = JobRequest.model_validate(job["request"])
-    seeds = [output["seed"] for output in job["outputs"]]
+    subject, seeds = Subject(request.concept, request.prompt), [output["seed"] for output in job["outputs"]]
     with progress_bar() as show:
-        outputs = in_process.plain(in_process.load(data), request, seeds, show)
+        outputs = in_process.plain(in_process.load(data), subject, recipe_of(request), seeds, show)
     captions = [_caption(output.rarity["bits"], output.validity) for output in outputs]
     return Row("The plain prompt, from the same noise", [output.image for output in outputs], captions)
 

@@ -1,19 +1,29 @@
 """The sampler without a server: models and densities in this process, over the same data folder."""
 
+import mimetypes
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
 
 from deploy.local.data_folder import signing_key
+from services.diffusion import generate as sampler
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
-from services.diffusion.generate import Generation, sample_plain
+from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
-from services.schemas import JobRequest
+from services.diffusion.recipe import Recipe, from_json
+from services.diffusion.steering import History, Wish, steer
+from services.diffusion.subject import Subject
+from services.exposure import View
+from services.pictures import read_picture
 from services.settings import Settings
 from services.storage import open_storage
 from worker.models import Models, load_models
-from worker.sampling import sample
+from worker.references import history_of
 
 
 def load(data: Path) -> Models:
@@ -23,27 +33,55 @@ def load(data: Path) -> Models:
     return load_models(settings, open_storage(settings))
 
 
-def density(models: Models, concept: str, prompt: str, report: Report) -> DensityModel:
-    """The density of `concept`, fitted here when it is new."""
-    return models.densities.get(concept, prompt, report, lambda _key, report: nullcontext(report))
+def density(models: Models, subject: Subject, report: Report) -> DensityModel:
+    """The density of the subject, fitted here when it is new."""
+    return models.densities.get(subject, report, lambda _key, report: nullcontext(report))
 
 
-def generate(models: Models, request: JobRequest, report: Report) -> Generation:
-    """What a worker would make of `request`."""
-    return sample(models, density(models, request.concept, request.prompt, report), request, report)
+def generate(
+    models: Models,
+    subject: Subject,
+    recipe: Recipe,
+    report: Report,
+    *,
+    avoid: Sequence[str] = (),
+    toward: Sequence[str] = (),
+    seen: Sequence[View] | None = None,
+) -> Generation:
+    """What a worker would make; a wish is words, or the path of a picture."""
+    own = density(models, subject, report)
+    dim = models.model.prior.config.embedding_dim
+    history: History | None = None if seen is None else history_of(seen, subject.concept, dim)
+    avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
+    steering = steer(models.model, own, avoid=avoided, toward=wished, history=history, report=report)
+    return sampler.generate(models.model, own, models.checker, recipe, report, steering)
 
 
-def plain(models: Models, request: JobRequest, seeds: Sequence[int], report: Report) -> list[Output]:
+def replay(models: Models, block: dict[str, Any], report: Report) -> Output:
+    """The picture that `block` came with; ReplayError when model, density or checker differ."""
+    _, subject, _ = from_json(block["recipe"])
+    return sampler.replay(models.model, density(models, subject, report), models.checker, block, report)
+
+
+def plain(models: Models, subject: Subject, recipe: Recipe, seeds: list[int], report: Report) -> list[Output]:
     """The unsteered picture of each seed, with the figures that the density and the checker give it."""
-    return sample_plain(
-        models.model,
-        density(models, request.concept, request.prompt, report),
-        models.checker,
-        concept=request.concept,
-        prompt=request.prompt,
-        seeds=list(seeds),
-        size=request.size,
-        decoder_steps=request.decoder_steps,
-        guidance_scale=request.guidance_scale,
-        report=report,
-    )
+    own = density(models, subject, report)
+    return sampler.sample_plain(models.model, own, models.checker, recipe, report, seeds)
+
+
+def wish(models: Models, word: str) -> Wish:
+    """Words as they are; of a picture what was learnt for it, if that lies beside it, or its embedding."""
+    path = Path(word)
+    if not path.is_file():
+        return word
+    learnt = path.with_suffix(".safetensors")
+    return load_file(learnt)["cluster"] if learnt.exists() else start(models, path)[None]
+
+
+def start(models: Models, path: Path) -> Tensor:
+    """The embedding of a picture: as it was decoded from, if that lies beside it, or the image encoder's."""
+    learnt = path.with_suffix(".safetensors")
+    if learnt.exists():
+        return load_file(learnt)["image_embeds"]
+    media_type = mimetypes.guess_type(path.name)[0] or ""
+    return models.model.embed_image(read_picture(path.read_bytes(), media_type))

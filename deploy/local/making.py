@@ -1,0 +1,74 @@
+"""`rarebit generate` and `rarebit replay`: pictures on disk, each with its figures and what was learnt beside it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.local import in_process
+from deploy.local.pictures import picture_paths
+from deploy.local.progress import progress_bar
+from services.diffusion.outputs import Output
+from services.diffusion.subject import Subject
+from services.errors import ReplayError
+from services.exposure import Feedback, View
+from services.schemas import JobRequest
+from worker.sampling import recipe_of
+from worker.uploads import learnt
+
+
+def make(
+    request: JobRequest,
+    avoid: Sequence[str],
+    toward: Sequence[str],
+    *,
+    image: Path | None,
+    exposure: Path | None,
+    data: Path,
+    out: Path,
+) -> list[str]:
+    """Save the pictures in `out` and add them to the file of views; answers with a line for each, then the warnings."""
+    with progress_bar() as show:
+        models = in_process.load(data)
+        start = None if image is None else in_process.start(models, image)
+        subject = Subject(request.concept, request.prompt, start)
+        seen = None if exposure is None else _read(exposure)
+        wishes = {"avoid": avoid, "toward": toward}
+        result = in_process.generate(models, subject, recipe_of(request), show, **wishes, seen=seen)
+    paths = picture_paths(out, request.concept, len(result.outputs), "png")
+    lines = [_save(path, output) for path, output in zip(paths, result.outputs, strict=True)]
+    if exposure is not None:
+        with exposure.open("a") as file:
+            file.writelines(_view(*pair, request.concept) + "\n" for pair in zip(paths, result.outputs, strict=True))
+    return lines + [f"warning: {warning}" for warning in result.warnings]
+
+
+def make_again(figures: Path, *, data: Path, out: Path) -> Path:
+    """Save the picture of the `replay` block in `figures`; ReplayError when there is none, or it cannot be made."""
+    try:
+        document = json.loads(figures.read_text())
+        block = document.get("replay", document)
+        with progress_bar() as show:
+            output = in_process.replay(in_process.load(data), block, show)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReplayError(f"{figures} holds no replay block: {error!r}") from error
+    output.image.save(out)
+    return out
+
+
+def _save(path: Path, output: Output) -> str:
+    output.image.save(path)
+    path.with_suffix(".safetensors").write_bytes(learnt(output))
+    names = ("seed", "rarity", "anchor", "validity", "novelty_bits", "replay")
+    path.with_suffix(".json").write_text(json.dumps({name: getattr(output, name) for name in names}, indent=1) + "\n")
+    novelty = "" if output.novelty_bits is None else f", {output.novelty_bits:.1f} bits new"
+    return f"{path}: {output.rarity['bits']:.1f} bits{novelty}, {output.validity:.0%} valid, seed {output.seed}"
+
+
+def _read(exposure: Path) -> list[View]:
+    """One view a line, the oldest first; none where there is no file yet."""
+    lines = exposure.read_text().splitlines() if exposure.exists() else []
+    return [View.model_validate_json(line) for line in lines]
+
+
+def _view(path: Path, output: Output, concept: str) -> str:
+    return View.of(str(path), concept, Feedback.NEUTRAL, output.image_embeds.numpy().tobytes()).model_dump_json()

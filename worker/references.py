@@ -1,0 +1,89 @@
+"""What a request names beside words: pictures, other jobs' outputs, and the history of an exposure key."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load
+from torch import Tensor
+
+from services.diffusion.density import DensityModel
+from services.diffusion.fit import Report
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.steering import History, Steering, Wish, steer
+from services.diffusion.subject import Subject
+from services.errors import ReferenceGoneError
+from services.exposure import Feedback, View
+from services.jobs import Leases
+from services.schemas import Direction, JobRecord, JobRequest, PictureRef
+from services.storage import Storage, state_key, upload_key
+
+
+class References:
+    """Looks up what requests name; ReferenceGoneError when an upload or output is no longer there."""
+
+    def __init__(self, model: Kandinsky, storage: Storage, leases: Leases) -> None:
+        self._model, self._storage, self._leases = model, storage, leases
+
+    def subject(self, request: JobRequest) -> Subject:
+        """The concept in its prompt, and the embedding of the picture to start from."""
+        start = None if request.image is None else self._picture(request.image)
+        return Subject(request.concept, request.prompt, start)
+
+    def steering(self, request: JobRequest, density: DensityModel, report: Report) -> Steering:
+        """The wishes and the history in the density's terms."""
+        return steer(
+            self._model,
+            density,
+            avoid=[self._wish(direction) for direction in request.avoid],
+            toward=[self._wish(direction) for direction in request.toward],
+            history=self._history(request),
+            report=report,
+        )
+
+    def _history(self, request: JobRequest) -> History | None:
+        if request.exposure is None:
+            return None
+        return history_of(self._leases.views(request.exposure), request.concept, self._model.prior.config.embedding_dim)
+
+    def _picture(self, reference: PictureRef) -> Tensor:
+        if reference.output:
+            return self._state(reference.output)["image_embeds"]
+        data = self._object(upload_key(reference.upload or ""), f"the picture {reference.upload}")
+        return self._model.embed_image(Image.open(io.BytesIO(data), formats=["png"]))
+
+    def _wish(self, direction: Direction) -> Wish:
+        return direction.text or self._state(direction.output or "")["cluster"]
+
+    def _state(self, output: str) -> dict[str, Tensor]:
+        """What the output's trial had learnt: `image_embeds` (dim,) and `cluster` (n, dim)."""
+        job_id, _, index = output.partition("/")
+        record: JobRecord | None = self._leases.find(job_id)
+        if record is None or int(index) >= len(record.outputs):
+            raise ReferenceGoneError(f"the output {output} is erased")
+        return load(self._object(state_key(job_id, record.attempt, int(index)), f"the output {output}"))
+
+    def _object(self, key: str, name: str) -> bytes:
+        if not self._storage.exists(key):
+            raise ReferenceGoneError(f"{name} is erased")
+        return self._storage.get(key)
+
+
+def history_of(views: Sequence[View], concept: str, dim: int) -> History:
+    """The views of this concept; others have a density of their own."""
+    own = [view for view in views if _plain(view.concept) == _plain(concept)]
+    seen, liked, disliked = (
+        [_embeds(view) for view in own if view.feedback in feedback]
+        for feedback in (Feedback, {Feedback.LIKED}, {Feedback.DISLIKED})
+    )
+    return History(*(torch.stack(rows) if rows else torch.zeros(0, dim) for rows in (seen, liked, disliked)))
+
+
+def _plain(concept: str) -> str:
+    return concept.casefold().strip()
+
+
+def _embeds(view: View) -> Tensor:
+    return torch.from_numpy(np.frombuffer(view.values(), "<f4").copy())
