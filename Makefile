@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve test lint bench
+.PHONY: demo serve test lint bench bench-full-size
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -26,6 +26,9 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python -m tests.benchmarks
+
+bench-full-size: .venv/installed-dev
+	$(BIN)/python -m tests.benchmarks.full_size
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from services.errors import CheckpointError
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+BROKEN = (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, httpx.HTTPError)
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -24,7 +25,7 @@ def described(what: str) -> Iterator[None]:
     """Turn whatever a broken checkpoint makes the libraries raise into one sentence."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, httpx.HTTPError) as error:
+    except BROKEN as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise CheckpointError(f"cannot load {what}: {reason}") from error
 

@@ -51,9 +51,10 @@ class VisionLanguageChecker:
     @torch.no_grad()
     def p_valid(self, images: list[Image.Image], concept: str) -> Float[Tensor, "batch"]:
         """P(yes) / (P(yes) + P(no)) of each picture, at the model's own temperature."""
+        text = question(without_control_tokens(self.processor.tokenizer, concept))
         size = 1 if self.processor.tokenizer.pad_token is None else BATCH
         batches = [images[start : start + size] for start in range(0, len(images), size)]
-        logits = torch.cat([self.next_token_logits(batch, question(concept)) for batch in batches]).double()
+        logits = torch.cat([self.next_token_logits(batch, text) for batch in batches]).double()
         log_odds = logits[:, self.yes].logsumexp(-1) - logits[:, self.no].logsumexp(-1)
         return log_odds.sigmoid().cpu()
 
@@ -66,7 +67,6 @@ class VisionLanguageChecker:
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            sanitize_control_tokens=True,
             processor_kwargs={"padding": len(images) > 1},
         ).to(self.model.device, self.model.dtype)
         one_token = {"max_new_tokens": 1, "do_sample": False, "use_cache": False}
@@ -78,6 +78,13 @@ class VisionLanguageChecker:
 def question(concept: str) -> str:
     """The question with the article that the concept's first sound asks for."""
     return QUESTION.format("an" if AN.match(concept) else "a", concept)
+
+
+def without_control_tokens(tokenizer: Any, text: str) -> str:
+    """The text with a space for every token that is more than text, such as an image's place or the end of a turn."""
+    for token in tokenizer.get_added_vocab():
+        text = text.replace(token, " ")
+    return text
 
 
 def chat(image: Image.Image, text: str) -> list[dict[str, Any]]:
