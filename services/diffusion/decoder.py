@@ -51,12 +51,14 @@ class Decoder:
     defaults: Picture
 
     @classmethod
-    def load(cls, folder: Path, prior_folder: Path, *, device: str, dtype: torch.dtype) -> "Decoder":
-        """Load a folder laid out as kandinsky-2-1 is; `prior_folder` holds the image encoder for the constants."""
+    def load(
+        cls, folder: Path, image_encoder: CLIPVisionModelWithProjection, *, device: str, dtype: torch.dtype
+    ) -> "Decoder":
+        """Load a folder laid out as kandinsky-2-1 is; the constants need the prior's image encoder."""
         unet = load_model(UNet2DConditionModel, folder, "unet", device, dtype)
         movq = load_model(VQModel, folder, "movq", device, dtype)
         scheduler = load_config(DDIMScheduler, folder, "scheduler")
-        constants = _constants(folder, prior_folder, device, dtype)
+        constants = _constants(folder, image_encoder, device, dtype)
         return cls(unet, movq, scheduler, constants, _defaults(folder, unet, movq))
 
     @torch.no_grad()
@@ -140,23 +142,26 @@ def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> Pictur
         return Picture(**load_defaults(folder, published))
 
 
-def _constants(folder: Path, prior_folder: Path, device: str, dtype: torch.dtype) -> Constants:
-    """Read constants.safetensors, or run the encoders that a full-size checkpoint has in its place, once."""
+def _constants(
+    folder: Path, image_encoder: CLIPVisionModelWithProjection, device: str, dtype: torch.dtype
+) -> Constants:
+    """Read constants.safetensors, or run XLM-R, which a full-size checkpoint has in its place, once."""
     path = folder / "constants.safetensors"
     with described(str(path)):
-        values = load_file(path) if path.exists() else _compute_constants(folder, prior_folder, device, dtype)
+        values = load_file(path) if path.exists() else _compute_constants(folder, image_encoder, device, dtype)
         return Constants(**{name: value.to(device, dtype) for name, value in values.items()})
 
 
 @torch.no_grad()
-def _compute_constants(folder: Path, prior_folder: Path, device: str, dtype: torch.dtype) -> dict[str, Tensor]:
+def _compute_constants(
+    folder: Path, image_encoder: CLIPVisionModelWithProjection, device: str, dtype: torch.dtype
+) -> dict[str, Tensor]:
     tokenizer = load_config(AutoTokenizer, folder, "tokenizer")
     encoder = load_model(MultilingualCLIP, folder, "text_encoder", device, dtype)
     empty = tokenizer("", padding="max_length", truncation=True, max_length=77, return_tensors="pt").to(device)
     prompt_embeds, hidden_states = encoder(empty.input_ids, empty.attention_mask)
-    vision = load_model(CLIPVisionModelWithProjection, prior_folder, "image_encoder", device, dtype)
-    edge = vision.config.image_size
-    nothing = vision(torch.zeros(1, 3, edge, edge, device=device, dtype=dtype)).image_embeds
+    edge = image_encoder.config.image_size
+    nothing = image_encoder(torch.zeros(1, 3, edge, edge, device=device, dtype=dtype)).image_embeds
     return {
         "prompt_embeds": prompt_embeds,
         "text_encoder_hidden_states": hidden_states,

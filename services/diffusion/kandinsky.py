@@ -73,14 +73,15 @@ class Kandinsky:
         Raises CheckpointError with one sentence for a missing, incomplete or corrupt file.
         """
         folder, decoder_folder = checkpoint_folder(prior), checkpoint_folder(decoder)
+        image_encoder = load_model(CLIPVisionModelWithProjection, folder, "image_encoder", device, dtype)
         return cls(
             tokenizer=load_config(CLIPTokenizer, folder, "tokenizer"),
             text_encoder=load_model(CLIPTextModelWithProjection, folder, "text_encoder", device, dtype),
             image_processor=load_config(CLIPImageProcessor, folder, "image_processor"),
-            image_encoder=load_model(CLIPVisionModelWithProjection, folder, "image_encoder", device, dtype),
+            image_encoder=image_encoder,
             prior=load_model(PriorTransformer, folder, "prior", device, dtype),
             scheduler=load_config(UnCLIPScheduler, folder, "scheduler"),
-            decoder=Decoder.load(decoder_folder, folder, device=device, dtype=dtype),
+            decoder=Decoder.load(decoder_folder, image_encoder, device=device, dtype=dtype),
             guidance_scale=load_defaults(folder, {"guidance_scale": 4.0})["guidance_scale"],
             fingerprint=fingerprint_of(folder, decoder_folder),
         )

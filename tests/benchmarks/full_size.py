@@ -20,8 +20,11 @@ from services.diffusion.decoder import Picture
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import BATCH, fit_density
 from services.diffusion.kandinsky import PRIOR_STEPS, Kandinsky
+from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.spaces import TokenSpace
+from services.diffusion.spaces import Space
+from services.diffusion.steering import UNSTEERED
+from services.diffusion.subject import Subject
 from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
 from tests.benchmarks.setup import PROMPT
 
@@ -80,13 +83,13 @@ class Ceilings:
 
 
 def fit(model: Kandinsky, samples: int, report: Report) -> DensityModel:
-    return fit_density(model, concept=CONCEPT, prompt=PROMPT, samples=samples, seed=0, report=report)
+    return fit_density(model, Subject(CONCEPT, PROMPT), samples=samples, seed=0, report=report)
 
 
 def optimization_step(model: Kandinsky, density: DensityModel, trials: int) -> Callable[[Report], None]:
-    """One step of that many trials, none of which ever arrives."""
-    space = TokenSpace(model, CONCEPT, PROMPT, trials)
-    run = Optimization(model, density, space, list(range(trials)), OUT_OF_REACH)
+    """One step of that many trials of tokens and factors, none of which ever arrives."""
+    space, objective = Space(model, density.subject, ["token", "lora"]), Objective(density, OUT_OF_REACH, UNSTEERED)
+    run = Optimization(space, density, objective, seed=0, trials=trials, count=trials)
 
     def step(_report: Report) -> None:
         run.measure(1)

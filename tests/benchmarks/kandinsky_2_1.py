@@ -16,7 +16,8 @@ from services.diffusion.kandinsky import Kandinsky
 
 from diffusers import DDIMScheduler, PriorTransformer, UnCLIPScheduler, UNet2DConditionModel, VQModel  # isort: skip
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer  # isort: skip
+from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer  # isort: skip
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # isort: skip
 
 DTYPE = torch.bfloat16
 TOKENS = 77
@@ -26,10 +27,11 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Parts:
-    """Arguments for PriorTransformer, CLIPTextConfig, UNet2DConditionModel and VQModel: what stays loaded."""
+    """Arguments for PriorTransformer, CLIP's two encoders, UNet2DConditionModel and VQModel: what stays loaded."""
 
     prior: Config
     text_encoder: Config
+    image_encoder: Config
     unet: Config
     movq: Config
 
@@ -61,6 +63,15 @@ PUBLISHED = Parts(
         "num_hidden_layers": 12,
         "num_attention_heads": 12,
     },
+    image_encoder={
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "projection_dim": 768,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "image_size": 224,
+        "patch_size": 14,
+    },
     unet=UNET_BLOCKS
     | {
         "sample_size": 64,
@@ -73,16 +84,7 @@ PUBLISHED = Parts(
     movq=MOVQ_BLOCKS | {"block_out_channels": (128, 256, 256, 512), "layers_per_block": 2, "num_vq_embeddings": 16384},
 )
 
-# CLIPVisionConfig and MCLIPConfig: the encoders that run once per load.
-IMAGE_ENCODER: Config = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "projection_dim": 768,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "image_size": 224,
-    "patch_size": 14,
-}
+# MCLIPConfig: the encoder that runs once per load.
 XLM_ROBERTA: Config = {
     "transformerDimSize": 1024,
     "imageDimSize": 768,
@@ -104,6 +106,15 @@ TINY = Parts(
         "projection_dim": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
+    },
+    image_encoder={
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "projection_dim": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 16,
     },
     unet=UNET_BLOCKS
     | {
@@ -127,6 +138,8 @@ def build(parts: Parts, device: str) -> Kandinsky:
     return Kandinsky(
         tokenizer=tokenizer,
         text_encoder=made(device, lambda: CLIPTextModelWithProjection(text_config)),
+        image_processor=CLIPImageProcessor(),
+        image_encoder=made(device, lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**parts.image_encoder))),
         prior=random_prior(parts, device),
         scheduler=UnCLIPScheduler(prediction_type="sample", clip_sample_range=10.0),
         decoder=random_decoder(parts, device),

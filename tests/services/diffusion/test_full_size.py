@@ -13,10 +13,13 @@ from torch import nn
 from services.diffusion.decoder import Picture
 from services.diffusion.fit import fit_density
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.spaces import TokenSpace
+from services.diffusion.spaces import Space
+from services.diffusion.steering import UNSTEERED
+from services.diffusion.subject import Subject
 from tests.benchmarks import full_size
-from tests.benchmarks.kandinsky_2_1 import IMAGE_ENCODER, PUBLISHED, XLM_ROBERTA
+from tests.benchmarks.kandinsky_2_1 import PUBLISHED, XLM_ROBERTA
 
 from diffusers import PriorTransformer, UNet2DConditionModel, VQModel  # isort: skip
 from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP  # isort: skip
@@ -29,7 +32,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # isor
     [
         (lambda: PriorTransformer(**PUBLISHED.prior), 1022),
         (lambda: CLIPTextModelWithProjection(CLIPTextConfig(**PUBLISHED.text_encoder)), 124),
-        (lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**IMAGE_ENCODER)), 304),
+        (lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**PUBLISHED.image_encoder)), 304),
         (lambda: UNet2DConditionModel(**PUBLISHED.unet), 1229),
         (lambda: VQModel(**PUBLISHED.movq), 68),
         (lambda: MultilingualCLIP(MCLIPConfig(**XLM_ROBERTA)), 561),
@@ -56,13 +59,12 @@ def alive(*kinds: type) -> int:
     return sum(type(thing) in kinds for thing in gc.get_objects())
 
 
-def test_the_encoders_of_the_decoders_constants_are_dropped_once_they_have_run(full_checkpoint):
-    encoders = MultilingualCLIP, CLIPVisionModelWithProjection
-    before = alive(*encoders)
+def test_the_encoder_of_the_decoders_constants_is_dropped_once_it_has_run(full_checkpoint):
+    before = alive(MultilingualCLIP)
     model = Kandinsky.load(
         str(full_checkpoint / "prior"), str(full_checkpoint / "decoder"), device="cpu", dtype=torch.bfloat16
     )
-    assert alive(*encoders) == before
+    assert alive(MultilingualCLIP) == before
     assert model.decoder.constants.negative_image_embeds.any()
 
 
@@ -77,15 +79,16 @@ def test_the_constants_in_bfloat16_are_those_of_float32(half, full_checkpoint):
 
 
 def test_in_bfloat16_a_density_is_float64_and_what_is_learnt_is_float32(half):
-    prompt = "a photo of a {}."
-    density = fit_density(half, concept="handbag", prompt=prompt, samples=500, seed=0, report=lambda *_: None)
+    density = fit_density(half, Subject("handbag", "a photo of a {}."), samples=500, seed=0, report=lambda *_: None)
     tensors = [*vars(density.subspace).values(), *vars(density.mixture).values(), density.anchors, density.residuals]
     assert {tensor.dtype for tensor in tensors} == {torch.float64}
-    run = Optimization(half, density, TokenSpace(half, "handbag", prompt, 2), [0, 1], 6.0)
+    space, objective = Space(half, density.subject, ["token", "lora"]), Objective(density, 20.0, UNSTEERED)
+    run = Optimization(space, density, objective, seed=0, trials=2, count=1)
     run.measure(1)
     learnt = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
     assert {parameter.dtype for parameter in learnt} == {torch.float32}
     assert all(parameter.grad.any() for parameter in learnt)
+    assert len(learnt) == 4
     assert {half.prior.dtype, half.text_encoder.dtype, half.decoder.unet.dtype} == {torch.bfloat16}
 
 
