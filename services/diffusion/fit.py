@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float
+from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
@@ -92,9 +93,34 @@ def fit_subspace(image_embeds: Float[Tensor, "samples dim"]) -> tuple[Subspace, 
 
 
 def choose_mixture(fitted: Float[Tensor, "n rank"], held_out: Float[Tensor, "m rank"], seed: int) -> Mixture:
-    """The mixture of PARTS Gaussians that held-out samples are likeliest under."""
+    """The mixture of PARTS Gaussians, plain or shrunk, that held-out samples are likeliest under."""
     y = fitted.numpy()
     ridge = 1e-4 * float(y.var(0).mean())
     fits = [GaussianMixture(parts, reg_covar=ridge, random_state=seed % 2**32).fit(y) for parts in PARTS]
-    best = max(fits, key=lambda fit: fit.score(held_out.numpy()))
-    return Mixture(*(torch.from_numpy(a) for a in (best.weights_, best.means_, best.precisions_cholesky_)))
+    candidates = [mixture for fit in fits for mixture in (plain(fit), shrunk(fit, y))]
+    return max(candidates, key=lambda mixture: float(mixture.log_prob(held_out).mean()))
+
+
+def plain(fit: GaussianMixture) -> Mixture:
+    """What EM has found."""
+    return Mixture(*(torch.from_numpy(a) for a in (fit.weights_, fit.means_, fit.precisions_cholesky_)))
+
+
+def shrunk(fit: GaussianMixture, y: np.ndarray) -> Mixture:
+    """The mixture with each part's covariance drawn to the shape of the whole, the more the fewer samples the part has.
+
+    `y` are the (n, rank) principal components that `fit` has seen; whitened, the whole is the identity, the target of
+    Ledoit & Wolf (2004), and rows weighted by √responsibility have the part's covariance. A last linear map gives the
+    whole its covariance back, so that one part stays as it is.
+    """
+    center, scale = y.mean(0), np.sqrt(y.var(0) + fit.reg_covar)
+    means, covariances = (fit.means_ - center) / scale, fit.covariances_ / np.outer(scale, scale)
+    for mean, covariance, share in zip(means, covariances, fit.predict_proba(y).T, strict=True):
+        rows = np.sqrt(share)[:, None] * ((y - center) / scale - mean)
+        intensity = ledoit_wolf_shrinkage(rows, assume_centered=True)
+        covariance += intensity * (np.trace(covariance) / len(scale) * np.eye(len(scale)) - covariance)
+    whole = np.einsum("j,jkl->kl", fit.weights_, covariances) + (means.T * fit.weights_) @ means
+    values, vectors = np.linalg.eigh(whole)
+    back = scale[:, None] * (vectors / np.sqrt(values)) @ vectors.T
+    factors = np.linalg.inv(np.linalg.cholesky(back @ covariances @ back.T)).swapaxes(1, 2).copy()
+    return Mixture(*(torch.from_numpy(a) for a in (fit.weights_, center + means @ back.T, factors)))

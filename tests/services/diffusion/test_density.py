@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
+from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from services.diffusion.density import DensityModel, density_key
-from services.diffusion.fit import draw_baseline, fit_density, fit_embeddings
+from services.diffusion.fit import PARTS, choose_mixture, draw_baseline, fit_density, fit_embeddings, plain, shrunk
 from services.diffusion.mixture import Mixture, Subspace
 from services.diffusion.subject import Subject
 from services.errors import CheckpointError
@@ -99,6 +100,51 @@ def test_one_gaussian_is_enough_for_gaussian_data_and_not_for_two_clumps(gaussia
     z = correlated(3000, 6, seed=4)
     z[::2] += 30.0
     assert len(fitted(z).mixture.weights) > 1
+
+
+def two_clumps(samples: int, rank: int, seed: int) -> torch.Tensor:
+    """Principal components whose first is two clumps; the distribution is the same for every seed."""
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=(samples, rank)) * np.linspace(3, 1, rank)
+    y[:, 0] += 8 * rng.choice([-1, 1], samples)
+    return torch.from_numpy(y)
+
+
+def expectation_maximisation(parts: int, y: np.ndarray) -> GaussianMixture:
+    return GaussianMixture(parts, reg_covar=1e-4 * float(y.var(0).mean()), random_state=0).fit(y)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shrinking_parts_of_few_samples_helps_on_fresh_ones(seed):
+    """40 samples for each of two parts of rank 20: nats per fresh sample of the same law."""
+    rank, fresh = 20, two_clumps(20_000, 20, seed=100)
+    pca = PCA().fit(two_clumps(80, rank, seed).numpy())
+    y, fresh = pca.transform(two_clumps(80, rank, seed).numpy()), torch.from_numpy(pca.transform(fresh.numpy()))
+    fit = expectation_maximisation(2, y)
+    assert shrunk(fit, y).log_prob(fresh).mean() > plain(fit).log_prob(fresh).mean() + 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_samples_of_two_clumps_are_no_longer_taken_for_one(seed):
+    pca = PCA().fit(two_clumps(80, 20, seed).numpy())
+    y, held_out, fresh = (
+        torch.from_numpy(pca.transform(two_clumps(n, 20, s).numpy()))
+        for n, s in ((80, seed), (60, seed + 50), (20_000, 100))
+    )
+    chosen, one = choose_mixture(y, held_out, 0), plain(expectation_maximisation(1, y.numpy()))
+    assert len(chosen.weights) > 1
+    assert chosen.log_prob(fresh).mean() > one.log_prob(fresh).mean()
+
+
+@pytest.mark.parametrize("samples", [60, 5000])
+def test_shrinking_leaves_one_part_and_the_moments_of_all_as_they_are(samples):
+    y = two_clumps(samples, 6, seed=0).numpy()
+    y = PCA().fit_transform(y)
+    one = plain(expectation_maximisation(1, y))
+    for parts in PARTS:
+        whole = shrunk(expectation_maximisation(parts, y), y).gaussian()
+        torch.testing.assert_close(whole.means, one.means, rtol=0, atol=1e-9)
+        torch.testing.assert_close(whole.precisions_cholesky, one.precisions_cholesky, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("bits", [1.0, 3.0, 6.0, 8.0])
