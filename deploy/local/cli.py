@@ -26,6 +26,7 @@ Concept = Annotated[str, typer.Argument(help="The noun phrase to be creative abo
 Count = Annotated[int, typer.Option(min=1, max=16, help="Images wanted.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Mode = Literal["calibrated", "paper"]
+ReportOut = Annotated[Path, typer.Option("--out", "-o", help="Folder for the page, its pictures and figures.")]
 Data = Annotated[Path, typer.Option(help="Folder that keeps queue, pictures and density models.")]
 
 
@@ -104,6 +105,22 @@ def fit(concepts: Annotated[list[str], typer.Argument()], data: Data = Path("dat
         models = in_process.load(data)
         for concept in concepts:
             in_process.density(models, Subject(concept, DEFAULT_PROMPT), show)
+
+
+@app.command()
+def densities(
+    concepts: Annotated[list[str], typer.Argument()],
+    out: ReportOut = Path("report"),
+    data: Data = Path("data"),
+) -> None:
+    """Measure and draw how far the density models of concepts hold."""
+    with _one_sentence():
+        from deploy.local.density_pages import report_densities
+        from deploy.local.in_process import load
+
+        with progress_bar() as show:
+            page = report_densities(load(data), concepts, out, show)
+        print(page)
 
 
 @contextmanager
