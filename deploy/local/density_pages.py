@@ -14,6 +14,7 @@ from deploy.local.density_report import ConceptReport, Distances, measure
 from deploy.local.in_process import density
 from deploy.local.pictures import slug
 from services.diffusion.fit import Report
+from services.diffusion.subject import Subject
 from services.schemas import DEFAULT_PROMPT
 from worker.models import Models
 
@@ -23,7 +24,7 @@ def report_densities(models: Models, concepts: Sequence[str], out: Path, report:
     out.mkdir(parents=True, exist_ok=True)
     measured = []
     for concept in concepts:
-        fitted = density(models, concept, DEFAULT_PROMPT, report)
+        fitted = density(models, Subject(concept, DEFAULT_PROMPT), report)
         measured.append(measure(models.model, fitted, report))
         draw_density(measured[-1], fitted.survival, out / f"{slug(concept)}.png")
     return write_pages(measured, out)

@@ -139,11 +139,11 @@ def measure(
     model: Kandinsky, density: DensityModel, report: Report, *, fresh: int = FRESH, sizes: Sequence[int] = SIZES
 ) -> ConceptReport:
     """Measure a density on `fresh` samples of another seed; `gaussian` is the single Gaussian's d² of these."""
-    unseen = draw_baseline(model, density.text, fresh, density.seed + 1, report)
+    unseen = draw_baseline(model, density.subject, fresh, density.seed + 1, report)
     d2, y, rank = density.d2(unseen).numpy(), density.subspace.project(unseen), len(density.subspace.components)
     return ConceptReport(
-        concept=density.concept,
-        prompt=density.prompt,
+        concept=density.subject.concept,
+        prompt=density.subject.prompt,
         samples=density.samples,
         fresh=fresh,
         rank=rank,
@@ -171,14 +171,13 @@ def log_likelihood(density: DensityModel, image_embeds: Tensor) -> float:
 
 def _curve(model: Kandinsky, density: DensityModel, unseen: Tensor, sizes: Sequence[int], report: Report) -> list[Size]:
     """The same density of the first samples of its own seed."""
-    drawn, points = draw_baseline(model, density.text, max(sizes), density.seed, report), []
+    drawn, points = draw_baseline(model, density.subject, max(sizes), density.seed, report), []
     for done, samples in enumerate(sizes):
         report("curve", done, len(sizes), None)
         fitted = fit_embeddings(
             drawn[:samples],
             torch.zeros(samples, dtype=torch.float64),  # the anchors play no part here
-            concept=density.concept,
-            prompt=density.prompt,
+            subject=density.subject,
             model_fingerprint=density.model_fingerprint,
             seed=density.seed,
         )

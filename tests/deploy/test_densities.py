@@ -22,6 +22,7 @@ from services.diffusion.calibration import TAIL_SHARE, Survival
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import draw_baseline, fit_density
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.subject import Subject
 
 MINI = Path(__file__).parents[2] / "deploy/checkpoints/rarebit-mini"
 SAMPLES, FRESH, SIZES = 500, 500, (250, 500)
@@ -38,7 +39,7 @@ def model() -> Kandinsky:
 
 @pytest.fixture(scope="module")
 def density(model: Kandinsky) -> DensityModel:
-    return fit_density(model, concept="a/chair", prompt="a photo of a {}", samples=SAMPLES, seed=0, report=silent)
+    return fit_density(model, Subject("a/chair", "a photo of a {}"), samples=SAMPLES, seed=0, report=silent)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_figures_are_what_scipy_gives(report, density, model):
     held_out, k = density.survival.values, len(density.subspace.components)
     assert report.held_out.maximum == held_out.max()
     assert report.held_out.kolmogorov_smirnov == stats.kstest(held_out, "chi2", args=(k,)).statistic
-    fresh = density.d2(draw_baseline(model, density.text, FRESH, 1, silent)).numpy()
+    fresh = density.d2(draw_baseline(model, density.subject, FRESH, 1, silent)).numpy()
     excess = fresh[fresh > report.tail.threshold] - report.tail.threshold
     test = stats.kstest(excess, "genpareto", args=(report.tail.shape, 0, report.tail.scale))
     assert (report.tail.fresh_excesses, report.tail.fresh_p_value) == (len(excess), test.pvalue)
@@ -75,7 +76,7 @@ def _clopper_pearson(reached: int) -> tuple[list[int], list[int]]:
 
 
 def test_variance_and_likelihood_are_those_of_the_samples(report, density, model):
-    fresh = draw_baseline(model, density.text, FRESH, 1, silent)
+    fresh = draw_baseline(model, density.subject, FRESH, 1, silent)
     total = (fresh - density.subspace.mean).square().sum()
     assert report.variance[-1] == pytest.approx(float(1 - density.residual(fresh).sum() / total))
     whole = report.sizes[-1]
@@ -86,7 +87,7 @@ def test_variance_and_likelihood_are_those_of_the_samples(report, density, model
 
 def test_the_likelihood_of_the_whole_space_is_that_of_a_normal_law(density, model):
     one = replace(density, mixture=density.mixture.gaussian())
-    z = draw_baseline(model, density.text, 250, 2, silent)
+    z = draw_baseline(model, density.subject, 250, 2, silent)
     w, mean = density.subspace.components.numpy(), density.subspace.mean.numpy()
     inverse = np.linalg.inv(one.mixture.precisions_cholesky[0].numpy())
     beside = float(density.residuals.mean()) / (len(mean) - len(w))
