@@ -1,0 +1,74 @@
+"""What a method is given and what it gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from services.diffusion.density import DensityModel
+from services.diffusion.fit import Report
+from services.diffusion.generate import Rarity
+from services.diffusion.judge import BATCH
+from services.diffusion.kandinsky import Encoding, Kandinsky
+from services.diffusion.optimize import noise_of
+from services.diffusion.validity import OpenClipChecker
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a method has to work with: the frozen parts, a concept in its prompt, its density, and what is asked for."""
+
+    model: Kandinsky
+    checker: OpenClipChecker
+    concept: str
+    prompt: str
+    density: DensityModel
+    rarity: Rarity
+    steps: int
+    conceptlab_steps: int
+    report: Report
+
+    @property
+    def text(self) -> str:
+        """The prompt with the concept in its place."""
+        return self.prompt.replace("{}", self.concept)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pictures with the embeddings that they were decoded from; `seeds` are those of the decoder's noise."""
+
+    images: list[Image.Image]
+    image_embeds: Float[Tensor, "images dim"]
+    seeds: list[int]
+
+
+Method = Callable[[Case, int, int], Sample]
+"""(case, count, seed) → `count` pictures; two seeds that are 1,000 apart share no noise."""
+
+
+def draw(model: Kandinsky, text: str, count: int, seed: int, report: Report) -> Sample:
+    """`count` pictures of one prompt, as `services.diffusion.generate.sample_plain` draws them but unchecked."""
+    return draw_encoded(model, model.encode_prompt(text), count, seed, report)
+
+
+@torch.no_grad()
+def draw_encoded(model: Kandinsky, encoding: Encoding, count: int, seed: int, report: Report) -> Sample:
+    """The same for what is encoded already: one row for all pictures, or one for each."""
+    noise = noise_of([seed + i for i in range(count)])
+    return decoded(model, model.sample_prior(encoding, noise, count, cached=True), seed, report)
+
+
+def decoded(model: Kandinsky, image_embeds: Float[Tensor, "images dim"], seed: int, report: Report) -> Sample:
+    """The embeddings' pictures, row i from the noise of seed + i."""
+    picture = model.decoder.picture(None, None, None)
+    seeds = [seed + i for i in range(len(image_embeds))]
+    images: list[Image.Image] = []
+    for start in range(0, len(seeds), BATCH):
+        report("decode", start, len(seeds), None)
+        rows = slice(start, start + BATCH)
+        images += model.decoder.decode(image_embeds[rows], noise_of(seeds[rows]), picture, lambda *_: None)
+    return Sample(images, image_embeds, seeds)
