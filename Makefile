@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve test lint bench bench-full-size
+.PHONY: demo serve test lint bench bench-full-size evaluate
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -30,6 +30,9 @@ bench: .venv/installed-dev
 bench-full-size: .venv/installed-dev
 	$(BIN)/python -m tests.benchmarks.full_size
 
+evaluate: .venv/installed-evaluate
+	OMP_NUM_THREADS=1 $(BIN)/rarebit evaluate --data "$(DATA)"
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e .
@@ -37,4 +40,8 @@ bench-full-size: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+.venv/installed-evaluate: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[evaluate]"
 	@touch $@

@@ -123,6 +123,44 @@ def densities(
         print(page)
 
 
+@app.command()
+def evaluate(
+    methods: Annotated[str, typer.Option(help="Names from the table in deploy/evaluate/methods.py.")] = (
+        "plain,creative,best-of-n,conceptlab,calibrated"
+    ),
+    concepts: Annotated[str, typer.Option(help="Noun phrases, with commas between them.")] = "handbag,chair,lamp,cup",
+    images: Annotated[int, typer.Option(min=2, max=16, help="Images of each call.")] = 16,
+    seeds: Annotated[int, typer.Option(min=1, help="Calls for each method and concept, each of its own seed.")] = 3,
+    percentile: Annotated[float, typer.Option(min=50, max=99.999, help="Target rarity.")] = 99.9,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Optimisation steps of ours at most.")] = 50,
+    conceptlab_steps: Annotated[int, typer.Option(min=1, help="1,000 to 2,500 are published.")] = 1000,
+    reference: Annotated[int, typer.Option(min=2, help="Samples of either kind that teach the judge.")] = 64,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; what it has is not done again.")] = (
+        Path("report")
+    ),
+    data: Data = Path("data"),
+) -> None:
+    """Compare ways of sampling; several processes may work on one report at once."""
+    with _one_sentence(), _with_extra("evaluate"):
+        from deploy.evaluate.plan import Plan
+        from deploy.evaluate.run import evaluate as run
+
+        words = (methods.split(","), concepts.split(","))
+        plan = Plan(*words, images, seeds, percentile, steps, conceptlab_steps, reference)
+        with progress_bar() as show:
+            page = run(plan, out, data, show)
+        print(page)
+
+
+@contextmanager
+def _with_extra(extra: str) -> Iterator[None]:
+    """Say which optional packages a command is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise StackError(f"there is no package {error.name}: pip install 'rarebit[{extra}]'") from None
+
+
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """End on a signal without a traceback, and on an expected failure with one sentence and exit code 1."""

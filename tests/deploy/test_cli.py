@@ -51,3 +51,8 @@ def test_two_targets_at_once_are_refused(tmp_path):
     run = rarebit("generate", "handbag", "--bits", "3", "--percentile", "99", "--data", str(tmp_path))
     assert run.returncode == 2
     assert run.stderr == "rarebit: give exactly one of percentile and bits\n"
+
+
+def test_unknown_method_is_named(tmp_path):
+    run = rarebit("evaluate", "--methods", "plain,magic", "--out", str(tmp_path), "--data", str(tmp_path))
+    assert_one_sentence(run, "no method magic", "calibrated")
