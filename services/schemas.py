@@ -122,11 +122,11 @@ class JobRequest(Strict):
     rarity: Rarity = Rarity(percentile=99.9)
     mode: Literal["calibrated", "paper"] = Field(default="calibrated", description="paper: one trial, as published.")
     space: list[Literal["token", "adjective", "lora"]] = Field(
-        default=["token"], min_length=1, max_length=3, description="What is optimised; each at most once."
+        default=["lora"], min_length=1, max_length=3, description="What is optimised; each at most once."
     )
     steps: int = Field(default=50, ge=1, le=1000)
     trials: int | None = Field(
-        default=None, ge=1, le=64, description="At least count; null: 6 · count + 6, up to 64. In mode paper 1 or null."
+        default=None, ge=1, le=64, description="At least count; null: 4 · count + 4, up to 64. In mode paper 1 or null."
     )
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="null: drawn, and reported here.")
     image: PictureRef | None = Field(default=None, description="The picture to start from.")

@@ -10,31 +10,28 @@ from torch import Tensor
 
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
-from services.diffusion.generate import Rarity
 from services.diffusion.judge import BATCH
 from services.diffusion.kandinsky import Encoding, Kandinsky
 from services.diffusion.optimize import noise_of
+from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a method has to work with: the frozen parts, a concept in its prompt, its density, and what is asked for."""
+    """What a method has to work with: the frozen parts, the density of a subject, and what is asked for."""
 
     model: Kandinsky
     checker: OpenClipChecker
-    concept: str
-    prompt: str
     density: DensityModel
-    rarity: Rarity
+    target_bits: float
     steps: int
-    conceptlab_steps: int
+    published_steps: int
     report: Report
 
     @property
-    def text(self) -> str:
-        """The prompt with the concept in its place."""
-        return self.prompt.replace("{}", self.concept)
+    def subject(self) -> Subject:
+        return self.density.subject
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch.nn.functional import cosine_similarity
 from deploy.evaluate.case import Case, Sample, draw_encoded
 from services.diffusion.fit import draw_baseline
 from services.diffusion.kandinsky import Encoding, Kandinsky
-from services.diffusion.spaces import concept_places, spliced
+from services.diffusion.spaces import places_of, spliced
 from services.diffusion.validity import TEMPLATE, OpenClipChecker
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-4, 1e-2
@@ -68,8 +68,8 @@ def quantile_thresholds(case: Case, seed: int) -> Thresholds:
     To the concept's words as the density's held-out samples have them, and to those of the scorer's other nouns.
     """
     model, density = case.model, case.density
-    image_embeds = draw_baseline(model, case.text, 250, seed, case.report)
-    rivals = [case.prompt.replace("{}", noun) for noun in case.checker.rivals(case.concept)]
+    image_embeds = draw_baseline(model, case.subject, 250, seed, case.report)
+    rivals = [case.subject.described_as(noun) for noun in case.checker.rivals(case.subject.concept)]
     texts = torch.cat([model.encode_prompt(text).text_embeds for text in rivals]).double().cpu()
     cosines = cosine_similarity(image_embeds[:, None], texts, dim=-1)
     return Thresholds(float(density.anchors.median()), float(cosines.median()))
@@ -91,27 +91,27 @@ class LearnedToken:
         self.model = model
         self.embedding = model.text_encoder.get_input_embeddings()
         tokens = model.tokenize(parent)
-        places = concept_places(tokens.spans, 0, len(parent))
+        places = places_of(tokens.spans, 0, len(parent))
         self.vector = self.embedding(tokens.ids[0, places]).float().mean(0).requires_grad_()
 
     def encode(self, template: str) -> Encoding:
         """The template with the token at `{}`, one row, differentiable in the token."""
         tokens = self.model.tokenize(template.replace("{}", PLACEHOLDER))
-        places = concept_places(tokens.spans, template.index("{}"), len(PLACEHOLDER))
+        places = places_of(tokens.spans, template.index("{}"), len(PLACEHOLDER))
         with spliced(self.embedding, places, self.vector[None, None]):
             return self.model.encode(tokens)
 
 
 def learn(case: Case, thresholds: Thresholds, seed: int) -> LearnedToken:
-    """Move the token for `conceptlab_steps` steps."""
-    model, concept = case.model, case.concept
+    """Move the token for `published_steps` steps."""
+    model, concept = case.model, case.subject.concept
     token, generator, negatives = LearnedToken(model, concept), torch.Generator().manual_seed(seed), list[str]()
     text_embeds = cache(lambda text: model.encode_prompt(text).text_embeds)
     optimizer = torch.optim.AdamW([token.vector], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    for step in range(case.conceptlab_steps):
+    for step in range(case.published_steps):
         if step % NEGATIVE_EVERY == 0:
             negatives.append(_look(case, token, seed))
-        case.report("optimize", step, case.conceptlab_steps, None)
+        case.report("optimize", step, case.published_steps, None)
         template = draw_template(generator)
         image_embeds = model.sample_prior(token.encode(template), generator, 1, cached=True)
         texts = torch.cat([text_embeds(template.replace("{}", word)) for word in (concept, *negatives)])
@@ -134,7 +134,7 @@ def _look(case: Case, token: LearnedToken, seed: int) -> str:
     """What the token's picture looks like, other than the concept."""
     quiet = lambda *_: None  # noqa: E731
     image = draw_encoded(case.model, token.encode(SHOWN), 1, seed, quiet).images[0]
-    return nearest_noun(case.checker, image, case.concept)
+    return nearest_noun(case.checker, image, case.subject.concept)
 
 
 @torch.no_grad()
@@ -158,4 +158,4 @@ def conceptlab_published(case: Case, count: int, seed: int) -> Sample:
 
 def _samples(case: Case, count: int, seed: int, thresholds: Thresholds) -> Sample:
     token = learn(case, thresholds, seed)
-    return draw_encoded(case.model, token.encode(case.prompt), count, seed, case.report)
+    return draw_encoded(case.model, token.encode(case.subject.prompt), count, seed, case.report)

@@ -20,7 +20,8 @@ from deploy.evaluate.metrics import (
     wilson,
 )
 from deploy.evaluate.units import Finished
-from services.diffusion.trials import MIN_VALIDITY, Figures
+from services.diffusion.objective import Figures
+from services.diffusion.trials import MIN_VALIDITY
 
 Row = dict[str, Any]
 ALL = "all"
@@ -48,11 +49,11 @@ class Yardstick:
         """Every figure of every picture; rarity, anchor and residual are those of the plain concept's density."""
         features = self.features(finished.sample.images)
         columns = _density_columns(case, finished) | {
-            "validity_scorer": case.checker.p_valid(finished.sample.images, case.concept).tolist(),
-            "validity_judge": self.judge.p_valid(features, case.concept).tolist(),
-            "nearest_plain": nearest_distances(features, self.plain[case.concept]).tolist(),
+            "validity_scorer": case.checker.p_valid(finished.sample.images, case.subject.concept).tolist(),
+            "validity_judge": self.judge.p_valid(features, case.subject.concept).tolist(),
+            "nearest_plain": nearest_distances(features, self.plain[case.subject.concept]).tolist(),
         }
-        place = {"method": finished.unit.method, "concept": case.concept, "group_seed": finished.unit.seed}
+        place = {"method": finished.unit.method, "concept": case.subject.concept, "group_seed": finished.unit.seed}
         rows = [
             place | {"image": index + 1, "seed": seed} | {name: values[index] for name, values in columns.items()}
             for index, seed in enumerate(finished.sample.seeds)
@@ -63,7 +64,9 @@ class Yardstick:
 def _density_columns(case: Case, finished: Finished) -> dict[str, list[float]]:
     """Columns of figures, a value per picture; `residual` is a quantile of the baseline's."""
     density, image_embeds = case.density, finished.sample.image_embeds.to(case.model.device)
-    figures = Figures.of(density.to(case.model.device), image_embeds, case.model.encode_prompt(case.text).text_embeds)
+    figures = Figures.of(
+        density.to(case.model.device), image_embeds, case.model.encode_prompt(case.subject.text).text_embeds
+    )
     d2 = figures.d2.tolist()
     return {
         "d2": d2,

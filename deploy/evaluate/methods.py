@@ -6,45 +6,42 @@ from deploy.evaluate.case import Case, Method, Sample, decoded, draw
 from deploy.evaluate.conceptlab import conceptlab, conceptlab_published
 from services.diffusion.fit import draw_baseline
 from services.diffusion.generate import generate
+from services.diffusion.recipe import Recipe
+from services.diffusion.spaces import ADJECTIVE
 
 
 def plain(case: Case, count: int, seed: int) -> Sample:
     """What the prompt gives."""
-    return draw(case.model, case.text, count, seed, case.report)
+    return draw(case.model, case.subject.text, count, seed, case.report)
 
 
 def creative(case: Case, count: int, seed: int) -> Sample:
     """What the prompt gives for "a creative …"."""
-    text = case.prompt.replace("{}", f"creative {case.concept}")
+    text = case.subject.described_as(f"{ADJECTIVE} {case.subject.concept}")
     return draw(case.model, text, count, seed, case.report)
 
 
 def best_of_n(case: Case, count: int, seed: int) -> Sample:
     """The rarest of as many fresh samples as the density was made from (trap 9 of the method: rejection is free)."""
     density = case.density
-    image_embeds = draw_baseline(case.model, case.text, density.samples, seed, case.report)
+    image_embeds = draw_baseline(case.model, case.subject, density.samples, seed, case.report)
     rarest = image_embeds[density.d2(image_embeds).topk(count).indices]
     return decoded(case.model, rarest.to(case.model.device, case.model.dtype), seed, case.report)
 
 
+def paper(case: Case, count: int, seed: int) -> Sample:
+    """The printed method with token and factors: `count` samples of one trial."""
+    recipe = Recipe(case.target_bits, seed, count, mode="paper", space=["token", "lora"], steps=case.published_steps)
+    return _generated(case, recipe)
+
+
 def calibrated(case: Case, count: int, seed: int) -> Sample:
     """Ours, as the service runs it."""
-    outputs = generate(
-        case.model,
-        case.density,
-        case.checker,
-        concept=case.concept,
-        prompt=case.prompt,
-        count=count,
-        rarity=case.rarity,
-        steps=case.steps,
-        trials=None,
-        seed=seed,
-        size=None,
-        decoder_steps=None,
-        guidance_scale=None,
-        report=case.report,
-    ).outputs
+    return _generated(case, Recipe(case.target_bits, seed, count, steps=case.steps))
+
+
+def _generated(case: Case, recipe: Recipe) -> Sample:
+    outputs = generate(case.model, case.density, case.checker, recipe, case.report).outputs
     image_embeds = torch.stack([output.image_embeds for output in outputs])
     return Sample([output.image for output in outputs], image_embeds, [output.seed for output in outputs])
 
@@ -55,5 +52,6 @@ METHODS: dict[str, Method] = {
     "best-of-n": best_of_n,
     "conceptlab": conceptlab,
     "conceptlab-published": conceptlab_published,
+    "paper": paper,
     "calibrated": calibrated,
 }

@@ -20,7 +20,7 @@ class Plan:
     groups: int
     percentile: float
     steps: int
-    conceptlab_steps: int
+    published_steps: int
     reference: int
 
     def __post_init__(self) -> None:

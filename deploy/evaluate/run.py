@@ -21,9 +21,12 @@ from deploy.evaluate.reference import REFERENCES, SEED
 from deploy.evaluate.report import Results, write_report
 from deploy.evaluate.units import Finished, Unit, Units
 from deploy.local import in_process
+from deploy.local.child import StackError
 from services.diffusion.fit import Report
-from services.diffusion.generate import Rarity
 from services.diffusion.outputs import LIBRARIES
+from services.diffusion.recipe import Rarity
+from services.diffusion.subject import Subject
+from services.diffusion.validity import OpenClipChecker
 from services.schemas import DEFAULT_PROMPT
 from worker.models import Models
 
@@ -45,15 +48,15 @@ class Evaluation:
             with self.units.locked(key, wait=True):
                 yield report
 
+        if not isinstance(self.models.checker, OpenClipChecker):
+            raise StackError("the evaluation needs an open_clip folder as RAREBIT_SCORER, whose nouns it uses")
         return Case(
             model=self.models.model,
             checker=self.models.checker,
-            concept=concept,
-            prompt=DEFAULT_PROMPT,
-            density=self.models.densities.get(concept, DEFAULT_PROMPT, self.report, fit_lock),
-            rarity=Rarity(percentile=self.plan.percentile),
+            density=self.models.densities.get(Subject(concept, DEFAULT_PROMPT), self.report, fit_lock),
+            target_bits=Rarity(self.plan.percentile).target_bits,
             steps=self.plan.steps,
-            conceptlab_steps=self.plan.conceptlab_steps,
+            published_steps=self.plan.published_steps,
             report=self.report,
         )
 
@@ -95,7 +98,7 @@ class Evaluation:
         settings = asdict(unit) | {"prompt": DEFAULT_PROMPT, "model": self.models.model.fingerprint} | versions()
         if unit.method in REFERENCES:
             return settings
-        asked = {name: getattr(self.plan, name) for name in ("percentile", "steps", "conceptlab_steps")}
+        asked = {name: getattr(self.plan, name) for name in ("percentile", "steps", "published_steps")}
         density = self.case(unit.concept).density.fingerprint
         return settings | asked | {"density": density, "checker": self.models.checker.fingerprint}
 

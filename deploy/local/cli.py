@@ -126,14 +126,14 @@ def densities(
 @app.command()
 def evaluate(
     methods: Annotated[str, typer.Option(help="Names from the table in deploy/evaluate/methods.py.")] = (
-        "plain,creative,best-of-n,conceptlab,calibrated"
+        "plain,creative,best-of-n,conceptlab,paper,calibrated"
     ),
     concepts: Annotated[str, typer.Option(help="Noun phrases, with commas between them.")] = "handbag,chair,lamp,cup",
     images: Annotated[int, typer.Option(min=2, max=16, help="Images of each call.")] = 16,
     seeds: Annotated[int, typer.Option(min=1, help="Calls for each method and concept, each of its own seed.")] = 3,
     percentile: Annotated[float, typer.Option(min=50, max=99.999, help="Target rarity.")] = 99.9,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Optimisation steps of ours at most.")] = 50,
-    conceptlab_steps: Annotated[int, typer.Option(min=1, help="1,000 to 2,500 are published.")] = 1000,
+    published_steps: Annotated[int, typer.Option(min=1, help="Those of the paper's and ConceptLab at most.")] = 1000,
     reference: Annotated[int, typer.Option(min=2, help="Samples of either kind that teach the judge.")] = 64,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; what it has is not done again.")] = (
         Path("report")
@@ -146,7 +146,7 @@ def evaluate(
         from deploy.evaluate.run import evaluate as run
 
         words = (methods.split(","), concepts.split(","))
-        plan = Plan(*words, images, seeds, percentile, steps, conceptlab_steps, reference)
+        plan = Plan(*words, images, seeds, percentile, steps, published_steps, reference)
         with progress_bar() as show:
             page = run(plan, out, data, show)
         print(page)

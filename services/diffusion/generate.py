@@ -15,7 +15,7 @@ from services.diffusion.paper import DEVIATION, look, run_paper
 from services.diffusion.recipe import Recipe, from_json
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Steering
-from services.diffusion.trials import Checked, Trial, choose
+from services.diffusion.trials import Checked, choose
 from services.diffusion.validity import Checker
 from services.errors import ReplayError
 
@@ -76,7 +76,7 @@ def sample_plain(
     judge = Judge(model.decoder, checker, density.subject.concept, picture, report)
     space = Space(model, density.subject, ["token"])
     about = About(space, density, checker, recipe, UNSTEERED, picture)
-    return [about.output(c) for c in look(space, density, Trial.of(0, space.start(0)), seeds, 0, judge)]
+    return [about.output(c) for c in look(space, density, space.start(0), seeds, 0, judge)]
 
 
 def _calibrated(
@@ -112,8 +112,8 @@ def _paper(
 
 
 def trials_for(count: int) -> int:
-    """Trials that leave a choice when most of them lose the concept: 12 for one image, 30 for four, never above 64."""
-    return min(64, 6 * count + 6)
+    """Trials that leave a choice when half of them lose the concept: 8 for one image, 20 for four, never above 64."""
+    return min(64, 4 * count + 4)
 
 
 def fitting(density: DensityModel, model: Kandinsky) -> DensityModel:

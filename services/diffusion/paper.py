@@ -12,9 +12,9 @@ from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.objective import Figures, quantiles
 from services.diffusion.optimize import CHECK_EVERY, WEIGHT_DECAY, Judge, noise_of
-from services.diffusion.spaces import Space
+from services.diffusion.spaces import Parameters, Space
 from services.diffusion.steering import Steering
-from services.diffusion.trials import MIN_VALIDITY, Checked, Trial, copied, states_of
+from services.diffusion.trials import Checked, copied, states_of
 
 LEARNING_RATE = 1e-4
 DEVIATION = (
@@ -48,30 +48,33 @@ def run_paper(
     judge: Judge,
     report: Report,
 ) -> list[Checked]:
-    """The `count` pictures, noise seed + i, of the last check at which most of them were valid; at first, step 0."""
-    loss, trial = PaperLoss(density, steering), Trial.of(seed, space.start(seed))
-    optimizer = torch.optim.AdamW(trial.parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    fresh, seeds = noise_of([seed]), [seed + i for i in range(count)]
-    passed = look(space, density, trial, seeds, 0, judge)
+    """The `count` pictures, noise seed + i, of the last check that was passed; of the beginning if none was."""
+    loss, parameters = PaperLoss(density, steering), space.start(seed)
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    fresh, passed = noise_of([seed]), (0, copied(parameters))
     for step in range(1, steps + 1):
         optimizer.zero_grad()
-        figures = Figures.of(density, space.sample([trial.parameters], fresh), space.positive.text_embeds)
+        figures = Figures.of(density, space.sample([parameters], fresh), space.positive.text_embeds)
         loss(figures).sum().backward()
         optimizer.step()
         report("optimize", step, steps, density.bits(figures.d2.item()))
         if step % CHECK_EVERY == 0 or step == steps:
-            checks = look(space, density, trial, seeds, step, judge)
-            if sum(check.validity for check in checks) < MIN_VALIDITY * count:
+            if not look(space, density, parameters, [seed], step, judge)[0].passed:
                 break
-            passed = checks
-    return passed
+            passed = (step, copied(parameters))
+    step, learnt = passed
+    return look(space, density, learnt, [seed + i for i in range(count)], step, judge)
 
 
 @torch.no_grad()
-def look(space: Space, density: DensityModel, trial: Trial, seeds: list[int], step: int, judge: Judge) -> list[Checked]:
-    """What the trial has learnt so far, with the noise of each seed, decoded and judged."""
-    image_embeds = space.sample([trial.parameters] * len(seeds), noise_of(seeds))
+def look(
+    space: Space, density: DensityModel, learnt: Parameters, seeds: list[int], step: int, judge: Judge
+) -> list[Checked]:
+    """What these parameters give with the noise of each seed, decoded and judged."""
+    image_embeds = space.sample([learnt] * len(seeds), noise_of(seeds))
     figures = Figures.of(density, image_embeds, space.positive.text_embeds)
-    states, learnt = states_of(density, seeds, step, image_embeds, figures), copied(trial.parameters)
-    verdicts = judge(seeds, image_embeds)
-    return [Checked(state, learnt, *verdict) for state, verdict in zip(states, verdicts, strict=True)]
+    states = states_of(density, seeds, step, image_embeds, figures)
+    return [
+        Checked(state, copied(learnt), *verdict)
+        for state, verdict in zip(states, judge(seeds, image_embeds), strict=True)
+    ]

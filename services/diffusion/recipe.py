@@ -43,7 +43,7 @@ class Recipe:
     seed: int
     count: int = 1
     mode: Literal["calibrated", "paper"] = "calibrated"
-    space: Sequence[str] = ("token",)
+    space: Sequence[str] = ("lora",)
     steps: int = 50
     trials: int | None = None
     size: int | None = None

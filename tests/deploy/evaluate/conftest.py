@@ -39,7 +39,7 @@ def plan() -> Plan:
         groups=1,
         percentile=90.0,
         steps=2,
-        conceptlab_steps=3,
+        published_steps=3,
         reference=2,
     )
 

@@ -46,6 +46,16 @@ def test_fid_of_a_shift_is_its_squared_length(rng):
     assert fid(features, features + np.array([1.0, 2.0, 0.0])) == pytest.approx(5, abs=1e-6)
 
 
+def test_fid_of_more_pictures_than_features_and_fewer_is_that_of_the_matrix_root(rng):
+    for width in (5, 40):
+        x, y = rng.normal(size=(12, width)), 2 * rng.normal(size=(9, width)) + 1
+        covariances = [np.cov(rows.T) for rows in (x, y)]
+        eigenvalues = np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(min=0)
+        gap = ((x.mean(0) - y.mean(0)) ** 2).sum()
+        expected = gap + sum(np.trace(c) for c in covariances) - 2 * np.sqrt(eigenvalues).sum()
+        assert fid(x, y) == pytest.approx(expected, rel=1e-4)
+
+
 def test_kid_is_the_unbiased_estimate_with_the_cubic_kernel(rng):
     x, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)) + 1
 
