@@ -1,4 +1,7 @@
-"""Put the trained parts together as `rarebit-mini`: folders like kandinsky-2-1-prior and kandinsky-2-1, in float16."""
+"""Put the trained parts together as `rarebit-mini`: folders like kandinsky-2-1-prior and kandinsky-2-1, in float16.
+
+All but the image encoder, which `train_vision.py` trains on the finished checkpoint and writes there.
+"""
 
 import argparse
 import json
@@ -10,7 +13,7 @@ import torch
 from diffusers import DDIMScheduler, PriorTransformer, UNet2DConditionModel, VQModel
 from safetensors.torch import save_file
 from sklearn.cluster import MiniBatchKMeans
-from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer
 
 from deploy.checkpoints.train_space import DIM
 from deploy.checkpoints.train_unet import SCHEDULER
@@ -43,9 +46,6 @@ DECODER_INDEX = {
 def export_prior(run: Path, out: Path) -> None:
     CLIPTextModelWithProjection.from_pretrained(run / "text" / "text_encoder").half().save_pretrained(
         out / "text_encoder"
-    )
-    CLIPVisionModelWithProjection.from_pretrained(run / "vision" / "image_encoder").half().save_pretrained(
-        out / "image_encoder"
     )
     PriorTransformer.from_pretrained(run / "prior" / "prior").half().save_pretrained(out / "prior")
     shutil.copytree(run / "prior" / "scheduler", out / "scheduler", dirs_exist_ok=True)

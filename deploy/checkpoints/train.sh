@@ -20,12 +20,11 @@ minutes() { echo "$1 * $scale" | bc; }
 [ -e "$work/latents/latents.npz" ] ||
   train export_latents --data "$work/data" --space "$work/space" --movq "$work/movq" --out "$work/latents"
 [ -e "$work/text/text_encoder" ] || train train_text --space "$work/space" --out "$work/text" --minutes "$(minutes 2)"
-[ -e "$work/vision/image_encoder" ] ||
-  train train_vision --data "$work/data" --space "$work/space" --out "$work/vision" --minutes "$(minutes 2)"
 [ -e "$work/prior/prior" ] ||
   train train_prior --data "$work/data" --space "$work/space" --text "$work/text" --out "$work/prior" --minutes "$(minutes 4)"
 [ -e "$work/scorer/open_clip_model.safetensors" ] ||
   train train_scorer --data "$work/data" --out "$work/scorer" --minutes "$(minutes 3)"
 train train_unet --examples "$work/latents" --out "$work/unet" --minutes "$(minutes 20)"
 train export --run "$work"
+train train_vision --data "$work/data" --pairs "$work/pairs.npz" --minutes "$(minutes 3)"
 train report --data "$work/data" --space "$work/space"

@@ -1,18 +1,28 @@
-"""Distil the CLIP vision encoder: from pixels to the embedding that the teachers' image head gives."""
+"""Train the CLIP vision encoder against the finished prior and decoder: a picture back to its embedding.
+
+Two lessons at once. Of pairs: the prior draws embeddings, the decoder their pictures, and the encoder answers with the
+embedding. Of the corpus, whose embeddings nobody knows: the frozen U-Net must denoise a picture's latents well when it
+is conditioned on the encoder's answer, which is inversion (arXiv 2208.01618), amortised over the pictures.
+"""
 
 import argparse
-import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from deploy.checkpoints.corpus import DEVICE, Pictures
+from deploy.checkpoints.corpus import DEVICE, FAMILIES, TEMPLATES, Pictures, augment
+from deploy.checkpoints.train_movq import encode
 from deploy.checkpoints.train_prior import picture_weights
-from deploy.checkpoints.train_space import DIM, to_float
+from deploy.checkpoints.train_unet import DIM, SCHEDULER, learning_rate, loss_of
+from services.diffusion.decoder import Picture
+from services.diffusion.kandinsky import Kandinsky
 
 CONFIG = CLIPVisionConfig(
     image_size=64,
@@ -27,67 +37,178 @@ CONFIG = CLIPVisionConfig(
 # CLIP's own normalisation of pixels, as the image processor applies it.
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
+COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black", "white", "grey")
+KINDS = ("wooden", "metal", "glass", "plastic", "leather", "modern", "old", "small", "tall", "round", "striped")
+PROMPTS, PER_PROMPT = 456, 16
+CHECKED = 256  # held-out pairs, and held-out pictures
+INVERSION = 4.0  # the weight of the second lesson
+DRAWING = Picture(size=64, num_inference_steps=6, guidance_scale=2.0)
 
 
-def embed(model: CLIPVisionModelWithProjection, pixels: torch.Tensor) -> torch.Tensor:
+def embed(model: CLIPVisionModelWithProjection, pixels: Tensor) -> Tensor:
     """Embeddings (batch, 128) of pixels (batch, 3, 64, 64) in [−1, 1]."""
     return model((((pixels + 1) / 2 - MEAN) / STD).to(model.device)).image_embeds
 
 
+@dataclass
+class Pairs:
+    """Decoded pictures (n, 3, 64, 64) uint8 and the embeddings (n, 128) that they were decoded from."""
+
+    pixels: Tensor
+    z: Tensor
+
+    @classmethod
+    def draw(cls, model: Kandinsky, seeds: range) -> "Pairs":
+        """PER_PROMPT pictures of each seed's random prompt."""
+        pixels, embeddings = [], []
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            z = stretched(draw_embeddings(model, caption(np.random.default_rng(seed)), generator), generator)
+            pixels += [np.asarray(i) for i in model.decoder.decode(z, generator, DRAWING, lambda *_: None)]
+            embeddings.append(z.cpu())
+            if seed % 10 == 0:
+                print(f"pairs of prompt {seed} of {seeds}", flush=True)
+        return cls(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous(), torch.cat(embeddings))
+
+    @classmethod
+    def load(cls, path: Path) -> "Pairs":
+        return cls(*(torch.from_numpy(np.load(path)[name]) for name in ("pixels", "z")))
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, pixels=self.pixels.numpy(), z=self.z.numpy())
+
+    def draw_batch(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """All but the first CHECKED, which are held out."""
+        return self.rows(torch.randint(CHECKED, len(self.z), (batch,), generator=generator))
+
+    def rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels in [−1, 1] and embeddings of the rows."""
+        return self.pixels[index].float() / 127.5 - 1, self.z[index].to(DEVICE)
+
+
+def caption(rng: np.random.Generator) -> str:
+    """A family or another of its words, mostly with a colour, a material or a shape, in a template."""
+    family = str(rng.choice(list(FAMILIES)))
+    noun = family if rng.random() < 0.6 else str(rng.choice(FAMILIES[family].split()))
+    look = f"{rng.choice(COLOURS + KINDS)} " if rng.random() < 0.6 else ""
+    return str(rng.choice(TEMPLATES)).format(look + noun)
+
+
+@torch.no_grad()
+def draw_embeddings(model: Kandinsky, prompt: str, generator: torch.Generator) -> Tensor:
+    return model.sample_prior(model.encode_prompt(prompt), generator, PER_PROMPT, cached=True)
+
+
+def stretched(z: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the rows as they are, the others up to twice as far from their mean: rare ones have to come back too."""
+    away = (2 * torch.rand(len(z), 1, generator=generator) - 1).clamp(min=0).to(z)
+    return z + away * (z - z.mean(0))
+
+
+class Corpus:
+    """The pictures of the decoder's families and their latents, drawn anew in size, place and hue each time."""
+
+    def __init__(self, pictures: Pictures, model: Kandinsky) -> None:
+        index = np.flatnonzero(pictures.families)
+        held_out = np.isin(index, pictures.held_out)
+        self.pictures, self.movq = pictures, model.decoder.movq
+        self.train, self.held_out = index[~held_out], index[held_out]
+        self.weights = torch.from_numpy(picture_weights(pictures, self.train, 1.0))
+
+    def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Pixels in [−1, 1] and latents (batch, 16, 8, 8)."""
+        picks = torch.multinomial(self.weights, batch, replacement=True, generator=generator)
+        return self.with_latents(augment(self.pictures.pixels(self.train[picks].tolist()), generator))
+
+    def check(self, count: int) -> tuple[Tensor, Tensor]:
+        """The same, of `count` held-out pictures as they are."""
+        picks = np.linspace(0, len(self.held_out) - 1, count).astype(int)
+        return self.with_latents(self.pictures.pixels(self.held_out[picks].tolist()))
+
+    @torch.no_grad()
+    def with_latents(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        return pixels, encode(self.movq, pixels.to(DEVICE))
+
+
+def start(folder: Path) -> CLIPVisionModelWithProjection:
+    """The encoder that the folder holds, to go on from, or a new one."""
+    if not folder.exists():
+        return CLIPVisionModelWithProjection(CONFIG)
+    return CLIPVisionModelWithProjection.from_pretrained(folder, dtype=torch.float32)
+
+
+def optimizers_of(encoder: CLIPVisionModelWithProjection, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, which gets further in few steps, at AdamW's learning rate; AdamW for the rest."""
+    named = list(encoder.named_parameters())
+    inner = {name for name, p in named if p.ndim == 2 and ".layers." in name}
+    return [
+        torch.optim.Muon([p for n, p in named if n in inner], lr, 0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW([p for n, p in named if n not in inner], lr, weight_decay=0.05, betas=(0.9, 0.98)),
+    ]
+
+
 def train(
-    model: CLIPVisionModelWithProjection,
-    pixels: np.ndarray,
-    z: torch.Tensor,
-    weights: torch.Tensor,
-    check: np.ndarray,
+    encoder: CLIPVisionModelWithProjection,
+    unet: UNet2DConditionModel,
+    pairs: Pairs,
+    corpus: Corpus,
     *,
     minutes: float,
-    lr: float = 1e-3,
-    batch: int = 64,
+    lr: float = 2e-3,
+    batch: int = 32,
+    inverted: int = 8,
 ) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05, betas=(0.9, 0.98))
-    generator, start, step = torch.Generator().manual_seed(0), time.time(), 0
+    """Mean squared error of `batch` pairs' embeddings, and INVERSION times the U-Net's loss of `inverted` pictures."""
+    optimizers = optimizers_of(encoder, lr)
+    scheduler, generator = DDIMScheduler(**SCHEDULER), torch.Generator().manual_seed(0)
+    start, step = time.time(), 0
     while (done := (time.time() - start) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 200) * (1 + math.cos(math.pi * done)) / 2
-        picks = torch.multinomial(weights, batch, replacement=True, generator=generator).numpy()
-        loss = F.mse_loss(embed(model, to_float(pixels[picks])), z[picks])
-        optimizer.zero_grad()
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = lr * min(1, (step + 1) / 50) * learning_rate(done, 0.2)
+        (made, z), (real, hidden) = pairs.draw_batch(batch, generator), corpus.draw(inverted, generator)
+        answer = embed(encoder, torch.cat([made, real]))
+        loss = F.mse_loss(answer[:batch], z)
+        loss = loss + INVERSION * loss_of(unet, scheduler, hidden, answer[batch:], generator)
+        encoder.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
         step += 1
-        if step % 200 == 0:
-            with torch.no_grad():
-                cosine = F.cosine_similarity(embed(model, to_float(pixels[check])), z[check]).mean().item()
-            print(
-                f"vision {step} {done * minutes:.1f} min loss {loss.item():.3f} held-out cosine {cosine:.3f}",
-                flush=True,
-            )
+        if step % 100 == 0:
+            held_out = figures(encoder, unet, pairs, corpus)
+            print(f"vision {step} {done * minutes:.1f} min loss {loss.item():.3f} held out: {held_out}", flush=True)
+
+
+@torch.no_grad()
+def figures(encoder: CLIPVisionModelWithProjection, unet: UNet2DConditionModel, pairs: Pairs, corpus: Corpus) -> str:
+    """Both lessons on what is held out."""
+    made, z = pairs.rows(torch.arange(CHECKED))
+    cosine = F.cosine_similarity(embed(encoder, made), z).mean().item()
+    real, latents = corpus.check(CHECKED)
+    scheduler, fixed = DDIMScheduler(**SCHEDULER), torch.Generator().manual_seed(0)
+    rebuilt = loss_of(unet, scheduler, latents, embed(encoder, real), fixed).item()
+    return f"cosine {cosine:.3f}, the U-Net's loss {rebuilt:.4f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--space", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "rarebit-mini")
+    parser.add_argument("--pairs", type=Path, required=True, help="made when there is no such file")
     parser.add_argument("--minutes", type=float, default=10)
     args = parser.parse_args()
     torch.manual_seed(0)
-    pictures = Pictures.load(args.data)
-    pixels, index, z = (np.load(args.space / f"{n}.npy") for n in ("pixels", "index", "z"))
-    out = np.isin(index, pictures.held_out)
-    weights = torch.from_numpy(picture_weights(pictures, index, 0.6) * ~out)
-    model = CLIPVisionModelWithProjection(CONFIG)
-    train(
-        model.to(DEVICE),
-        pixels,
-        torch.from_numpy(z).to(DEVICE),
-        weights,
-        np.flatnonzero(out)[::8][:256],
-        minutes=args.minutes,
-    )
-    model.save_pretrained(args.out / "image_encoder")
+    folders = (str(args.checkpoint / part) for part in ("prior", "decoder"))
+    model = Kandinsky.load(*folders, device=str(DEVICE), dtype=torch.float32)
+    if not args.pairs.exists():
+        Pairs.draw(model, range(PROMPTS)).save(args.pairs)
+    folder = args.checkpoint / "prior" / "image_encoder"
+    encoder = start(folder).to(DEVICE).train()
+    pairs, corpus = Pairs.load(args.pairs), Corpus(Pictures.load(args.data), model)
+    train(encoder, model.decoder.unet, pairs, corpus, minutes=args.minutes)
+    encoder.half().save_pretrained(folder)
 
 
 if __name__ == "__main__":
