@@ -104,7 +104,7 @@ class Evaluation:
 
     def results(self) -> Results:
         """Measure what is there."""
-        yardstick, target_bits = self._yardstick(), Rarity(self.plan.percentile).target_bits
+        yardstick, target_bits = self.yardstick(), Rarity(self.plan.percentile).target_bits
         images, sets = [], []
         for method in self.plan.methods:
             measured = {concept: self._measured(yardstick, method, concept) for concept in self.plan.concepts}
@@ -113,7 +113,8 @@ class Evaluation:
         pictures = {unit: self.units.pictures(unit) for unit in self.plan.shown()}
         return Results(self._about(target_bits), images, sets, pictures)
 
-    def _yardstick(self) -> Yardstick:
+    def yardstick(self) -> Yardstick:
+        """Features and the judge, from the references that are there."""
         features = Features()
         seen = {
             concept: [features(self.units.load(unit).sample.images) for unit in units]

@@ -73,11 +73,18 @@ class Objective:
 
     def loss(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
         """One value per row; a strict row is held to a typical sample's cosine, with ANCHOR_RAISE times the force."""
-        little, typical, _ = self.anchors
+        return (
+            self.shell.loss(figures.d2)
+            + self.kept(figures, strict)
+            + self._steered(figures.y)
+            + self._unseen(figures.y)
+        )
+
+    def kept(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
+        """The pull back: no further from the words and from the components than 19 in 20 plain samples are."""
+        little, typical, much = self.anchors[0], self.anchors[1], self.residuals[2]
         anchor = floor_loss(figures.cosine, little + strict * (typical - little), typical - little)
-        residual = ceiling_loss(figures.residual, self.residuals[2], self.residuals[2])
-        kept = (1 + strict * (ANCHOR_RAISE - 1)) * anchor + residual
-        return self.shell.loss(figures.d2) + kept + self._steered(figures.y) + self._unseen(figures.y)
+        return (1 + strict * (ANCHOR_RAISE - 1)) * anchor + ceiling_loss(figures.residual, much, much)
 
     def _steered(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
         """Less alike each cluster to avoid, and more alike each wished-for one, than 19 in 20 plain samples are."""

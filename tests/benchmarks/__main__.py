@@ -1,22 +1,25 @@
-"""`make bench`: what the sampler costs and what its method does, on the embedded checkpoint, as Markdown."""
+"""`make bench`: what the sampler costs, and what each part of its method does, as Markdown."""
 
 import argparse
 
-from tests.benchmarks import method, speed
-from tests.benchmarks.setup import Bench
+from tests.benchmarks import ablations, dial, exposure, speed, steering, too_far
+
+PARTS = {
+    "speed": speed.lines,
+    "ablations": ablations.lines,
+    "dial": dial.lines,
+    "steering": steering.lines,
+    "exposure": exposure.lines,
+    "too-far": too_far.lines,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("speed", "method"), help="both, if not given")
-    parser.add_argument("--concepts", nargs="+", default=method.CONCEPTS)
-    parser.add_argument("--images", type=int, default=16, help="per concept and way of sampling")
-    args = parser.parse_args()
-    bench = Bench.load()
-    if args.part in (None, "speed"):
-        print(speed.table(bench), flush=True)
-    if args.part in (None, "method"):
-        print(method.table(bench, args.concepts, args.images), flush=True)
+    parser.add_argument("parts", nargs="*", default=["speed"], help=f"some of {', '.join(PARTS)}; speed alone if none")
+    for part in parser.parse_args().parts:
+        for line in PARTS[part]():
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
+from services.schemas import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
-from tests.benchmarks.setup import PROMPT
 
 from diffusers.utils import logging  # isort: skip
 
@@ -83,7 +83,7 @@ class Ceilings:
 
 
 def fit(model: Kandinsky, samples: int, report: Report) -> DensityModel:
-    return fit_density(model, Subject(CONCEPT, PROMPT), samples=samples, seed=0, report=report)
+    return fit_density(model, Subject(CONCEPT, DEFAULT_PROMPT), samples=samples, seed=0, report=report)
 
 
 def optimization_step(model: Kandinsky, density: DensityModel, trials: int) -> Callable[[Report], None]:

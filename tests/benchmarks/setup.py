@@ -1,20 +1,21 @@
-"""The embedded checkpoint, and its densities, which are kept in data/bench."""
+"""The embedded checkpoint, its densities and an independent judge, which are kept in data/bench."""
 
 import sys
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import torch
+from deploy.evaluate.measure import Yardstick
+from deploy.evaluate.plan import Plan
+from deploy.evaluate.run import Evaluation
+from deploy.evaluate.units import Units
+from deploy.local import in_process
+from services.diffusion.density import DensityModel
+from services.diffusion.subject import Subject
+from services.schemas import DEFAULT_PROMPT
+from worker.models import Models
 
-from services.diffusion.density import DensityModel, density_key
-from services.diffusion.fit import fit_density
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.validity import OpenClipChecker
-
-CHECKPOINT = Path(__file__).parents[2] / "deploy/checkpoints/rarebit-mini"
-DENSITIES = Path("data/bench")
-PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
-SAMPLES = 5000
+DATA = Path("data/bench")
+REFERENCE = 48  # pictures of each kind and concept that teach the judge
 
 
 def progress(phase: str, step: int, steps: int, bits: float | None) -> None:
@@ -22,22 +23,21 @@ def progress(phase: str, step: int, steps: int, bits: float | None) -> None:
     print(f"\r{phase} {step}/{steps} {'' if bits is None else f'{bits:.1f} bits'}   ", end="", file=sys.stderr)
 
 
-@dataclass(frozen=True)
-class Bench:
-    model: Kandinsky
-    checker: OpenClipChecker
+@cache
+def models() -> Models:
+    return in_process.load(DATA)
 
-    @classmethod
-    def load(cls) -> "Bench":
-        prior, decoder, scorer = (str(CHECKPOINT / part) for part in ("prior", "decoder", "scorer"))
-        model = Kandinsky.load(prior, decoder, device="cpu", dtype=torch.float32)
-        return cls(model, OpenClipChecker.load(scorer, device="cpu"))
 
-    def density(self, concept: str) -> DensityModel:
-        """The concept's density, fitted unless it was before."""
-        text = PROMPT.replace("{}", concept)
-        folder = DENSITIES / density_key(self.model.fingerprint, text, SAMPLES)
-        if not folder.exists():
-            fitted = fit_density(self.model, concept=concept, prompt=PROMPT, samples=SAMPLES, seed=0, report=progress)
-            fitted.save(folder)
-        return DensityModel.load(folder)
+@cache
+def density(concept: str) -> DensityModel:
+    """The concept's density, fitted unless it was before."""
+    return in_process.density(models(), Subject(concept, DEFAULT_PROMPT), progress)
+
+
+@cache
+def yardstick() -> Yardstick:
+    """Features and a judge that no loss and no selection uses, from pictures that are drawn unless they were before."""
+    nothing = Plan([], [], images=2, groups=1, percentile=99.9, steps=1, published_steps=1, reference=REFERENCE)
+    evaluation = Evaluation(nothing, models(), Units(DATA / "evaluation"), progress)
+    evaluation.sample_all(lambda _finished: None)
+    return evaluation.yardstick()
