@@ -1,0 +1,69 @@
+"""`rarebit generate` and `rarebit replay`, in this process."""
+
+import json
+import os
+
+import pytest
+
+from services.errors import PictureError, ReplayError
+from services.schemas import JobRequest
+
+QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    os.environ["RAREBIT_DENSITY_SAMPLES"] = "500"
+    yield tmp_path_factory.mktemp("data")
+    del os.environ["RAREBIT_DENSITY_SAMPLES"]
+
+
+@pytest.fixture
+def make(data, tmp_path):
+    from deploy.local.making import make
+
+    def run(name, request=QUICK, avoid=(), toward=(), image=None, exposure=None):
+        return make(request, avoid, toward, image=image, exposure=exposure, data=data, out=tmp_path / name)
+
+    return run
+
+
+def test_every_picture_comes_again_from_the_json_beside_it(make, data, tmp_path):
+    from deploy.local.making import make_again
+
+    lines = make("first", avoid=["red"])
+    assert lines[0].startswith(f"{tmp_path}/first/handbag-1.png: ")
+    again = make_again(tmp_path / "first/handbag-2.json", data=data, out=tmp_path / "again.png")
+    assert again.read_bytes() == (tmp_path / "first/handbag-2.png").read_bytes()
+
+
+def test_a_picture_on_disk_can_be_avoided_or_varied_with_or_without_what_was_learnt(make, tmp_path):
+    make("first")
+    picture = tmp_path / "first/handbag-1.png"
+    first = picture.read_bytes()
+    make("learnt", avoid=[str(picture)], image=picture)
+    picture.with_suffix(".safetensors").unlink()
+    make("embedded", toward=[str(picture)], image=picture)
+    results = {(tmp_path / name / "handbag-1.png").read_bytes() for name in ("learnt", "embedded")}
+    assert len(results | {first}) == 3
+
+
+def test_a_file_of_views_grows_and_gives_novelty(make, tmp_path):
+    exposure = tmp_path / "seen.jsonl"
+    lines = make("one", exposure=exposure)
+    make("two", exposure=exposure)
+    assert "bits new" in lines[0]
+    assert len(exposure.read_text().splitlines()) == 4
+    assert json.loads((tmp_path / "two/handbag-1.json").read_text())["novelty_bits"] > 0
+
+
+def test_what_is_no_picture_and_what_is_no_replay_block_is_one_sentence(make, data, tmp_path):
+    from deploy.local.making import make_again
+
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG")
+    with pytest.raises(PictureError, match="cannot be read as image/png"):
+        make("out", image=broken)
+    broken.write_text('{"replay": {"recipe": {}}}')
+    with pytest.raises(ReplayError, match=r"broken\.png holds no replay block"):
+        make_again(broken, data=data, out=tmp_path / "out.png")

@@ -1,0 +1,108 @@
+"""Laws of what a request names: pictures, other jobs' outputs, a user's history."""
+
+import asyncio
+import io
+import json
+import math
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load
+
+from services.diffusion.subject import Subject
+from services.exposure import Feedback, View
+from services.jobs import Leases, connect
+from services.schemas import Direction, JobRequest, JobStatus, PictureRef
+from services.storage import state_key, upload_key
+from worker.references import history_of
+
+QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
+
+
+@pytest.fixture
+def run(jobs, make_runner):
+    """Run a request to its end; its record."""
+
+    async def run(**own):
+        request = JobRequest.model_validate({**QUICK.model_dump(), **own})
+        job_id = (await jobs.submit(request, keep_s=60, max_queued=10)).id
+        await asyncio.to_thread(make_runner().run_next)
+        return (await jobs.get(job_id))[0]
+
+    return run
+
+
+async def test_what_was_learnt_lies_beside_each_picture(run, storage, models):
+    record = await run()
+    state = load(storage.get(state_key(record.id, record.attempt, 1)))
+    dim = models.model.prior.config.embedding_dim
+    assert state["image_embeds"].shape == (dim,)
+    assert state["cluster"].shape == (32, dim)
+
+
+async def test_avoiding_an_output_or_words_changes_the_pictures_and_the_replay_block(run):
+    plain = await run()
+    steered = await run(avoid=[Direction(output=f"{plain.id}/0"), Direction(text="red")])
+    assert steered.status is JobStatus.SUCCEEDED
+    assert [len(o.replay["recipe"]["avoid"]) for o in steered.outputs] == [2, 2]
+    assert {o.sha256 for o in plain.outputs}.isdisjoint(o.sha256 for o in steered.outputs)
+
+
+async def test_variations_of_an_uploaded_picture_and_of_an_output_stay_near_it(run, storage, models):
+    first = await run()
+    start = load(storage.get(state_key(first.id, first.attempt, 0)))["image_embeds"]
+    storage.put(upload_key("a" * 32), storage.get(first.outputs[0].key), "image/png")
+    for picture in (PictureRef(output=f"{first.id}/0"), PictureRef(upload="a" * 32)):
+        varied = await run(image=picture)
+        states = [load(storage.get(state_key(varied.id, varied.attempt, i)))["image_embeds"] for i in range(2)]
+        plain = models.model.sample_prior(
+            models.model.encode_prompt(Subject("handbag", QUICK.prompt).text), torch.Generator().manual_seed(0), 64
+        )
+        assert max((s - start).norm() for s in states) < (plain - start).norm(dim=1).median()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"image": PictureRef(upload="b" * 32)},
+        {"image": PictureRef(output="c" * 32 + "/0")},
+        {"toward": [Direction(output="c" * 32 + "/0")]},
+    ],
+)
+async def test_a_reference_that_is_gone_fails_the_job_and_says_so(run, own):
+    record = await run(**own)
+    assert (record.status, record.error.code) == (JobStatus.FAILED, "reference_gone")
+    assert "is erased" in record.error.detail
+
+
+async def test_a_history_grows_with_each_job_and_makes_the_same_less_new(run, redis_url):
+    first = await run(exposure="somebody")
+    again = await run(exposure="somebody")
+    other = await run(exposure="somebody else")
+    with connect(redis_url) as client:
+        views = Leases(client, worker="worker-1", lease_s=30).views("somebody")
+    assert [view.output for view in views] == [f"{r.id}/{i}" for r in (first, again) for i in (0, 1)]
+    assert all(math.isfinite(o.novelty_bits) for r in (first, again, other) for o in r.outputs)
+    assert other.outputs[0].novelty_bits == first.outputs[0].novelty_bits
+    assert json.loads(json.dumps(first.outputs[0].replay)) == first.outputs[0].replay
+
+
+async def test_an_upload_may_be_any_still_picture_and_small(run, storage):
+    file = io.BytesIO()
+    Image.effect_noise((9, 5), 80).convert("RGB").save(file, "png")
+    storage.put(upload_key("d" * 32), file.getvalue(), "image/png")
+    assert (await run(image=PictureRef(upload="d" * 32))).status is JobStatus.SUCCEEDED
+
+
+def test_only_views_of_the_same_concept_count_and_feedback_sorts_them():
+    views = [
+        View.of(f"{'a' * 32}/{i}", concept, feedback, [float(i), 0.0])
+        for i, (concept, feedback) in enumerate(
+            [("handbag", "liked"), ("chair", "liked"), (" Handbag", "disliked"), ("handbag", Feedback.NEUTRAL)]
+        )
+    ]
+    history = history_of(views, "HANDBAG", 2)
+    assert history.seen[:, 0].tolist() == [0, 2, 3]
+    assert (history.liked[:, 0].tolist(), history.disliked[:, 0].tolist()) == ([0], [2])
+    assert history_of([], "handbag", 2).seen.shape == (0, 2)
