@@ -185,6 +185,12 @@ class JobRequest(Strict):
                     raise _refusal((name, index), "is in toward too")
         return self
 
+    @model_validator(mode="after")
+    def _as_published(self) -> Self:
+        if self.mode == "paper" and self.toward:
+            raise _refusal(("toward",), "is no part of mode paper")
+        return self
+
     @field_validator("metadata")
     @classmethod
     def _small(cls, metadata: dict[str, str]) -> dict[str, str]:

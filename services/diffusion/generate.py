@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.judge import Judge
@@ -89,7 +91,8 @@ def _calibrated(
     run = Optimization(space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
     finished = run.run(recipe.steps, judge, report)
     chosen = choose([trial.best for trial in finished], objective.shell.lowest, recipe.count)
-    return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits)
+    missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
+    return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits) + missed
 
 
 def _paper(

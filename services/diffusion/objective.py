@@ -95,6 +95,16 @@ class Objective:
             loss = loss + cluster.weight * floor_loss(cluster.likeness(self.density, y), much, much - typical)
         return loss
 
+    def astray(self, image_embeds: Float[Tensor, "images dim"]) -> list[str]:
+        """Wishes that an image does not follow more than half of plain samples do, a sentence each."""
+        y, found = self.density.subspace.project(image_embeds), []
+        for name, clusters, sign in (("avoid", self.avoid, -1), ("toward", self.toward, 1)):
+            for index, (cluster, (_, typical, _)) in enumerate(clusters):
+                missed = int((sign * (cluster.likeness(self.density, y) - typical) <= 0).sum())
+                if missed:
+                    found.append(f"{missed} of {len(y)} images do not follow {name} {index} more than plain samples do")
+        return found
+
     def _unseen(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
         """As surprising to somebody who has seen the history as to somebody who has seen nothing: a direction."""
         if self.steering.belief is None:

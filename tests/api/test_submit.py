@@ -76,6 +76,7 @@ async def test_accepted_request_is_itself_a_request(gateway):
         ({"avoid": [{"text": f"{n}"} for n in range(9)]}, "/avoid"),
         ({"avoid": [{"text": " Neon"}], "toward": [{"text": "neon "}]}, "/avoid/0"),
         ({"toward": [{"text": "neon"}, {"text": "NEON"}]}, "/toward/1"),
+        ({"mode": "paper", "toward": [{"text": "neon"}]}, "/toward"),
         ({"exposure": ""}, "/exposure"),
         ({"exposure": "  "}, "/exposure"),
         ({"exposure": "x" * 129}, "/exposure"),

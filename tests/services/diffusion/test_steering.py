@@ -138,3 +138,11 @@ def test_wishes_become_clusters_and_likes_are_soft(model, density):
     again = steer(model, density, avoid=[" red"], toward=[], history=None, report=lambda *_: None)
     assert torch.equal(again.avoid[0].mean, steering.avoid[0].mean)
     assert again.belief is None
+
+
+def test_a_wish_that_pictures_do_not_follow_is_named(density, cluster):
+    inside = embeds_of(density, density.held_out[cluster.likeness(density, density.held_out).argmax()][None])
+    outside = embeds_of(density, -2 * cluster.mean[None])
+    objective = Objective(density, 5.0, Steering(avoid=(cluster,), toward=(cluster,)))
+    assert objective.astray(inside) == ["1 of 1 images do not follow avoid 0 more than plain samples do"]
+    assert objective.astray(outside) == ["1 of 1 images do not follow toward 0 more than plain samples do"]
