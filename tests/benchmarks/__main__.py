@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.benchmarks import ablations, dial, exposure, speed, steering, too_far
+from tests.benchmarks import ablations, dial, exposure, rounds, speed, steering, too_far
 
 PARTS = {
     "speed": speed.lines,
@@ -10,6 +10,7 @@ PARTS = {
     "dial": dial.lines,
     "steering": steering.lines,
     "exposure": exposure.lines,
+    "rounds": rounds.lines,
     "too-far": too_far.lines,
 }
 
