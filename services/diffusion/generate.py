@@ -1,6 +1,8 @@
 """Subject → images: the use case."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +67,20 @@ def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dic
         if block[part] != fingerprint:
             raise ReplayError(f"the picture is of the {part} {block[part][:12]}, this one is {fingerprint[:12]}")
     recipe, _, steering = from_json(block["recipe"])
-    generation = generate(model, density, checker, recipe, report, steering.to(model.device))
+    with threads(block["threads"]):
+        generation = generate(model, density, checker, recipe, report, steering.to(model.device))
     return next(output for output in generation.outputs if output.seed == block["row_seed"])
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Sums on a CPU are split over so many threads, and rounded accordingly."""
+    own = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
 
 
 def sample_plain(

@@ -7,7 +7,7 @@ from math import log2
 import pytest
 import torch
 
-from services.diffusion.generate import generate, replay, sample_plain, trials_for
+from services.diffusion.generate import generate, replay, sample_plain, threads, trials_for
 from services.diffusion.recipe import Rarity, Recipe, from_json, to_json
 from services.diffusion.steering import History, Steering, steer
 from services.errors import ReplayError
@@ -36,6 +36,16 @@ def test_a_replay_block_alone_gives_the_image_again_bit_for_bit(run, model, dens
     again = replay(model, density, checker, block, lambda *_: None)
     assert again.image.tobytes() == output.image.tobytes()
     assert (again.rarity, again.novelty_bits, again.replay) == (output.rarity, output.novelty_bits, output.replay)
+
+
+def test_a_replay_runs_on_as_many_threads_as_the_picture_did(run, model, density, checker):
+    with threads(2):
+        output = run(trials=4).outputs[0]
+    seen = []
+    with threads(1):
+        replay(model, density, checker, output.replay, lambda *_: seen.append(torch.get_num_threads()))
+        assert torch.get_num_threads() == 1
+    assert set(seen) == {2}
 
 
 def test_steering_survives_json_to_the_last_bit(density, steering):
