@@ -132,7 +132,7 @@ TINY = Parts(
 @torch.no_grad()
 def build(parts: Parts, device: str) -> Kandinsky:
     """The whole with random weights, made on the device."""
-    tokenizer = clip_tokenizer()
+    tokenizer = clip_tokenizer(TOKENS)
     ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     text_config = CLIPTextConfig(**parts.text_encoder, **ids)
     return Kandinsky(
@@ -148,12 +148,12 @@ def build(parts: Parts, device: str) -> Kandinsky:
     )
 
 
-def clip_tokenizer() -> CLIPTokenizer:
-    """CLIP's own, from the vocabulary that open_clip ships."""
+def clip_tokenizer(length: int) -> CLIPTokenizer:
+    """CLIP's own, from the vocabulary that open_clip ships, for prompts of `length` tokens."""
     bpe = SimpleTokenizer()
     special = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     vocab = {special.get(word, word): number for word, number in bpe.encoder.items()}
-    return CLIPTokenizer(vocab=vocab, merges=list(bpe.bpe_ranks), model_max_length=TOKENS)
+    return CLIPTokenizer(vocab=vocab, merges=list(bpe.bpe_ranks), model_max_length=length)
 
 
 def random_prior(parts: Parts, device: str) -> PriorTransformer:

@@ -18,12 +18,12 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.steering import UNSTEERED, Steering
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
+from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 
 import open_clip  # isort: skip
 from diffusers import DDIMScheduler, PriorTransformer, UnCLIPScheduler, UNet2DConditionModel, VQModel  # isort: skip
-from open_clip.tokenizer import SimpleTokenizer  # isort: skip
 from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP  # isort: skip
-from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer  # isort: skip
+from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModelWithProjection  # isort: skip
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # isort: skip
 
 DIM, TOKENS = 16, 32
@@ -44,13 +44,10 @@ def randomise(module: nn.Module, scale: float, seed: int) -> nn.Module:
 
 
 def write_prior(folder: Path) -> None:
-    bpe = SimpleTokenizer()
-    special = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
-    vocab = {special.get(word, word): number for word, number in bpe.encoder.items()}
-    tokenizer = CLIPTokenizer(vocab=vocab, merges=list(bpe.bpe_ranks), model_max_length=TOKENS)
+    tokenizer = clip_tokenizer(TOKENS)
     tokenizer.save_pretrained(folder / "tokenizer")
     text = CLIPTextConfig(
-        vocab_size=len(vocab),
+        vocab_size=len(tokenizer),
         hidden_size=DIM,
         intermediate_size=32,
         projection_dim=DIM,
