@@ -1,5 +1,7 @@
 """Every environment variable (prefix RAREBIT_); read only in api/deps.py, worker/app.py and deploy/local."""
 
+import ipaddress
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
@@ -11,6 +13,9 @@ from pydantic_settings import SettingsError as UnreadableVariableError
 from services.errors import SettingsError
 
 _MINI = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini"
+_EXAMPLES = ("changeme", "change-me", "change_me", "example", "foobared", "minioadmin", "password")
+_DISTINCT = 6  # characters that a secret needs; sixteen random hexadecimal digits have fewer once in 30,000 draws
+logger = logging.getLogger(__name__)
 
 Seconds = Annotated[int, Field(ge=1)]
 
@@ -52,11 +57,15 @@ class Settings(BaseSettings):
     def read(cls, **fields: Any) -> Self:
         """The settings from the environment, `fields` before it; SettingsError names the variables that are wrong."""
         try:
-            return cls(**fields)
+            settings = cls(**fields)
         except UnreadableVariableError as error:
             raise SettingsError(f"{error}; lists are written as JSON") from None
         except ValidationError as error:
             raise SettingsError("; ".join(_sentence(dict(problem)) for problem in error.errors())) from None
+        url = urlsplit(settings.public_url)
+        if settings.storage == "local" and url.scheme == "http" and not _is_loopback(url.hostname):
+            logger.warning("RAREBIT_PUBLIC_URL=%s sends pictures unencrypted over a network", settings.public_url)
+        return settings
 
     @property
     def broker_url(self) -> str:
@@ -73,6 +82,23 @@ class Settings(BaseSettings):
             raise ValueError("begins with none of redis://, rediss:// and unix://")
         return url
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_asks_who_calls(cls, text: str) -> str:
+        url = urlsplit(text)
+        if url.scheme != "unix" and not _is_loopback(url.hostname):
+            if not url.password:
+                raise ValueError(f"has no password, and its host {url.hostname} is not loopback")
+            _refuse_guessable(url.password)
+        return text
+
+    @field_validator("signing_key", "s3_secret_key")
+    @classmethod
+    def _secret_is_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            _refuse_guessable(secret.get_secret_value())
+        return secret
+
     @field_validator("public_url")
     @classmethod
     def _http_url(cls, url: str) -> str:
@@ -86,6 +112,31 @@ class Settings(BaseSettings):
             names = ", ".join(f"RAREBIT_{name.upper()}" for name in missing)
             raise ValueError(f"storage {self.storage!r} needs {names}")
         return self
+
+    @model_validator(mode="after")
+    def _lease_is_short(self) -> Self:
+        if 2 * self.lease_s > self.run_limit_s:
+            raise ValueError(
+                f"RAREBIT_LEASE_S={self.lease_s} is more than half of RAREBIT_RUN_LIMIT_S={self.run_limit_s}: "
+                "a dead worker's job would wait about as long as it may run"
+            )
+        return self
+
+
+def _is_loopback(host: str | None) -> bool:
+    """Whether only this machine is meant; no host is localhost to Redis clients."""
+    try:
+        return host in {None, "localhost"} or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_guessable(secret: str) -> None:
+    """ValueError, without the secret in it, for what documentation shows and for a few characters repeated."""
+    if any(example in secret.casefold() for example in _EXAMPLES):
+        raise ValueError(f"holds a secret that is an example: it contains one of {', '.join(_EXAMPLES)}")
+    if (distinct := len(set(secret))) < _DISTINCT:
+        raise ValueError(f"holds a secret of {distinct} different characters, {_DISTINCT} are the least")
 
 
 def _sentence(problem: dict[str, Any]) -> str:

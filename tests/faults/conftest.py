@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from deploy.local.child import Child
-from servers import Server, eventually, url_of
+from servers import SIGNING_KEY, Server, eventually, url_of
 
 FAST = {"RAREBIT_LEASE_S": "5", "RAREBIT_DENSITY_SAMPLES": "500"}
 
@@ -102,7 +102,7 @@ def start_worker(own_redis: Server, tmp_path: Path) -> Iterator[Callable[[], Chi
     settings = {
         "RAREBIT_REDIS_URL": url_of(own_redis),
         "RAREBIT_DATA_DIR": str(tmp_path),
-        "RAREBIT_SIGNING_KEY": "k" * 32,
+        "RAREBIT_SIGNING_KEY": SIGNING_KEY,
     }
 
     def start() -> Child:

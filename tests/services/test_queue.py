@@ -1,5 +1,6 @@
 """A hint that the store writes by itself is a message that Celery takes."""
 
+import pytest
 from celery.contrib.testing.worker import start_worker
 
 from servers import eventually
@@ -22,3 +23,9 @@ async def test_worker_runs_its_task_once_for_each_submitted_job(jobs, leases, se
         with connect(redis_url) as client:
             assert eventually(lambda: not client.llen(HINTS) and not client.hlen("unacked"))
     assert [claim.id for claim in claims] == submitted
+
+
+@pytest.mark.parametrize("run_limit_s", [60, 86400])
+def test_hint_is_not_delivered_again_while_its_job_may_still_run(settings, run_limit_s):
+    options = celery_app(settings.model_copy(update={"run_limit_s": run_limit_s})).conf.broker_transport_options
+    assert options["visibility_timeout"] > run_limit_s

@@ -2,6 +2,7 @@
 
 import pytest
 
+from servers import SIGNING_KEY
 from services.errors import SettingsError
 from services.settings import Settings
 
@@ -18,9 +19,9 @@ def _no_environment(monkeypatch):
         ({}, "needs RAREBIT_SIGNING_KEY"),
         ({"storage": "s3"}, "needs RAREBIT_S3_ENDPOINT, RAREBIT_S3_ACCESS_KEY, RAREBIT_S3_SECRET_KEY"),
         ({"signing_key": "short-secret"}, "RAREBIT_SIGNING_KEY"),
-        ({"signing_key": "k" * 32, "redis_url": "http://x"}, "RAREBIT_REDIS_URL begins with none of redis://"),
-        ({"signing_key": "k" * 32, "public_url": "nowhere"}, "RAREBIT_PUBLIC_URL"),
-        ({"signing_key": "k" * 32, "lease_s": 1}, "RAREBIT_LEASE_S"),
+        ({"signing_key": SIGNING_KEY, "redis_url": "http://x"}, "RAREBIT_REDIS_URL begins with none of redis://"),
+        ({"signing_key": SIGNING_KEY, "public_url": "nowhere"}, "RAREBIT_PUBLIC_URL"),
+        ({"signing_key": SIGNING_KEY, "lease_s": 1}, "RAREBIT_LEASE_S"),
     ],
 )
 def test_setting_that_cannot_work_is_named(fields, sentence):
@@ -29,22 +30,68 @@ def test_setting_that_cannot_work_is_named(fields, sentence):
     assert "short-secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"redis_url": "redis://queue:6379/0"},
+            "RAREBIT_REDIS_URL has no password, and its host queue is not loopback",
+        ),
+        ({"redis_url": "rediss://:@10.0.0.7/0"}, "RAREBIT_REDIS_URL has no password, and its host 10.0.0.7"),
+        ({"redis_url": "redis://:foobared@queue/0"}, "RAREBIT_REDIS_URL holds a secret that is an example"),
+        ({"signing_key": "k" * 32}, "RAREBIT_SIGNING_KEY holds a secret of 1 different characters, 6 are the least"),
+        ({"signing_key": "ChangeMe-to-your-own-key"}, "RAREBIT_SIGNING_KEY holds a secret that is an example"),
+        ({"s3_secret_key": "minioadmin"}, "RAREBIT_S3_SECRET_KEY holds a secret that is an example"),
+        ({"s3_secret_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}, "RAREBIT_S3_SECRET_KEY holds a secret that is"),
+        ({"lease_s": 31, "run_limit_s": 61}, "RAREBIT_LEASE_S=31 is more than half of RAREBIT_RUN_LIMIT_S=61"),
+    ],
+)
+def test_unsafe_setting_is_named_in_one_sentence_without_the_secret(fields, sentence):
+    with pytest.raises(SettingsError, match=f"^{sentence}") as caught:
+        Settings.read(**({"signing_key": SIGNING_KEY} | fields))
+    assert not any(secret in str(caught.value) for secret in ("k" * 32, "to-your-own-key", "wJalr"))
+
+
+@pytest.mark.parametrize(
+    "redis_url",
+    [
+        "redis://localhost/0",
+        "redis://127.0.0.9/0",
+        "redis://[::1]:6379/0",
+        "unix:///tmp/v.sock",
+        "redis://:Lq7-xB2z@queue/0",
+    ],
+)
+def test_redis_that_only_this_machine_or_a_password_reaches_is_taken(redis_url):
+    assert Settings.read(signing_key=SIGNING_KEY, redis_url=redis_url, lease_s=30, run_limit_s=60)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "warnings"),
+    [("http://design.test", 1), ("https://design.test", 0), ("http://127.0.0.1:8000", 0), ("http://[::1]:8000", 0)],
+)
+def test_pictures_sent_unencrypted_over_a_network_are_a_warning(public_url, warnings, caplog):
+    caplog.set_level("WARNING")
+    Settings.read(signing_key=SIGNING_KEY, public_url=public_url)
+    assert [public_url in record.getMessage() for record in caplog.records] == [True] * warnings
+
+
 def test_environment_that_cannot_be_parsed_is_named(monkeypatch):
     monkeypatch.setenv("RAREBIT_PRELOAD", "handbag, chair")
     with pytest.raises(SettingsError, match="preload"):
-        Settings.read(signing_key="k" * 32)
+        Settings.read(signing_key=SIGNING_KEY)
 
 
 @pytest.mark.parametrize(
     ("redis_url", "broker_url"),
     [
-        ("redis://h:1/2", "redis://h:1/2"),
+        ("redis://:Lq7-xB2z@h:1/2", "redis://:Lq7-xB2z@h:1/2"),
         ("unix:///tmp/v.sock?db=3", "redis+socket:///tmp/v.sock?virtual_host=3"),
         ("unix:///tmp/v.sock", "redis+socket:///tmp/v.sock?virtual_host=0"),
     ],
 )
 def test_celery_gets_the_same_database(redis_url, broker_url):
-    assert Settings(signing_key="k" * 32, redis_url=redis_url).broker_url == broker_url
+    assert Settings(signing_key=SIGNING_KEY, redis_url=redis_url).broker_url == broker_url
 
 
 def test_no_secret_is_shown():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from servers import SIGNING_KEY
 from services.jobs import Leases, connect
 from services.settings import Settings
 from services.storage import LocalStorage, Storage
@@ -22,7 +23,7 @@ def local_storage(root: Path) -> Storage:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """The embedded checkpoint with densities of 500 samples, which last for the session."""
-    settings = Settings(signing_key="k" * 32, density_samples=500)
+    settings = Settings(signing_key=SIGNING_KEY, density_samples=500)
     return load_models(settings, local_storage(tmp_path_factory.mktemp("densities")))
 
 
