@@ -19,13 +19,13 @@ from pydantic import TypeAdapter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from services.durability import require_durable
 from services.errors import (
     IdempotencyConflictError,
     JobExpiredError,
     JobNotFoundError,
     LeaseLostError,
     QueueFullError,
-    StoreUnsafeError,
 )
 from services.exposure import View
 from services.queue import hint
@@ -89,10 +89,8 @@ class Jobs:
         return await self._script(keys=[SLOT], args=[operation, *arguments])
 
     async def check(self) -> None:
-        """Return when Redis answers; StoreUnsafeError when it may evict jobs to save memory."""
-        policy = (await self._client.info("memory")).get("maxmemory_policy")
-        if policy != "noeviction":
-            raise StoreUnsafeError(f"Redis has maxmemory-policy {policy}, jobs need noeviction")
+        """Return when Redis answers; StoreUnsafeError when it is set up to lose jobs."""
+        require_durable(await self._client.info())
 
     async def submit(
         self,

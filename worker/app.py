@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from services.diffusion.subject import Subject
+from services.durability import require_durable
 from services.errors import ServiceError, StoreUnsafeError
 from services.jobs import Leases, connect
 from services.queue import RUN_TASK, celery_app
@@ -59,16 +60,11 @@ def build(settings: Settings) -> Celery:
 
 
 def check_redis(client: Redis) -> None:
-    """StoreUnsafeError unless Redis answers, evicts nothing and writes an append-only file."""
+    """StoreUnsafeError unless Redis answers and is set up to lose no job."""
     try:
-        info = client.info()
+        require_durable(client.info())
     except RedisError as error:
         raise StoreUnsafeError(f"Redis does not answer: {error}") from error
-    if info["maxmemory_policy"] != "noeviction" or not info["aof_enabled"]:
-        raise StoreUnsafeError(
-            "Redis would lose jobs: it needs maxmemory-policy noeviction and appendonly yes, "
-            f"and has {info['maxmemory_policy']} and {'yes' if info['aof_enabled'] else 'no'}"
-        )
 
 
 def _announce(**_: object) -> None:

@@ -11,9 +11,8 @@ from services.errors import (
     JobNotFoundError,
     LeaseLostError,
     QueueFullError,
-    StoreUnsafeError,
 )
-from services.jobs import Jobs, Leases, connect, connect_async
+from services.jobs import Jobs, Leases, connect
 from services.queue import HINTS
 from services.records import estimate
 from services.schemas import JobError, JobRequest, JobStatus, Metrics, Progress, ReachedRarity, StoredOutput
@@ -260,15 +259,6 @@ async def test_lost_hints_are_given_again(jobs, leases, redis_url):
         leases.recover()
         leases.recover()
         assert client.llen(HINTS) == 3
-
-
-async def test_redis_that_may_evict_jobs_is_not_trusted(jobs, redis_url):
-    await jobs.check()
-    async with connect_async(redis_url) as client:
-        await client.config_set("maxmemory-policy", "allkeys-lru")
-        with pytest.raises(StoreUnsafeError, match="allkeys-lru"):
-            await jobs.check()
-        await client.config_set("maxmemory-policy", "noeviction")
 
 
 def test_estimate_grows_with_the_rounds_before_the_job():
