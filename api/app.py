@@ -13,8 +13,9 @@ from fastapi.openapi.utils import get_openapi
 from api.body import BodyLimit
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems
-from api.routes import exposures, files, health, images, jobs
+from api.routes import exposures, files, health, images, jobs, quarantine
 from services.jobs import Jobs, connect_async
+from services.quarantine import Quarantine
 from services.settings import Settings
 from services.storage import open_storage
 from services.uploads import Uploads
@@ -35,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions={images.PATH: settings.picture_limit_bytes}
     )
     answer_with_problems(app)
-    for module in (jobs, images, exposures, files, health):
+    for module in (jobs, quarantine, images, exposures, files, health):
         app.include_router(module.router)
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
     return app
@@ -45,7 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
-        app.state.gateway = Gateway(settings, client, Jobs(client), Uploads(client), open_storage(settings), decoders)
+        stores = (Jobs(client), Quarantine(client), Uploads(client), open_storage(settings))
+        app.state.gateway = Gateway(settings, client, *stores, decoders)
         yield
     await client.aclose()
 

@@ -8,6 +8,7 @@ import redis.asyncio
 from fastapi import Depends, Request
 
 from services.jobs import Jobs
+from services.quarantine import Quarantine
 from services.settings import Settings
 from services.storage import Storage
 from services.uploads import Uploads
@@ -20,6 +21,7 @@ class Gateway:
     settings: Settings
     redis: redis.asyncio.Redis
     jobs: Jobs
+    quarantine: Quarantine
     uploads: Uploads
     storage: Storage
     decoders: Executor

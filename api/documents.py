@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel
 
 from services.exposure import Feedback, View
+from services.records import Page
 from services.schemas import (
     JobError,
     JobRecord,
@@ -79,6 +80,12 @@ class JobList(BaseModel):
 
     jobs: list[Job]
     next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: Page, storage: Storage, url_ttl_s: int) -> Self:
+        found, following = page
+        jobs = [Job.of(record, place, storage, url_ttl_s) for record, place in found]
+        return cls(jobs=jobs, next_cursor=None if following is None else str(following))
 
 
 class Picture(Upload):

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 STATUS = {
     errors.JobNotFoundError: 404,
+    errors.NotQuarantinedError: 404,
     errors.UploadNotFoundError: 404,
     errors.JobExpiredError: 410,
     errors.UploadExpiredError: 410,

@@ -71,6 +71,13 @@ class JobExpiredError(ServiceError):
     title = "The job has expired"
 
 
+class NotQuarantinedError(ServiceError):
+    """No job with this id is in quarantine, or not any more."""
+
+    code = "not_quarantined"
+    title = "The job is not in quarantine"
+
+
 class UploadNotFoundError(ServiceError):
     """No uploaded picture has this id."""
 

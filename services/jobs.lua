@@ -65,7 +65,7 @@ local function erase(id)
   local status = field(id, 'status')
   if not status then return end
   redis.call('DEL', job(id))
-  for _, set in ipairs({'jobs', 'status:' .. status, 'leases'}) do redis.call('ZREM', P .. set, id) end
+  for _, set in ipairs({'jobs', 'status:' .. status, 'leases', 'quarantine'}) do redis.call('ZREM', P .. set, id) end
   redis.call('ZREM', P .. 'expiry', outputs(id))
   redis.call('PUBLISH', P .. 'changed:' .. id, 'erased')
 end
@@ -128,10 +128,10 @@ function operations.get(id)
   return redis.call('EXISTS', gone(outputs(id)))
 end
 
-function operations.list(status, before, limit)
-  local set = P .. (status == '' and 'jobs' or 'status:' .. status)
+-- `set` is `jobs`, `quarantine`, or `status:` and a status.
+function operations.list(set, before, limit)
   local views = {}
-  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', set, '(' .. before, '-inf', 'LIMIT', 0, limit)) do
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', P .. set, '(' .. before, '-inf', 'LIMIT', 0, limit)) do
     table.insert(views, view(id))
   end
   return views
@@ -204,6 +204,7 @@ local function lose(id, lost)
   if redis.call('HINCRBY', job(id), 'losses', 1) < LOSSES then return requeue(id) end
   settle(id, 'failed')
   redis.call('HSET', job(id), 'result', lost)
+  redis.call('ZADD', P .. 'quarantine', field(id, 'seq'), id)
 end
 
 function operations.recover(worker, lost)
@@ -215,6 +216,18 @@ function operations.recover(worker, lost)
     for _ = 1, math.min(BATCH, redis.call('ZCARD', P .. 'status:queued')) do push_hint() end
   end
   return ids
+end
+
+-- A new job of a quarantined one's request; only the first replay finds the job in quarantine.
+function operations.replay(id, new, max_queued)
+  if field(new, 'status') then return {'created', new} end  -- our own call, sent again after a broken connection
+  if not redis.call('ZSCORE', P .. 'quarantine', id) or tonumber(field(id, 'expires_at')) <= now then
+    return {'absent', ''}
+  end
+  local request, keep_ms = unpack(redis.call('HMGET', job(id), 'request', 'keep_ms'))
+  local submitted = operations.submit(new, request, keep_ms, max_queued, '')
+  if submitted[1] == 'created' then redis.call('ZREM', P .. 'quarantine', id) end
+  return submitted
 end
 
 function operations.due()

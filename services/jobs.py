@@ -29,7 +29,7 @@ from services.errors import (
 )
 from services.exposure import View
 from services.queue import hint
-from services.records import pairs, read_record, read_view
+from services.records import Page, pairs, read_page, read_record, read_view
 from services.schemas import (
     TRANSITIONS,
     JobError,
@@ -128,14 +128,10 @@ class Jobs:
             raise _absent(job_id, gone=True)
         return record, place
 
-    async def list(
-        self, *, status: JobStatus | None, before: int | None, limit: int
-    ) -> tuple[list[tuple[JobRecord, QueuePlace | None]], int | None]:
+    async def list(self, *, status: JobStatus | None, before: int | None, limit: int) -> Page:
         """Up to `limit` jobs, newest first, from the cursor `before`; with the next cursor, if there are more."""
-        views = await self._call("list", status or "", "+inf" if before is None else before, limit + 1)
-        more = len(views) > limit
-        cursor = int(pairs(views[limit - 1][0])["seq"]) if more else None
-        return [read_view(view) for view in views[:limit]], cursor
+        chosen = f"status:{status}" if status else "jobs"
+        return read_page(await self._call("list", chosen, "+inf" if before is None else before, limit + 1), limit)
 
     async def cancel(self, job_id: str) -> JobStatus:
         """Cancel a queued job, ask a running one to stop, leave a final one. Raises JobNotFoundError."""

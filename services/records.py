@@ -9,6 +9,8 @@ from typing import Any
 
 from services.schemas import Eta, JobRecord, QueuePlace
 
+Page = tuple[list[tuple[JobRecord, QueuePlace | None]], int | None]  # jobs, newest first, and the next cursor
+
 _TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 
 
@@ -23,6 +25,12 @@ def read_view(view: Sequence[Any]) -> tuple[JobRecord, QueuePlace | None]:
     if len(view) == 1:
         return record, None
     return record, QueuePlace(position=view[1], eta_seconds=estimate(view[1], view[2], [int(ms) for ms in view[3]]))
+
+
+def read_page(views: Sequence[Any], limit: int) -> Page:
+    """The first `limit` of the views, with a cursor when there are more."""
+    cursor = int(pairs(views[limit - 1][0])["seq"]) if len(views) > limit else None
+    return [read_view(view) for view in views[:limit]], cursor
 
 
 def read_record(fields: dict[str, str]) -> JobRecord:

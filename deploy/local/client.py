@@ -1,9 +1,10 @@
 """The job API from the client's side: post a job, watch it, fetch its pictures."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -35,6 +36,24 @@ def run_job(client: httpx.Client, body: dict[str, Any], watch: Callable[[Job], N
             client.post(job["urls"]["cancel"])
     if job["status"] != "succeeded":
         raise JobFailed(f"the job {job['status']}: {(job['error'] or {}).get('detail')}")
+    return job
+
+
+def quarantined(client: httpx.Client) -> Iterator[Job]:
+    """The jobs that two workers died with, newest first, page by page."""
+    query: dict[str, str] | None = {}
+    while query is not None:
+        page = client.get("/quarantine", params=query).raise_for_status().json()
+        yield from page["jobs"]
+        query = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
+
+
+def replay_quarantined(client: httpx.Client, job_id: str) -> Job:
+    """The new job of the same request."""
+    answer = client.post(f"/quarantine/{quote(job_id, safe='')}/replay")
+    if answer.is_error:
+        raise JobFailed(f"the job is not replayed: {_reason(answer.json())}")
+    job: Job = answer.json()
     return job
 
 

@@ -1,16 +1,12 @@
 """What holds for every path: problems for errors, the contract, health, and Redis coming and going."""
 
 import asyncio
-import contextlib
-import threading
-import time
 
 import httpx
 import pytest
-import uvicorn
 
 from api.app import create_app
-from servers import free_port, url_of
+from servers import served, url_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +24,8 @@ async def test_contract_documents_every_answer(gateway):
     paths = (await gateway.get("/openapi.json")).json()["paths"]
     assert set(paths["/jobs"]["post"]["responses"]) == {"200", "202", "400", "413", "415", "422", "429", "503"}
     assert set(paths["/jobs/{job_id}"]["get"]["responses"]) == {"200", "404", "410", "422", "503"}
+    assert set(paths["/quarantine"]["get"]["responses"]) == {"200", "422", "503"}
+    assert set(paths["/quarantine/{job_id}/replay"]["post"]["responses"]) == {"202", "404", "429", "503"}
     assert set(paths["/images"]["post"]["responses"]) == {"201", "413", "415", "422", "503"}
     assert set(paths["/images"]["post"]["requestBody"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
     assert set(paths["/exposures/{key}/views"]["post"]["responses"]) == {"200", "400", "413", "415", "422", "503"}
@@ -54,19 +52,6 @@ async def test_service_without_storage_is_not_ready(gateway, settings):
     (settings.data_dir / "objects").write_text("a file where the folder belongs")
     answer = await gateway.get("/health/ready")
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:rarebit:problem:storage")
-
-
-@contextlib.contextmanager
-def served(app):
-    """The application behind a real uvicorn; yields its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="warning", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.config.port}"
-    server.should_exit = True
-    thread.join()
 
 
 async def test_redis_away_is_503_and_the_gateway_recovers_by_itself(settings, own_redis):

@@ -1,6 +1,7 @@
 """Any sequence of calls leaves the store where a plain model of it stands."""
 
 import asyncio
+from collections import Counter
 
 import hypothesis.strategies as st
 import pytest
@@ -8,15 +9,19 @@ import redis
 from hypothesis import settings as limits
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
 
-from services.errors import JobNotFoundError, LeaseLostError
+from services.errors import JobNotFoundError, LeaseLostError, NotQuarantinedError
 from services.jobs import Jobs, Leases, connect, connect_async
+from services.quarantine import Quarantine
 from services.schemas import JobError, JobRequest, Metrics
 
 ERROR = JobError(code="internal", title="The service failed", detail="on purpose")
 
 
 class Model(RuleBasedStateMachine):
-    """Statuses as a dict in the order of submission; who may write is the claim last given for a job."""
+    """Statuses as a dict in the order of submission; who may write is the claim last given for a job.
+
+    `dying` are the jobs whose lease has run out, `losses` how many workers died with each.
+    """
 
     redis_url = ""
     submitted, claims = Bundle("submitted"), Bundle("claims")
@@ -28,7 +33,10 @@ class Model(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.async_client, self.client = connect_async(self.redis_url), connect(self.redis_url)
         self.jobs, self.leases = Jobs(self.async_client), Leases(self.client, worker="w", lease_s=60)
+        self.dead = Leases(self.client, worker="d", lease_s=0)
+        self.quarantine = Quarantine(self.async_client)
         self.statuses, self.owners = {}, {}
+        self.dying, self.losses, self.quarantined = set(), Counter(), set()
 
     def teardown(self):
         self.loop.run(self.async_client.aclose())
@@ -41,14 +49,16 @@ class Model(RuleBasedStateMachine):
         self.statuses[job_id] = "queued"
         return job_id
 
-    @rule(target=claims)
-    def claim(self):
+    @rule(target=claims, dies=st.booleans())
+    def claim(self, dies):
         waiting = [job_id for job_id, status in self.statuses.items() if status == "queued"]
-        claim = self.leases.claim()
+        claim = (self.dead if dies else self.leases).claim()
         assert (claim and claim.id) == (waiting[0] if waiting else None)
         if claim is None:
             return multiple()
         self.statuses[claim.id], self.owners[claim.id] = "running", claim
+        if dies:
+            self.dying.add(claim.id)
         return claim
 
     @rule(claim=claims, write=st.sampled_from(["renew", "succeed", "fail", "hand_back"]))
@@ -61,7 +71,35 @@ class Model(RuleBasedStateMachine):
             return
         after = {"renew": status, "succeed": "succeeded", "fail": "failed", "hand_back": "queued"}[write]
         self.statuses[claim.id] = "canceled" if status == "canceling" and write != "renew" else after
+        self.dying.discard(claim.id)
         assert getattr(self.leases, write)(claim, *arguments) == self.statuses[claim.id]
+
+    @rule()
+    def recover(self):
+        assert set(self.leases.recover()) == self.dying
+        for job_id in self.dying:
+            self.statuses[job_id] = self.after_a_loss(job_id)
+        self.dying.clear()
+
+    def after_a_loss(self, job_id):
+        if self.statuses[job_id] == "canceling":
+            return "canceled"
+        self.losses[job_id] += 1
+        if self.losses[job_id] < 2:
+            return "queued"
+        self.quarantined.add(job_id)
+        return "failed"
+
+    @rule(target=submitted, job_id=submitted)
+    def replay(self, job_id):
+        if job_id not in self.quarantined:
+            with pytest.raises(NotQuarantinedError):
+                self.loop.run(self.quarantine.replay(job_id, max_queued=99))
+            return multiple()
+        new = self.loop.run(self.quarantine.replay(job_id, max_queued=99))
+        self.quarantined.remove(job_id)
+        self.statuses[new] = "queued"
+        return new
 
     @rule(job_id=submitted)
     def cancel(self, job_id):
@@ -73,6 +111,8 @@ class Model(RuleBasedStateMachine):
     def delete(self, job_id):
         self.loop.run(self.jobs.delete(job_id, sweep_after_s=60))
         del self.statuses[job_id]
+        self.dying.discard(job_id)
+        self.quarantined.discard(job_id)
         with pytest.raises(JobNotFoundError):
             self.loop.run(self.jobs.get(job_id))
 
@@ -81,6 +121,8 @@ class Model(RuleBasedStateMachine):
         listed, _ = self.loop.run(self.jobs.list(status=None, before=None, limit=100))
         assert {record.id: record.status for record, _ in listed} == self.statuses
         assert [record.id for record, _ in listed] == list(self.statuses)[::-1]
+        kept, _ = self.loop.run(self.quarantine.list(before=None, limit=100))
+        assert [record.id for record, _ in kept] == [job for job in self.statuses if job in self.quarantined][::-1]
 
 
 def test_store_agrees_with_the_model(redis_url):

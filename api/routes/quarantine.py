@@ -1,0 +1,25 @@
+"""The quarantine: jobs that two workers died with, for operators to look at and replay."""
+
+from fastapi import APIRouter, Response
+
+from api.body import JsonRoute
+from api.deps import CurrentGateway
+from api.documents import Job, JobList
+from api.errors import problems
+from api.routes.jobs import Cursor, JobId, Limit, answer_with_job
+
+router = APIRouter(prefix="/quarantine", tags=["quarantine"], route_class=JsonRoute)
+
+
+@router.get("", responses=problems(422, 503))
+async def list_quarantine(gateway: CurrentGateway, limit: Limit = 20, cursor: Cursor = None) -> JobList:
+    """Jobs that failed as `worker_lost`, newest first, until they are replayed, erased or expired."""
+    page = await gateway.quarantine.list(before=None if cursor is None else int(cursor), limit=limit)
+    return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
+
+
+@router.post("/{job_id}/replay", status_code=202, responses=problems(404, 429, 503))
+async def replay(job_id: JobId, response: Response, gateway: CurrentGateway) -> Job:
+    """Queue a new job of the same request, seed and all, once; the old one leaves the quarantine and stays failed."""
+    new = await gateway.quarantine.replay(job_id, max_queued=gateway.settings.max_queued)
+    return await answer_with_job(new, gateway, response, pending_status=202)

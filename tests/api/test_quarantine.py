@@ -1,0 +1,50 @@
+"""Operators see the jobs that two workers died with, and replay them, over HTTP and on the command line."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+from api.app import create_app
+from servers import served
+
+
+async def test_replay_answers_with_a_new_job_of_the_same_seed(gateway, lose_next):
+    old = (await gateway.post("/jobs", json={"concept": "handbag"})).json()
+    lose_next()
+    [found] = (await gateway.get("/quarantine")).json()["jobs"]
+    assert (found["id"], found["status"], found["error"]["code"]) == (old["id"], "failed", "worker_lost")
+    answer = await gateway.post(f"/quarantine/{old['id']}/replay")
+    new = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/jobs/{new['id']}")
+    assert (new["status"], new["request"]) == ("queued", old["request"])
+    assert new["id"] != old["id"]
+    assert (await gateway.get("/quarantine")).json() == {"jobs": [], "next_cursor": None}
+
+
+async def test_only_a_quarantined_job_is_replayed(gateway, lose_next):
+    queued = (await gateway.post("/jobs", json={"concept": "handbag"})).json()
+    for job_id in (queued["id"], "0" * 32):
+        answer = await gateway.post(f"/quarantine/{job_id}/replay")
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:rarebit:problem:not_quarantined")
+    lose_next()
+    statuses = [(await gateway.post(f"/quarantine/{queued['id']}/replay")).status_code for _ in range(2)]
+    assert statuses == [202, 404]
+
+
+async def test_command_line_lists_and_replays(settings, gateway, lose_next):
+    old = (await gateway.post("/jobs", json={"concept": "hand bag"})).json()
+    lose_next()
+    with served(create_app(settings)) as url:
+
+        async def rarebit(*words):
+            command = [str(Path(sys.executable).with_name("rarebit")), "quarantine", *words, "--url", url]
+            return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+
+        listed = await rarebit("list")
+        assert listed.stdout.split("\t")[::2] == [old["id"], "hand bag\n"]
+        replayed = await rarebit("replay", old["id"])
+        assert (await gateway.get(f"/jobs/{replayed.stdout.strip()}")).json()["request"] == old["request"]
+        again = await rarebit("replay", old["id"])
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == f"rarebit: the job is not replayed: there is no job {old['id']} in quarantine\n"
