@@ -230,6 +230,8 @@ function operations.replay(id, new, max_queued)
   return submitted
 end
 
+function operations.waiting() return redis.call('ZCARD', P .. 'status:queued') end
+
 function operations.due()
   return redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now, 'LIMIT', 0, BATCH)
 end

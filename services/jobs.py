@@ -254,6 +254,11 @@ class Leases:
         ids: list[str] = self._call("recover", self._worker, lost)
         return ids
 
+    def waiting(self) -> int:
+        """How many jobs are queued."""
+        count: int = self._call("waiting")
+        return count
+
     def find(self, job_id: str) -> JobRecord | None:
         """The record; None where there is none, or its outputs are erased or about to be."""
         view = self._call("get", job_id)

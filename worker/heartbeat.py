@@ -10,13 +10,18 @@ from contextlib import contextmanager
 
 from redis.exceptions import RedisError
 
-from services.errors import LeaseLostError, StorageError
+from services.errors import LeaseLostError, ServiceError, StorageError
 from services.jobs import Leases
 from services.storage import Storage
 from worker.attempt import Attempt
 
+DEAF_BEATS = 6  # two leases: far longer than a consumer takes to come back after a restart of Redis
 STALL_S = 600.0  # a run without a step for so long is hung: its lease is left to expire
 logger = logging.getLogger(__name__)
+
+
+class DeafError(ServiceError):
+    """Jobs wait, this worker is idle, and no hint reaches it."""
 
 
 class Heartbeat(threading.Thread):
@@ -28,25 +33,36 @@ class Heartbeat(threading.Thread):
         self._storage = storage
         self._interval_s = interval_s
         self._attempt: Attempt | None = None
+        self._deaf_beats = 0
 
     def run(self) -> None:
         try:
             while True:
                 self.beat()
                 time.sleep(self._interval_s)
+        except DeafError as error:
+            logger.critical("the worker ends: %s", error)
+            os._exit(1)  # there is nothing to finish, and a deaf consumer may not heed a signal
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def beat(self) -> None:
-        """Renew before recovering: after an outage of Redis our own lease must not count as a dead worker's."""
+        """Renew before recovering: after an outage of Redis our own lease must not count as a dead worker's.
+
+        Raises DeafError.
+        """
         try:
             self._renew()
             for job_id in self._leases.recover():
                 logger.warning("job %s: its worker died", job_id)
+            self._listen()
             for prefix in self._leases.due():
                 self._storage.delete(prefix)
                 self._leases.bury(prefix)
-        except (RedisError, StorageError) as error:
+        except RedisError as error:
+            self._deaf_beats = 0
+            logger.warning("heartbeat: %s", error)
+        except StorageError as error:
             logger.warning("heartbeat: %s", error)
 
     @contextmanager
@@ -57,6 +73,15 @@ class Heartbeat(threading.Thread):
             yield
         finally:
             self._attempt = None
+            self._deaf_beats = 0
+
+    def _listen(self) -> None:
+        """Count the beats that found us idle while jobs wait; `recover` has just seen to it that there are hints."""
+        waiting = 0 if self._attempt else self._leases.waiting()
+        self._deaf_beats = self._deaf_beats + 1 if waiting else 0
+        if self._deaf_beats > DEAF_BEATS:
+            since_s = DEAF_BEATS * self._interval_s
+            raise DeafError(f"{waiting} jobs wait, and none has reached this idle worker for {since_s:g} s")
 
     def _renew(self) -> None:
         attempt = self._attempt

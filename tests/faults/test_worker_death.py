@@ -4,7 +4,13 @@ import asyncio
 import os
 import signal
 
+import psutil
+import pytest
+
+from deploy.local.child import StackError
+from servers import eventually
 from services.jobs import Jobs, connect_async
+from services.queue import HINTS, celery_app
 from services.schemas import JobRequest, JobStatus
 
 
@@ -28,7 +34,8 @@ async def test_killed_worker_leaves_one_result(own_redis_url, start_worker, tmp_
         record = await once(jobs, job_id, lambda record: record.status.final)
     assert (record.status, record.attempt) == (JobStatus.SUCCEEDED, 2)
     stored = [path for path in (tmp_path / "objects" / "jobs").rglob("*") if path.is_file()]
-    assert [str(path.relative_to(tmp_path / "objects")) for path in stored] == [output.key for output in record.outputs]
+    pictures = {str(path.relative_to(tmp_path / "objects").with_suffix(".png")) for path in stored}
+    assert pictures == {output.key for output in record.outputs}
 
 
 async def test_killed_redis_loses_neither_the_running_job_nor_the_waiting_one(
@@ -45,3 +52,20 @@ async def test_killed_redis_loses_neither_the_running_job_nor_the_waiting_one(
         own_redis.start()
         records = [await once(jobs, job_id, lambda record: record.status.final) for job_id in (running, waiting)]
     assert [(record.status, record.attempt) for record in records] == [(JobStatus.SUCCEEDED, 1)] * 2
+
+
+async def test_deaf_worker_ends_with_a_sentence_and_the_next_one_runs_its_job(
+    own_redis_url, settings, start_worker, quick
+):
+    app = celery_app(settings.model_copy(update={"redis_url": own_redis_url}))
+    deaf = start_worker()
+    assert await asyncio.to_thread(eventually, lambda: app.control.cancel_consumer(HINTS, reply=True), 120)
+    async with connect_async(own_redis_url) as client:
+        jobs = Jobs(client)
+        job_id = (await jobs.submit(JobRequest.model_validate(quick), keep_s=60, max_queued=10)).id
+        assert await asyncio.to_thread(eventually, lambda: psutil.Process(deaf.pid).status() == "zombie", 60)
+        with pytest.raises(StackError, match=r"exit code 1: .*1 jobs wait, and none has reached this idle worker"):
+            deaf.check()
+        start_worker()
+        record = await once(jobs, job_id, lambda record: record.status.final)
+    assert (record.status, record.attempt) == (JobStatus.SUCCEEDED, 1)
