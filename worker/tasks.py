@@ -1,7 +1,9 @@
 """Job ↔ domain: claim, density, pictures, upload, and one final state whatever happens."""
 
+import gc
 import logging
 import time
+import traceback
 from collections.abc import Callable
 
 import torch
@@ -76,6 +78,8 @@ class Runner:
         except Exception as error:
             failure = describe(error)
             logger.warning("job %s: %s", claim.id, failure.detail, exc_info=failure.code == "internal")
+            if failure.code == "out_of_memory":
+                free_memory(error)
             return lambda: self._leases.fail(claim, failure, attempt.metrics)
 
     def _generate(self, attempt: Attempt) -> Generation:
@@ -115,6 +119,14 @@ def describe(error: Exception) -> JobError:
             code="out_of_memory", title="The job needs more memory", detail="Ask for fewer trials or a smaller size."
         )
     return JobError(code="internal", title="The service failed", detail=f"The worker met a {type(error).__name__}.")
+
+
+def free_memory(error: Exception) -> None:
+    """Let go of what the run that met `error` held, so that the next one has the memory to itself."""
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _patiently(ending: Ending) -> str:

@@ -1,11 +1,14 @@
 """Laws of a run, with the models, the queue and the store all real."""
 
 import asyncio
+import gc
 import hashlib
 import io
 import time
+import weakref
 
 import pytest
+import torch
 from PIL import Image
 
 from services.jobs import Leases, connect
@@ -97,6 +100,35 @@ async def test_run_ends_at_its_deadline(jobs, submit, make_runner):
     record, _ = await jobs.get(job_id)
     assert (record.status, record.error.code) == (JobStatus.FAILED, "run_deadline")
     assert time.monotonic() - begin < 60
+
+
+async def test_worker_out_of_memory_lets_go_of_what_the_run_held_and_runs_the_next_job(
+    jobs, submit, make_runner, models
+):
+    """Its tensors hang in a cycle of their own and in one of error and frame: counting references frees neither."""
+    held = []
+
+    def exhaust(_part, inputs):
+        hook.remove()
+        held.append(weakref.ref(inputs[0]))
+        cycle = [inputs[0]]
+        cycle.append(cycle)
+        error = torch.OutOfMemoryError("on purpose")
+        raise error
+
+    failing, following = await submit(QUICK), await submit(QUICK)
+    runner = make_runner()
+    hook = models.model.prior.proj_in.register_forward_pre_hook(exhaust)
+    gc.disable()
+    try:
+        await asyncio.to_thread(runner.run_next)
+        assert [tensor() for tensor in held] == [None]
+    finally:
+        gc.enable()
+    await asyncio.to_thread(runner.run_next)
+    first, second = [(await jobs.get(job_id))[0] for job_id in (failing, following)]
+    assert (first.status, first.error.code, first.attempt) == (JobStatus.FAILED, "out_of_memory", 1)
+    assert (second.status, second.attempt) == (JobStatus.SUCCEEDED, 1)
 
 
 async def test_store_that_is_away_fails_the_job_without_a_second_run(jobs, submit, make_runner, tmp_path, storage):
