@@ -15,7 +15,6 @@ from services.diffusion.trials import Checked, Trial, copied, states_of
 
 CHECK_EVERY = 25
 WEIGHT_DECAY = 1e-2
-POOL = 4  # seeds that are looked at for every trial
 ENOUGH = 2  # ready trials for every image, from which the diverse ones are chosen
 
 Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float]]]
@@ -27,27 +26,17 @@ def noise_of(seeds: list[int]) -> list[torch.Generator]:
 
 
 class Optimization:
-    """Trials that move side by side and share nothing but the frozen weights; every row keeps its own noise."""
+    """Trials that move side by side and share nothing but the frozen weights; row i keeps the noise of seed + i."""
 
     def __init__(
         self, space: Space, density: DensityModel, objective: Objective, *, seed: int, trials: int, count: int
     ) -> None:
         self.space, self.density, self.objective, self.count = space, density, objective, count
-        self.trials = [Trial.of(s, space.start(s)) for s in self._rarest(range(seed, seed + POOL * trials), trials)]
+        self.trials = [Trial.of(s, space.start(s)) for s in range(seed, seed + trials)]
         groups = zip(zip(*(trial.parameters for trial in self.trials), strict=True), space.steps, strict=True)
         self.optimizer = torch.optim.AdamW(
             [{"params": list(tensors), "lr": lr} for tensors, lr in groups], weight_decay=WEIGHT_DECAY
         )
-
-    @torch.no_grad()
-    def _rarest(self, seeds: range, trials: int) -> list[int]:
-        """The seeds whose samples are nearest below the shell: trials start from the tail of what is usual."""
-        start = self.space.start(seeds[0])
-        image_embeds = self.space.sample([start] * len(seeds), noise_of(list(seeds)))
-        d2 = self.density.d2(image_embeds)
-        above = d2 > self.objective.shell.highest
-        order = (above * d2.max() - d2).argsort(stable=True)
-        return sorted(seeds[i] for i in order[:trials].tolist())
 
     def run(self, steps: int, judge: Judge, report: Report) -> list[Trial]:
         """At most `steps` steps; answers with the trials that were looked at. `report` may raise to stop."""

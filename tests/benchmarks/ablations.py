@@ -68,21 +68,15 @@ def variants() -> dict[str, tuple[dict[str, Any], Callable[[], Patches]]]:
         "token": ({"space": ["token"]}, list),
         "adjective": ({"space": ["adjective"]}, list),
         "token and lora": ({"space": ["token", "lora"]}, list),
-        "the embedding itself": ({}, lambda: [patch.object(generating, "Space", DirectSpace), pool(1)]),
+        "the embedding itself": ({}, lambda: [patch.object(generating, "Space", DirectSpace)]),
         "no anchor": ({}, lambda: [patch.object(objective, "floor_loss", nothing)]),
         "no residual hinge": ({}, lambda: [patch.object(objective, "ceiling_loss", nothing)]),
         "no check": ({"trials": COUNT}, lambda: [patch.object(trials, "MIN_VALIDITY", 0.0)]),
-        "no warm start": ({}, lambda: [pool(1)]),
-        "token, no warm start": ({"space": ["token"]}, lambda: [pool(1)]),
         "no halving": ({}, lambda: [patch.object(Optimization, "_halve", lambda _self: None)]),
         "no fallback": ({}, lambda: [patch.object(Optimization, "_fall_back", give_up)]),
         "no early stop": ({}, lambda: [patch.object(optimize, "ENOUGH", 64)]),
         "no diverse choice": ({}, lambda: [patch.object(generating, "choose", most_valid)]),
     }
-
-
-def pool(seeds: int) -> AbstractContextManager[Any]:
-    return patch.object(optimize, "POOL", seeds)
 
 
 def calls(own: dict[str, Any], patches: Callable[[], Patches]) -> Iterator[Callable[[], Made]]:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from services.diffusion.losses import ceiling_loss, floor_loss, rarity_loss
 from services.diffusion.objective import Objective
-from services.diffusion.optimize import CHECK_EVERY, ENOUGH, POOL, Optimization, noise_of
+from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization, noise_of
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.trials import Checked, State, choose
@@ -63,18 +63,8 @@ def test_a_trial_does_not_depend_on_its_neighbours(model, density):
     space, objective = together.space, Objective(density, 12.0, UNSTEERED)
     seed = together.trials[1].seed
     alone = Optimization(space, density, objective, seed=seed, trials=1, count=1)
-    alone.trials[0].seed = seed
-    alone.trials[0].parameters[0].data.copy_(space.start(seed)[0])
     alone.run(5, saying(1.0), silent)
     assert together.trials[1].state.d2 == pytest.approx(alone.trials[0].state.d2, rel=1e-3)
-
-
-def test_trials_begin_at_the_rarest_plain_samples_that_are_not_beyond_the_target(model, density):
-    run, _ = optimise(model, density, seed=50, trials=4, count=4, steps=1)
-    d2 = density.d2(plain(model, density, list(range(50, 50 + 4 * POOL)))).tolist()
-    within = sorted(x for x in d2 if x <= run.objective.shell.highest)
-    started = sorted(d2[trial.seed - 50] for trial in run.trials)
-    assert started == within[-4:]
 
 
 def test_the_first_step_is_the_plain_sample(model, density):
@@ -124,12 +114,12 @@ def test_the_last_check_that_passed_wins(model, density):
 
 def test_a_run_stops_once_enough_trials_are_ready(model, density):
     last = []
-    run, trials = optimise(
-        model, density, trials=16, count=1, steps=1000, bits=3.0, report=lambda _phase, step, *_: last.append(step)
+    run, _ = optimise(
+        model, density, trials=16, count=1, steps=1000, bits=8.0, report=lambda _phase, step, *_: last.append(step)
     )
     assert sum(trial.ready for trial in run.trials) >= ENOUGH
     assert last[-1] < 1000
-    assert len(trials) < 16
+    assert not all(trial.ended for trial in run.trials)
 
 
 def test_the_less_valid_half_of_what_is_not_ready_is_given_up(model, density):
