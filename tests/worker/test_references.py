@@ -4,9 +4,9 @@ import asyncio
 import io
 import json
 import math
+from contextlib import nullcontext
 
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import load
 
@@ -49,17 +49,18 @@ async def test_avoiding_an_output_or_words_changes_the_pictures_and_the_replay_b
     assert {o.sha256 for o in plain.outputs}.isdisjoint(o.sha256 for o in steered.outputs)
 
 
-async def test_variations_of_an_uploaded_picture_and_of_an_output_stay_near_it(run, storage, models):
+async def test_an_uploaded_picture_and_an_output_are_varied_and_the_density_lies_near_it(run, storage, models):
     first = await run()
     start = load(storage.get(state_key(first.id, first.attempt, 0)))["image_embeds"]
     storage.put(upload_key("a" * 32), storage.get(first.outputs[0].key), "image/png")
     for picture in (PictureRef(output=f"{first.id}/0"), PictureRef(upload="a" * 32)):
         varied = await run(image=picture)
-        states = [load(storage.get(state_key(varied.id, varied.attempt, i)))["image_embeds"] for i in range(2)]
-        plain = models.model.sample_prior(
-            models.model.encode_prompt(Subject("handbag", QUICK.prompt).text), torch.Generator().manual_seed(0), 64
-        )
-        assert max((s - start).norm() for s in states) < (plain - start).norm(dim=1).median()
+        assert varied.status is JobStatus.SUCCEEDED
+    around, plain = (
+        models.densities.get(Subject("handbag", QUICK.prompt, s), lambda *_: None, lambda _key, r: nullcontext(r))
+        for s in (start, None)
+    )
+    assert (around.subspace.mean - start).norm() < 0.9 * (plain.subspace.mean - start).norm()
 
 
 @pytest.mark.parametrize(
