@@ -69,7 +69,10 @@ def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dic
     recipe, _, steering = from_json(block["recipe"])
     with threads(block["threads"]):
         generation = generate(model, density, checker, recipe, report, steering.to(model.device))
-    return next(output for output in generation.outputs if output.seed == block["row_seed"])
+    for output in generation.outputs:
+        if output.seed == block["row_seed"]:
+            return output
+    raise ReplayError(f"no picture of the run has the seed {block['row_seed']}")
 
 
 @contextmanager

@@ -38,6 +38,12 @@ def test_a_replay_block_alone_gives_the_image_again_bit_for_bit(run, model, dens
     assert (again.rarity, again.novelty_bits, again.replay) == (output.rarity, output.novelty_bits, output.replay)
 
 
+def test_a_replay_of_a_seed_that_the_run_never_had_is_refused(run, model, density, checker):
+    block = run().outputs[0].replay | {"row_seed": 99}
+    with pytest.raises(ReplayError, match="no picture of the run has the seed 99"):
+        replay(model, density, checker, block, lambda *_: None)
+
+
 def test_a_replay_runs_on_as_many_threads_as_the_picture_did(run, model, density, checker):
     with threads(2):
         output = run(trials=4).outputs[0]
