@@ -39,8 +39,19 @@ local function move(id, status)
   redis.call('PUBLISH', P .. 'changed:' .. id, status)
 end
 
+-- Erase what attempts have stored and no record names: the outputs of all but `kept`, and where the run stood.
+local function sweep(id, kept)
+  local attempt, savepoint = unpack(redis.call('HMGET', job(id), 'attempt', 'savepoint'))
+  for n = 1, tonumber(attempt) do
+    if n ~= kept then redis.call('ZADD', P .. 'expiry', now, outputs(id) .. n .. '/') end
+  end
+  if savepoint or tonumber(attempt) > 1 then redis.call('ZADD', P .. 'expiry', now, outputs(id) .. 'savepoint/') end
+  redis.call('HDEL', job(id), 'savepoint')
+end
+
 local function settle(id, status)
   move(id, status)
+  sweep(id, status == 'succeeded' and tonumber(field(id, 'attempt')))
   local expires = now + field(id, 'keep_ms')
   redis.call('HSET', job(id), 'finished_at', now, 'expires_at', expires)
   redis.call('ZREM', P .. 'leases', id)
@@ -175,6 +186,14 @@ function operations.progress(id, attempt, progress)
   local status = current(id, attempt)
   if status then redis.call('HSET', job(id), 'progress', progress) end
   return status
+end
+
+-- Name the object that says where the run stands; answers with the one that did before.
+function operations.savepoint(id, attempt, key)
+  if not current(id, attempt) then return false end
+  local before = field(id, 'savepoint')
+  redis.call('HSET', job(id), 'savepoint', key)
+  return before or ''
 end
 
 function operations.finish(id, attempt, status, result, metrics, exposure_name, views)

@@ -174,13 +174,17 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that this worker runs: the request and the number of the attempt."""
+    """A job that this worker runs: the request and the number of the attempt.
+
+    `savepoint` is the object that says where an earlier attempt stood, if one got so far.
+    """
 
     id: str
     attempt: int
     request: JobRequest
     created_at: datetime
     queue_ms: int
+    savepoint: str | None
 
 
 class Leases:
@@ -197,7 +201,7 @@ class Leases:
     def _fenced(self, operation: str, claim: Claim, *arguments: str | int) -> JobStatus:
         status = self._call(operation, claim.id, claim.attempt, *arguments)
         if status is None:
-            raise LeaseLostError(f"attempt {claim.attempt} of job {claim.id} is no longer the current one")
+            raise _lost(claim)
         return JobStatus(status)
 
     def claim(self) -> Claim | None:
@@ -207,7 +211,8 @@ class Leases:
             return None
         fields = pairs(flat)
         record = read_record(fields)
-        return Claim(record.id, record.attempt, record.request, record.created_at, int(fields["queue_ms"]))
+        queue_ms, savepoint = int(fields["queue_ms"]), fields.get("savepoint")
+        return Claim(record.id, record.attempt, record.request, record.created_at, queue_ms, savepoint)
 
     def renew(self, claim: Claim) -> JobStatus:
         """Lengthen the lease; `canceling` says that the job is to stop."""
@@ -216,6 +221,13 @@ class Leases:
     def progress(self, claim: Claim, progress: Progress) -> JobStatus:
         """Publish how far the attempt is; `canceling` says that it is to stop."""
         return self._fenced("progress", claim, progress.model_dump_json())
+
+    def name_savepoint(self, claim: Claim, key: str) -> str:
+        """Let the object `key` be what a next attempt goes on from; answers with the key that it replaces, or ""."""
+        before: str | None = self._call("savepoint", claim.id, claim.attempt, key)
+        if before is None:
+            raise _lost(claim)
+        return before
 
     def succeed(
         self,
@@ -277,6 +289,10 @@ class Leases:
     def bury(self, prefix: str) -> None:
         """Replace the record of the job or upload, if there is one, by a tombstone: "expired" instead of "unknown"."""
         self._call("bury", prefix, TOMBSTONE_MS)
+
+
+def _lost(claim: Claim) -> LeaseLostError:
+    return LeaseLostError(f"attempt {claim.attempt} of job {claim.id} is no longer the current one")
 
 
 def _absent(job_id: str, *, gone: bool) -> JobNotFoundError | JobExpiredError:

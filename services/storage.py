@@ -52,12 +52,22 @@ class Storage(Protocol):
 
 def output_key(job_id: str, attempt: int, index: int, suffix: str) -> str:
     """Where an attempt keeps an output; `job_prefix` covers all attempts of a job."""
-    return f"{job_prefix(job_id)}{attempt}/{index}.{suffix}"
+    return f"{attempt_prefix(job_id, attempt)}{index}.{suffix}"
 
 
 def state_key(job_id: str, attempt: int, index: int) -> str:
     """Where an attempt keeps what an output learnt: float32 tensors `image_embeds` (dim,) and `cluster` (n, dim)."""
     return output_key(job_id, attempt, index, "safetensors")
+
+
+def attempt_prefix(job_id: str, attempt: int) -> str:
+    """All outputs of an attempt."""
+    return f"{job_prefix(job_id)}{attempt}/"
+
+
+def savepoint_key(job_id: str, attempt: int, number: int) -> str:
+    """Where an attempt keeps its state; all that belong to a job lie below `job_prefix` and `savepoint/`."""
+    return f"{job_prefix(job_id)}savepoint/{attempt}-{number}/run.safetensors"
 
 
 def job_prefix(job_id: str) -> str:

@@ -1,27 +1,26 @@
 """Job ↔ domain: claim, density, pictures, upload, and one final state whatever happens."""
 
-import gc
 import logging
 import time
-import traceback
 from collections.abc import Callable
 
-import torch
 from redis.exceptions import RedisError
 
 from services.diffusion.generate import Generation, generate
+from services.diffusion.memory import free_memory, is_out_of_memory
 from services.diffusion.outputs import Output
-from services.errors import LeaseLostError, ServiceError
+from services.errors import LeaseLostError, ServiceError, StorageError
 from services.exposure import Feedback, View
 from services.jobs import Claim, Leases
 from services.schemas import JobError, JobStatus, StoredOutput
-from services.storage import Storage
+from services.storage import Storage, attempt_prefix
 from worker.attempt import Attempt, Canceled, HandedBack
 from worker.densities import FitLock
 from worker.heartbeat import Heartbeat
 from worker.models import Models
 from worker.references import References
 from worker.sampling import recipe_of
+from worker.savepoints import Savepoints
 from worker.uploads import upload
 
 END_LIMIT_S = 120.0  # how long a finished run waits for Redis to take its result
@@ -60,7 +59,11 @@ class Runner:
             return
         attempt = Attempt(self._leases, claim, limit_s=self._run_limit_s, stopping=self._stopping)
         with self._heartbeat.keeping(attempt):
-            status = _patiently(self._ending(attempt))
+            try:
+                status: str = _patiently(self._ending(attempt))
+            except LeaseLostError as error:
+                status = str(error)
+                self._discard(claim)
         logger.info("job %s: attempt %d: %s", claim.id, claim.attempt, status)
 
     def _ending(self, attempt: Attempt) -> Ending:
@@ -82,6 +85,15 @@ class Runner:
                 free_memory(error)
             return lambda: self._leases.fail(claim, failure, attempt.metrics)
 
+    def _discard(self, claim: Claim) -> None:
+        """Erase what a superseded attempt has stored; what a record may name is left to the record's own sweep."""
+        try:
+            record = self._leases.find(claim.id)
+            if record is None or record.attempt != claim.attempt:
+                self._storage.delete(attempt_prefix(claim.id, claim.attempt))
+        except (RedisError, StorageError) as error:
+            logger.warning("job %s: outputs of attempt %d stay until it expires: %s", claim.id, claim.attempt, error)
+
     def _generate(self, attempt: Attempt) -> Generation:
         request, metrics, models = attempt.request, attempt.metrics, self._models
         attempt.report("load", 0, 1, None)
@@ -90,7 +102,9 @@ class Runner:
         density = models.densities.get(subject, attempt.report, self._fit_lock)
         steering = self._references.steering(request, density, attempt.report)
         metrics.fit_ms = _ms_since(begin)
-        generation = generate(models.model, density, models.checker, recipe_of(request), attempt.report, steering)
+        recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
+        parts = (models.model, density, models.checker)
+        generation = generate(*parts, recipe, attempt.report, steering, savepoint)
         for name, value in generation.timings_ms.items():
             setattr(metrics, f"{name}_ms", value)
         return generation
@@ -114,29 +128,19 @@ def describe(error: Exception) -> JobError:
     """What the client is told: a stable code, and no more than we meant to say."""
     if isinstance(error, ServiceError):
         return JobError(code=error.code, title=error.title, detail=str(error))
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if is_out_of_memory(error):
         return JobError(
             code="out_of_memory", title="The job needs more memory", detail="Ask for fewer trials or a smaller size."
         )
     return JobError(code="internal", title="The service failed", detail=f"The worker met a {type(error).__name__}.")
 
 
-def free_memory(error: Exception) -> None:
-    """Let go of what the run that met `error` held, so that the next one has the memory to itself."""
-    traceback.clear_frames(error.__traceback__)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _patiently(ending: Ending) -> str:
+def _patiently(ending: Ending) -> JobStatus:
     """Write the ending, waiting for Redis if need be; what cannot be written is the next attempt's."""
     deadline = time.monotonic() + END_LIMIT_S
     while True:
         try:
             return ending()
-        except LeaseLostError as error:
-            return str(error)
         except RedisError:
             if time.monotonic() > deadline:
                 raise

@@ -15,8 +15,9 @@ from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
 from services.diffusion.outputs import About, Output
-from services.diffusion.paper import DEVIATION, look, run_paper
+from services.diffusion.paper import DEVIATION, Paper, look
 from services.diffusion.recipe import Recipe, from_json
+from services.diffusion.savepoint import NOWHERE, Savepoint
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Steering
 from services.diffusion.trials import Checked, choose
@@ -40,8 +41,11 @@ def generate(
     recipe: Recipe,
     report: Report,
     steering: Steering = UNSTEERED,
+    savepoint: Savepoint = NOWHERE,
 ) -> Generation:
     """`recipe.count` diverse pictures of the density's subject at the wanted rarity, each the best of its own trial.
+
+    From a savepoint of the same run it goes on, with the pictures that it would have given without a break.
 
     ValueError for a target, size, space or number of trials that cannot be, and for another model's density. Whatever
     `report` raises passes through.
@@ -53,7 +57,7 @@ def generate(
     about = About(space, density, checker, recipe, steering, picture)
     begin = time.perf_counter()
     run = {"calibrated": _calibrated, "paper": _paper}[recipe.mode]
-    chosen, warnings = run(space, density, recipe, steering, judge, report)
+    chosen, warnings = run(space, density, recipe, steering, judge, report, savepoint.of(about.run()))
     outputs = [about.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
@@ -99,34 +103,38 @@ def sample_plain(
 
 
 def _calibrated(
-    space: Space, density: DensityModel, recipe: Recipe, steering: Steering, judge: Judge, report: Report
+    space: Space,
+    density: DensityModel,
+    recipe: Recipe,
+    steering: Steering,
+    judge: Judge,
+    report: Report,
+    savepoint: Savepoint,
 ) -> tuple[list[Checked], list[str]]:
     trials = trials_for(recipe.count) if recipe.trials is None else recipe.trials
     if not 1 <= recipe.count <= trials:
         raise ValueError(f"{recipe.count} images need at least as many trials, got {trials}")
     objective = Objective(density, recipe.target_bits, steering)
     run = Optimization(space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
-    finished = run.run(recipe.steps, judge, report)
-    chosen = choose([trial.best for trial in finished], objective.shell.lowest, recipe.count)
+    finished = run.run(recipe.steps, judge, report, savepoint)
+    chosen = choose([trial.best for trial in finished if trial.best], objective.shell.lowest, recipe.count)
     missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
     return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits) + missed
 
 
 def _paper(
-    space: Space, density: DensityModel, recipe: Recipe, steering: Steering, judge: Judge, report: Report
+    space: Space,
+    density: DensityModel,
+    recipe: Recipe,
+    steering: Steering,
+    judge: Judge,
+    report: Report,
+    savepoint: Savepoint,
 ) -> tuple[list[Checked], list[str]]:
     if recipe.trials not in (None, 1):
         raise ValueError(f"the mode paper has one trial, got {recipe.trials}")
-    chosen = run_paper(
-        space,
-        density,
-        steering,
-        seed=recipe.seed,
-        count=recipe.count,
-        steps=recipe.steps,
-        judge=judge,
-        report=report,
-    )
+    run = Paper(space, density, steering, seed=recipe.seed)
+    chosen = run.run(recipe.count, recipe.steps, judge, report, savepoint)
     lowest = density.d2_at(recipe.target_bits)
     return chosen, [DEVIATION, *shortfalls(chosen, lowest, recipe.target_bits)]
 

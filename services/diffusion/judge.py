@@ -8,6 +8,7 @@ from torch import Tensor
 
 from services.diffusion.decoder import Decoder, Picture
 from services.diffusion.fit import Report
+from services.diffusion.memory import Batches
 from services.diffusion.optimize import noise_of
 from services.diffusion.validity import Checker
 
@@ -19,6 +20,7 @@ class Judge:
 
     def __init__(self, decoder: Decoder, checker: Checker, concept: str, picture: Picture, report: Report) -> None:
         self.decoder, self.checker, self.concept, self.picture, self.report = decoder, checker, concept, picture, report
+        self.batches = Batches(BATCH)
         self.decode_s = self.check_s = 0.0
 
     def __call__(self, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]) -> list[tuple[Image.Image, float]]:
@@ -33,14 +35,17 @@ class Judge:
         return list(zip(images, validity, strict=True))
 
     def _decode(self, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
-        images: list[Image.Image] = []
-        steps = self.picture.num_inference_steps
-        starts = range(0, len(seeds), BATCH)
-        for done, start in enumerate(starts):
-            rows = slice(start, start + BATCH)
+        done, steps = 0, self.picture.num_inference_steps
 
-            def on_step(step: int, _: int, done: int = done) -> None:
-                self.report("decode", done * steps + step, len(starts) * steps, None)
+        def decode(rows: list[int]) -> list[Image.Image]:
+            nonlocal done
 
-            images += self.decoder.decode(image_embeds[rows], noise_of(seeds[rows]), self.picture, on_step)
-        return images
+            def on_step(step: int, _: int) -> None:
+                self.report("decode", done * steps + step * len(rows), len(seeds) * steps, None)
+
+            noise = noise_of([seeds[row] for row in rows])
+            images = self.decoder.decode(image_embeds[rows], noise, self.picture, on_step)
+            done += len(rows)
+            return images
+
+        return self.batches.map(decode, list(range(len(seeds))))

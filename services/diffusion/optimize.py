@@ -1,6 +1,7 @@
 """The calibrated mode: many short trials in one batch, each drawn to the wanted rarity, until enough have arrived."""
 
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
@@ -9,9 +10,11 @@ from torch import Tensor
 
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
+from services.diffusion.memory import Batches
 from services.diffusion.objective import Figures, Objective
+from services.diffusion.savepoint import NOWHERE, Savepoint, Tree, moments, set_moments
 from services.diffusion.spaces import Space
-from services.diffusion.trials import Checked, Trial, copied, states_of
+from services.diffusion.trials import Checked, State, Trial, copied, states_of
 
 CHECK_EVERY = 25
 WEIGHT_DECAY = 1e-2
@@ -32,15 +35,19 @@ class Optimization:
         self, space: Space, density: DensityModel, objective: Objective, *, seed: int, trials: int, count: int
     ) -> None:
         self.space, self.density, self.objective, self.count = space, density, objective, count
-        self.trials = [Trial.of(s, space.start(s)) for s in range(seed, seed + trials)]
+        self.trials = [Trial(s, space.start(s)) for s in range(seed, seed + trials)]
+        self.batches = Batches(trials)
+        self.step = 0
         groups = zip(zip(*(trial.parameters for trial in self.trials), strict=True), space.steps, strict=True)
         self.optimizer = torch.optim.AdamW(
             [{"params": list(tensors), "lr": lr} for tensors, lr in groups], weight_decay=WEIGHT_DECAY
         )
 
-    def run(self, steps: int, judge: Judge, report: Report) -> list[Trial]:
+    def run(self, steps: int, judge: Judge, report: Report, savepoint: Savepoint = NOWHERE) -> list[Trial]:
         """At most `steps` steps; answers with the trials that were looked at. `report` may raise to stop."""
-        for step in range(1, steps + 1):
+        if saved := savepoint.load():
+            self._restore(saved)
+        for step in range(self.step + 1, steps + 1):
             self.measure(step)
             report("optimize", step, steps, median(trial.state.bits for trial in self.trials if trial.state))
             self._check(self._due(step, steps), judge)
@@ -49,24 +56,31 @@ class Optimization:
             if self._missing() <= 0 or all(trial.ended for trial in self.trials):
                 break
             self.optimizer.step()
-        return [trial for trial in self.trials if trial.checks]
+            self.step = step
+            if step % CHECK_EVERY == 0:
+                savepoint.save(self._saved())
+        return [trial for trial in self.trials if trial.best]
 
     def measure(self, step: int) -> None:
         """Sample every moving trial's embedding and leave its gradient, unless it has arrived."""
-        self.optimizer.zero_grad()
         moving = [trial for trial in self.trials if trial.moving]
-        if not moving:
-            return
-        seeds = [trial.seed for trial in moving]
-        image_embeds = self.space.sample([trial.parameters for trial in moving], noise_of(seeds))
-        figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
-        strict = torch.tensor([trial.strict for trial in moving], device=image_embeds.device)
-        self.objective.loss(figures, strict).sum().backward()
-        for trial, state in zip(moving, states_of(self.density, seeds, step, image_embeds, figures), strict=True):
+        states = self.batches.map(partial(self._differentiate, step), moving)
+        for trial, state in zip(moving, states, strict=True):
             trial.state = state
             trial.arrived = self.objective.shell.holds(state.d2)
             if trial.arrived:
                 self._rest(trial)
+
+    def _differentiate(self, step: int, trials: list[Trial]) -> list[State]:
+        for trial in trials:
+            for tensor in trial.parameters:
+                tensor.grad = None
+        seeds = [trial.seed for trial in trials]
+        image_embeds = self.space.sample([trial.parameters for trial in trials], noise_of(seeds))
+        figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
+        strict = torch.tensor([trial.strict for trial in trials], device=image_embeds.device)
+        self.objective.loss(figures, strict).sum().backward()
+        return states_of(self.density, seeds, step, image_embeds, figures)
 
     def _missing(self) -> int:
         return ENOUGH * self.count - sum(trial.ready for trial in self.trials)
@@ -86,16 +100,16 @@ class Optimization:
             return
         verdicts = judge([state.seed for state in states], torch.stack([state.image_embeds for state in states]))
         for trial, state, (image, validity) in zip(trials, states, verdicts, strict=True):
-            trial.checks.append(Checked(state, copied(trial.parameters), image, validity))
-            if trial.checks[-1].passed:
-                trial.good = trial.checks[-1].learnt
+            check = Checked(state, copied(trial.parameters), image, validity)
+            trial.see(check)
+            if check.passed:
                 trial.ended = trial.arrived
             else:
                 self._fall_back(trial)
 
     def _halve(self) -> None:
         """End the less valid half of the trials that go on (successive halving, arXiv 1502.07943)."""
-        going = sorted((t for t in self.trials if not t.ended), key=lambda t: t.checks[-1].validity, reverse=True)
+        going = sorted((t for t in self.trials if not t.ended), key=lambda t: t.validity, reverse=True)
         for trial in going[max(self._missing(), (len(going) + 1) // 2) :]:
             trial.ended = True
             self._rest(trial)
@@ -103,12 +117,23 @@ class Optimization:
     def _fall_back(self, trial: Trial) -> None:
         """Return to the last values that passed, at first where it began, and be strict; once per trial."""
         trial.ended, trial.arrived, trial.strict = trial.strict, False, True
-        for tensor, good in zip(trial.parameters, trial.good, strict=True):
-            tensor.data.copy_(good)
-            self.optimizer.state.pop(tensor, None)
+        good = trial.best.learnt if trial.best and trial.best.passed else self.space.start(trial.seed)
+        for tensor, value in zip(trial.parameters, good, strict=True):
+            tensor.data.copy_(value)
         self._rest(trial)
 
     def _rest(self, trial: Trial) -> None:
-        """No gradient, no step: AdamW would go on by its momentum."""
+        """No gradient, no step, no momentum: AdamW would go on by it."""
         for tensor in trial.parameters:
             tensor.grad = None
+            self.optimizer.state.pop(tensor, None)
+
+    def _saved(self) -> Tree:
+        trials = [trial.saved() for trial in self.trials]
+        return {"step": self.step, "trials": trials, "moments": moments(self.optimizer)}
+
+    def _restore(self, saved: Tree) -> None:
+        self.step = saved["step"]
+        for trial, own in zip(self.trials, saved["trials"], strict=True):
+            trial.restore(own)
+        set_moments(self.optimizer, saved["moments"])

@@ -77,11 +77,13 @@ class About:
 
     def _replay(self, state: State) -> dict[str, object]:
         """JSON that `generate.replay` turns into the picture again."""
+        return self.run() | {"row_seed": state.seed, "step": state.step}
+
+    def run(self) -> dict[str, object]:
+        """JSON of all that the run's pictures depend on."""
         model = self.space.model
         return {
             "recipe": to_json(self.recipe, self.density.subject, self.steering),
-            "row_seed": state.seed,
-            "step": state.step,
             "model": model.fingerprint,
             "density": self.density.fingerprint,
             "density_samples": self.density.samples,

@@ -12,6 +12,7 @@ from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.objective import Figures, quantiles
 from services.diffusion.optimize import CHECK_EVERY, WEIGHT_DECAY, Judge, noise_of
+from services.diffusion.savepoint import NOWHERE, Savepoint, Tree, moments, set_moments
 from services.diffusion.spaces import Parameters, Space
 from services.diffusion.steering import Steering
 from services.diffusion.trials import Checked, copied, states_of
@@ -37,33 +38,55 @@ class PaperLoss:
         return loss
 
 
-def run_paper(
-    space: Space,
-    density: DensityModel,
-    steering: Steering,
-    *,
-    seed: int,
-    count: int,
-    steps: int,
-    judge: Judge,
-    report: Report,
-) -> list[Checked]:
-    """The `count` pictures, noise seed + i, of the last check that was passed; of the beginning if none was."""
-    loss, parameters = PaperLoss(density, steering), space.start(seed)
-    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    fresh, passed = noise_of([seed]), (0, copied(parameters))
-    for step in range(1, steps + 1):
-        optimizer.zero_grad()
-        figures = Figures.of(density, space.sample([parameters], fresh), space.positive.text_embeds)
-        loss(figures).sum().backward()
-        optimizer.step()
-        report("optimize", step, steps, density.bits(figures.d2.item()))
-        if step % CHECK_EVERY == 0 or step == steps:
-            if not look(space, density, parameters, [seed], step, judge)[0].passed:
-                break
-            passed = (step, copied(parameters))
-    step, learnt = passed
-    return look(space, density, learnt, [seed + i for i in range(count)], step, judge)
+class Paper:
+    """One trial, as printed."""
+
+    def __init__(self, space: Space, density: DensityModel, steering: Steering, *, seed: int) -> None:
+        self.space, self.density, self.seed = space, density, seed
+        self.loss, self.parameters = PaperLoss(density, steering), space.start(seed)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self.fresh = noise_of([seed])
+        self.step, self.passed = 0, copied(self.parameters)
+
+    def run(
+        self, count: int, steps: int, judge: Judge, report: Report, savepoint: Savepoint = NOWHERE
+    ) -> list[Checked]:
+        """The `count` pictures, noise seed + i, of the last check that was passed; of the beginning if none was."""
+        if saved := savepoint.load():
+            self._restore(saved)
+        for step in range(self.step + 1, steps + 1):
+            report("optimize", step, steps, self._move())
+            if step % CHECK_EVERY == 0 or step == steps:
+                if not self._look(self.parameters, [self.seed], step, judge)[0].passed:
+                    break
+                self.step, self.passed = step, copied(self.parameters)
+                savepoint.save(self._saved())
+        return self._look(self.passed, [self.seed + i for i in range(count)], self.step, judge)
+
+    def _move(self) -> float:
+        """One step; answers with the bits of the sample that it was taken from."""
+        self.optimizer.zero_grad()
+        image_embeds = self.space.sample([self.parameters], self.fresh)
+        figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
+        self.loss(figures).sum().backward()
+        self.optimizer.step()
+        return self.density.bits(figures.d2.item())
+
+    def _look(self, learnt: Parameters, seeds: list[int], step: int, judge: Judge) -> list[Checked]:
+        return look(self.space, self.density, learnt, seeds, step, judge)
+
+    def _saved(self) -> Tree:
+        """The state at a check that was passed, where `passed` is what the parameters are."""
+        noise = self.fresh[0].get_state()
+        return {"step": self.step, "learnt": self.passed, "noise": noise, "moments": moments(self.optimizer)}
+
+    def _restore(self, saved: Tree) -> None:
+        self.step = saved["step"]
+        for tensor, value in zip(self.parameters, saved["learnt"], strict=True):
+            tensor.data.copy_(value)
+        self.passed = copied(self.parameters)
+        self.fresh[0].set_state(saved["noise"])
+        set_moments(self.optimizer, saved["moments"])
 
 
 @torch.no_grad()

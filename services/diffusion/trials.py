@@ -1,7 +1,8 @@
 """What is known of a trial: where it was, what it looked like there, and which of them to hand out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from services.diffusion.density import DensityModel
 from services.diffusion.objective import Figures
+from services.diffusion.savepoint import Tree
 from services.diffusion.spaces import Parameters
 
 MIN_VALIDITY = 0.5
@@ -25,6 +27,11 @@ class State:
     bits: float
     anchor: float
     residual: float
+
+
+def state_restored(saved: Tree, device: torch.device) -> State:
+    """The state whose `vars` were saved."""
+    return State(**saved | {"image_embeds": saved["image_embeds"].to(device)})
 
 
 def states_of(
@@ -51,23 +58,32 @@ class Checked:
     def passed(self) -> bool:
         return self.validity >= MIN_VALIDITY
 
+    def saved(self) -> Tree:
+        picture = torch.from_numpy(np.array(self.image))
+        return vars(self) | {"state": vars(self.state), "image": picture}
+
+    @classmethod
+    def restored(cls, saved: Tree, device: torch.device) -> "Checked":
+        learnt = [tensor.to(device) for tensor in saved["learnt"]]
+        image = Image.fromarray(saved["image"].numpy())
+        return cls(state_restored(saved["state"], device), learnt, image, saved["validity"])
+
 
 @dataclass(eq=False)
 class Trial:
-    """One row: its noise, what it learns, its latest state and what its checks found."""
+    """One row: its noise, what it learns, its latest state and what its checks found.
+
+    `best` is the last check that was passed, or the most valid one if none was; `validity` is the latest check's.
+    """
 
     seed: int
     parameters: Parameters
-    good: Parameters
     strict: bool = False
     arrived: bool = False
     ended: bool = False
     state: State | None = None
-    checks: list[Checked] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, seed: int, parameters: Parameters) -> "Trial":
-        return cls(seed, parameters, copied(parameters))
+    best: Checked | None = None
+    validity: float = 0.0
 
     @property
     def moving(self) -> bool:
@@ -78,11 +94,31 @@ class Trial:
         """At its target, and seen to be valid there."""
         return self.ended and self.arrived
 
-    @property
-    def best(self) -> Checked:
-        """The last check that was passed, or the most valid one if none was."""
-        passed = [check for check in self.checks if check.passed]
-        return passed[-1] if passed else max(self.checks, key=lambda check: check.validity)
+    def see(self, check: Checked) -> None:
+        """Take in what a check found."""
+        self.validity = check.validity
+        best = self.best
+        if best is None or check.passed or (not best.passed and check.validity > best.validity):
+            self.best = check
+
+    def saved(self) -> Tree:
+        """All but the seed; an ended trial's parameters are no longer needed."""
+        return {
+            "parameters": [] if self.ended else self.parameters,
+            "flags": {name: getattr(self, name) for name in ("strict", "arrived", "ended", "validity")},
+            "state": self.state and vars(self.state),
+            "best": self.best and self.best.saved(),
+        }
+
+    def restore(self, saved: Tree) -> None:
+        """Stand where the trial stood that was saved."""
+        device = self.parameters[0].device
+        for tensor, value in zip(self.parameters, saved["parameters"], strict=False):
+            tensor.data.copy_(value)
+        for name, value in saved["flags"].items():
+            setattr(self, name, value)
+        self.state = saved["state"] and state_restored(saved["state"], device)
+        self.best = saved["best"] and Checked.restored(saved["best"], device)
 
 
 def copied(parameters: Parameters) -> Parameters:

@@ -16,7 +16,7 @@ from services.jobs import Jobs, Leases, connect
 from services.queue import HINTS
 from services.records import estimate
 from services.schemas import JobError, JobRequest, JobStatus, Metrics, Progress, ReachedRarity, StoredOutput
-from services.storage import job_prefix
+from services.storage import attempt_prefix, job_prefix, savepoint_key
 
 REQUEST = JobRequest(concept="handbag")
 LEASE_S = 0.03
@@ -187,7 +187,7 @@ async def test_list_of_a_status_has_only_that(jobs, leases):
 
 async def test_expired_job_is_gone_and_never_unknown(jobs, leases):
     job_id = await submit(jobs, keep_s=0)
-    leases.fail(leases.claim(), ERROR, Metrics())
+    leases.succeed(leases.claim(), [], [], Metrics())
     with pytest.raises(JobExpiredError):
         await jobs.get(job_id)
     assert leases.due() == [job_prefix(job_id)]
@@ -227,6 +227,31 @@ async def test_what_a_running_job_stores_after_its_deletion_is_swept(jobs, lease
     assert leases.due() == []
     with pytest.raises(JobNotFoundError):
         await jobs.get(job_id)
+
+
+async def test_what_a_record_does_not_name_is_swept(jobs, leases):
+    """The outputs of attempts that did not win, and where the run stood."""
+    job_id = await submit(jobs)
+    first = leases.claim()
+    assert leases.name_savepoint(first, savepoint_key(job_id, 1, 0)) == ""
+    leases.hand_back(first)
+    second = leases.claim()
+    assert second.savepoint == savepoint_key(job_id, 1, 0)
+    assert leases.name_savepoint(second, savepoint_key(job_id, 2, 0)) == savepoint_key(job_id, 1, 0)
+    with pytest.raises(LeaseLostError):
+        leases.name_savepoint(first, savepoint_key(job_id, 1, 1))
+    leases.succeed(second, [output()], [], Metrics())
+    assert set(leases.due()) == {attempt_prefix(job_id, 1), f"{job_prefix(job_id)}savepoint/"}
+    for prefix in leases.due():
+        leases.bury(prefix)
+    assert leases.due() == []
+    assert await status_of(jobs, job_id) == "succeeded"
+
+
+async def test_a_failed_job_keeps_no_outputs(jobs, leases):
+    job_id = await submit(jobs)
+    leases.fail(leases.claim(), ERROR, Metrics())
+    assert leases.due() == [attempt_prefix(job_id, 1)]
 
 
 async def test_waiting_ends_with_the_job(jobs, leases):

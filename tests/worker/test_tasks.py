@@ -13,6 +13,7 @@ from PIL import Image
 
 from services.jobs import Leases, connect
 from services.schemas import JobRequest, JobStatus, Rarity
+from services.storage import savepoint_key
 
 QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=2, decoder_steps=2, seed=7)
 ENDLESS = JobRequest(concept="handbag", rarity=Rarity(bits=30.0), steps=1000, trials=2, decoder_steps=2, seed=7)
@@ -80,6 +81,31 @@ async def test_stopping_worker_hands_its_job_back_and_the_next_one_makes_the_sam
     assert [output.sha256 for output in first.outputs] == [output.sha256 for output in second.outputs]
 
 
+async def test_handed_back_run_goes_on_from_its_savepoint_and_ends_the_same(jobs, submit, make_runner, tmp_path):
+    request = ENDLESS.model_copy(update={"steps": 60, "trials": 4})
+    whole, broken = await submit(request), await submit(request)
+    looks = []
+    await asyncio.to_thread(make_runner(stopping=lambda: looks.append("whole")).run_next)
+    left = iter(range(len(looks) - 10))
+    await asyncio.to_thread(make_runner(stopping=lambda: next(left, None) is None).run_next)
+    assert len([*(tmp_path / "objects/jobs" / broken).rglob("run.safetensors")]) == 1
+    await asyncio.to_thread(make_runner(stopping=lambda: looks.append("rest")).run_next)
+    assert 0 < looks.count("rest") < looks.count("whole") / 2
+    first, second = [(await jobs.get(job_id))[0] for job_id in (whole, broken)]
+    assert (first.status, second.attempt) == (JobStatus.SUCCEEDED, 2)
+    assert [output.sha256 for output in first.outputs] == [output.sha256 for output in second.outputs]
+
+
+async def test_savepoint_that_is_gone_costs_the_way_to_it_and_no_more(jobs, leases, submit, make_runner):
+    job_id = await submit(QUICK)
+    claim = leases.claim()
+    leases.name_savepoint(claim, savepoint_key(job_id, 1, 0))
+    leases.hand_back(claim)
+    await asyncio.to_thread(make_runner().run_next)
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.attempt) == (JobStatus.SUCCEEDED, 2)
+
+
 async def test_superseded_attempt_stops_and_publishes_nothing(jobs, submit, make_runner, redis_url):
     job_id = await submit(ENDLESS)
     run = asyncio.create_task(asyncio.to_thread(make_runner(lease_s=0.01).run_next))
@@ -91,6 +117,27 @@ async def test_superseded_attempt_stops_and_publishes_nothing(jobs, submit, make
     await asyncio.wait_for(run, timeout=60)
     record, _ = await jobs.get(job_id)
     assert (record.status, record.attempt, record.progress) == (JobStatus.RUNNING, 2, None)
+
+
+async def test_attempt_that_is_overtaken_while_it_uploads_erases_what_it_stored(
+    jobs, leases, submit, make_runner, storage, tmp_path
+):
+    job_id = await submit(QUICK)
+
+    class Slow(type(storage)):
+        """Another worker has the job by the time that a picture is stored."""
+
+        def put(self, key, data, media_type):
+            super().put(key, data, media_type)
+            if key.endswith("1/1.png"):
+                leases.recover()
+                assert leases.claim().id == job_id
+
+    slow = Slow(tmp_path / "objects", signing_key="k", public_url="")
+    await asyncio.to_thread(make_runner(lease_s=0, storage=slow).run_next)
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.attempt, record.outputs) == (JobStatus.RUNNING, 2, [])
+    assert [path for path in (tmp_path / "objects/jobs").rglob("*") if path.is_file()] == []
 
 
 async def test_run_ends_at_its_deadline(jobs, submit, make_runner):
@@ -116,7 +163,7 @@ async def test_worker_out_of_memory_lets_go_of_what_the_run_held_and_runs_the_ne
         error = torch.OutOfMemoryError("on purpose")
         raise error
 
-    failing, following = await submit(QUICK), await submit(QUICK)
+    failing, following = await submit(QUICK.model_copy(update={"count": 1, "trials": 1})), await submit(QUICK)
     runner = make_runner()
     hook = models.model.prior.proj_in.register_forward_pre_hook(exhaust)
     gc.disable()

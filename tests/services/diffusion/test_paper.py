@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 
 from services.diffusion.objective import Figures
 from services.diffusion.optimize import CHECK_EVERY
-from services.diffusion.paper import PaperLoss, run_paper
+from services.diffusion.paper import Paper, PaperLoss
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Cluster, Steering
 
@@ -24,7 +24,7 @@ def run(model, density, answers, *, steps=100, count=1, report=lambda *_: None):
         return [(Image.new("RGB", (4, 4)), validity) for _ in seeds]
 
     space = Space(model, density.subject, ["token"])
-    return run_paper(space, density, UNSTEERED, seed=3, count=count, steps=steps, judge=judge, report=report)
+    return Paper(space, density, UNSTEERED, seed=3).run(count, steps, judge, report)
 
 
 def test_the_loss_is_the_printed_one(density):

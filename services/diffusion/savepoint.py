@@ -1,0 +1,82 @@
+"""Where a run stands, as one safetensors file, so that it can go on elsewhere and end as if it had never stopped."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.optim import Optimizer
+
+Tree = dict[str, Any]  # of dicts, lists, JSON's values and tensors
+_DOCUMENT, _TENSOR = "document", "tensor"
+
+
+@dataclass(frozen=True)
+class Savepoint:
+    """`found` is what an earlier attempt kept last, `keep` takes what this one keeps; `run` says of which run it is."""
+
+    found: bytes | None = None
+    keep: Callable[[bytes], None] | None = None
+    run: Tree = field(default_factory=dict)
+
+    def of(self, run: Mapping[str, object]) -> "Savepoint":
+        """For the run that depends on exactly this: another seed, model or number of threads is another run."""
+        return replace(self, run=json.loads(json.dumps(run)))
+
+    def load(self) -> Tree | None:
+        """The state that was kept, None unless it is of this very run."""
+        kept = unpack(self.found) if self.found else {}
+        return kept["state"] if kept.get("run") == self.run else None
+
+    def save(self, state: Tree) -> None:
+        if self.keep:
+            self.keep(pack({"run": self.run, "state": state}))
+
+
+NOWHERE = Savepoint()
+
+
+def pack(tree: Tree) -> bytes:
+    """Safetensors of the tree's tensors; the rest is JSON, in a tensor of its own."""
+    tensors: dict[str, Tensor] = {}
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, Tensor):
+            name = str(len(tensors))
+            tensors[name] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
+            return {_TENSOR: name}
+        if isinstance(node, Mapping):
+            return {str(key): plain(value) for key, value in node.items()}
+        return [plain(value) for value in node] if isinstance(node, list | tuple) else node
+
+    document = bytearray(json.dumps(plain(tree)).encode())
+    return save(tensors | {_DOCUMENT: torch.frombuffer(document, dtype=torch.uint8)})
+
+
+def unpack(data: bytes) -> Tree:
+    """What `pack` was given, with keys as strings, tuples as lists and tensors on the CPU."""
+    tensors = load(data)
+
+    def whole(node: Any) -> Any:
+        if isinstance(node, list):
+            return [whole(value) for value in node]
+        if isinstance(node, dict):
+            return tensors[node[_TENSOR]] if _TENSOR in node else {key: whole(value) for key, value in node.items()}
+        return node
+
+    tree: Tree = whole(json.loads(tensors[_DOCUMENT].numpy().tobytes()))
+    return tree
+
+
+def moments(optimizer: Optimizer) -> Tree:
+    """What the optimizer remembers of each tensor, by the tensor's number."""
+    return {str(number): values for number, values in optimizer.state_dict()["state"].items()}
+
+
+def set_moments(optimizer: Optimizer, state: Tree) -> None:
+    """Make the optimizer remember what `moments` gave, after `pack` and `unpack`."""
+    numbered = {int(number): values for number, values in state.items()}
+    optimizer.load_state_dict({"state": numbered, "param_groups": optimizer.state_dict()["param_groups"]})

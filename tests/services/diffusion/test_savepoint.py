@@ -1,0 +1,94 @@
+"""Laws of savepoints: a run that goes on elsewhere ends as if it had never stopped."""
+
+from functools import partial
+
+import pytest
+import torch
+from PIL import Image
+
+from services.diffusion.generate import generate, threads
+from services.diffusion.objective import Objective
+from services.diffusion.optimize import CHECK_EVERY, Optimization
+from services.diffusion.recipe import Recipe
+from services.diffusion.savepoint import Savepoint, pack, unpack
+from services.diffusion.spaces import Space
+from services.diffusion.steering import UNSTEERED
+
+LONG = Recipe(target_bits=25.0, seed=3, count=2, trials=4, steps=3 * CHECK_EVERY + 5)
+
+
+def run_from(model, density, checker, recipe, found=None):
+    """The run's outputs, all that it kept and the optimisation steps that it reported."""
+    kept, steps = [], []
+
+    def report(phase, step, _steps, _bits):
+        if phase == "optimize":
+            steps.append(step)
+
+    savepoint = Savepoint(found, kept.append)
+    return generate(model, density, checker, recipe, report, savepoint=savepoint).outputs, kept, steps
+
+
+@pytest.fixture
+def lenient(monkeypatch):
+    """The random checkpoint's pictures pass, or all trials would end at their second check."""
+    monkeypatch.setattr("services.diffusion.trials.MIN_VALIDITY", 0.0)
+
+
+def picky(seeds, image_embeds):
+    """Passes some states and not others."""
+    return [(Image.new("RGB", (2, 3), "red"), float(embeds.abs().sum() * 997 % 1)) for embeds in image_embeds]
+
+
+def test_a_tree_comes_back_as_it_was():
+    tree = {"a": torch.arange(6.0).view(2, 3).mT, "b": [1.1, None, {"c": torch.tensor([True]), "d": "é"}], "e": {}}
+    again = unpack(pack(tree))
+    assert torch.equal(again["a"], tree["a"])
+    assert torch.equal(again["b"][2].pop("c"), tree["b"][2].pop("c"))
+    assert (again["b"], again["e"]) == (tree["b"], {})
+
+
+@pytest.mark.parametrize("space", [["lora"], ["token", "lora"]])
+def test_a_run_ends_the_same_from_each_of_its_savepoints(model, density, checker, space, lenient):
+    recipe = Recipe(**vars(LONG) | {"space": space})
+    whole, kept, _ = run_from(model, density, checker, recipe)
+    assert len(kept) == 3
+    for number, found in enumerate(kept, start=1):
+        outputs, later, steps = run_from(model, density, checker, recipe, found)
+        assert steps == list(range(number * CHECK_EVERY + 1, recipe.steps + 1))
+        assert later == kept[number:]
+        assert [(o.image.tobytes(), o.replay) for o in outputs] == [(o.image.tobytes(), o.replay) for o in whole]
+
+
+@pytest.mark.parametrize("space", [["lora"], ["adjective"]])
+def test_passes_and_failures_are_remembered(model, density, space):
+    space, objective = Space(model, density.subject, space), Objective(density, 8.0, UNSTEERED)
+    begin = partial(Optimization, space, density, objective, seed=0, trials=8, count=8)
+    kept = []
+    whole = begin().run(4 * CHECK_EVERY, picky, lambda *_: None, Savepoint(None, kept.append))
+    outcomes = {(trial.ended, trial.strict, trial.best.passed) for trial in whole}
+    assert len(outcomes) > 2
+    again = begin().run(4 * CHECK_EVERY, picky, lambda *_: None, Savepoint(kept[0]))
+    for one, other in zip(whole, again, strict=True):
+        assert (one.ended, one.strict, one.validity) == (other.ended, other.strict, other.validity)
+        assert torch.equal(one.best.state.image_embeds, other.best.state.image_embeds)
+        assert one.best.image.tobytes() == other.best.image.tobytes()
+        assert all(torch.equal(a, b) for a, b in zip(one.best.learnt, other.best.learnt, strict=True))
+
+
+def test_the_printed_method_goes_on_with_its_noise_and_moments(model, density, checker, lenient):
+    recipe = Recipe(target_bits=25.0, seed=3, count=2, mode="paper", space=["token", "lora"], steps=2 * CHECK_EVERY)
+    whole, kept, _ = run_from(model, density, checker, recipe)
+    outputs, _, steps = run_from(model, density, checker, recipe, kept[0])
+    assert steps[0] == CHECK_EVERY + 1
+    assert [o.image.tobytes() for o in outputs] == [o.image.tobytes() for o in whole]
+    assert [o.rarity for o in outputs] == [o.rarity for o in whole]
+
+
+def test_a_savepoint_of_another_run_is_left_alone(model, density, checker):
+    _, kept, _ = run_from(model, density, checker, LONG)
+    _, _, steps = run_from(model, density, checker, Recipe(**vars(LONG) | {"seed": 4}), kept[0])
+    assert steps[0] == 1
+    with threads(torch.get_num_threads() + 1):
+        _, _, steps = run_from(model, density, checker, LONG, kept[0])
+    assert steps[0] == 1
