@@ -1,5 +1,6 @@
 """The application: its routes, its limits, and what it holds while it runs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from api.body import BodyLimit
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems
 from api.routes import exposures, files, health, images, jobs, quarantine
+from services.changes import Changes
 from services.jobs import Jobs, connect_async
 from services.quarantine import Quarantine
 from services.settings import Settings
@@ -45,10 +47,14 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
+    changes = Changes(client)
+    listening = asyncio.create_task(changes.run())
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
-        stores = (Jobs(client), Quarantine(client), Uploads(client), open_storage(settings))
+        stores = (Jobs(client), changes, Quarantine(client), Uploads(client), open_storage(settings))
         app.state.gateway = Gateway(settings, client, *stores, decoders)
         yield
+    listening.cancel()
+    await changes.aclose()
     await client.aclose()
 
 

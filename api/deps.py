@@ -7,6 +7,7 @@ from typing import Annotated
 import redis.asyncio
 from fastapi import Depends, Request
 
+from services.changes import Changes
 from services.jobs import Jobs
 from services.quarantine import Quarantine
 from services.settings import Settings
@@ -21,6 +22,7 @@ class Gateway:
     settings: Settings
     redis: redis.asyncio.Redis
     jobs: Jobs
+    changes: Changes
     quarantine: Quarantine
     uploads: Uploads
     storage: Storage

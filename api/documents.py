@@ -18,7 +18,6 @@ from services.schemas import (
     OutputFacts,
     Progress,
     QueuePlace,
-    StoredOutput,
 )
 from services.storage import Storage, upload_key
 from services.uploads import Upload
@@ -33,11 +32,23 @@ class Output(OutputFacts):
 
 
 class Urls(BaseModel):
-    """Where to go from here, relative to the gateway; `events` comes with a later version."""
+    """Where to go from here, relative to the gateway."""
 
     self: str
     cancel: str
-    events: str | None = None
+    events: str
+
+
+class StatusChange(BaseModel):
+    """What the event `status` says; the error and the warnings come with the last one."""
+
+    status: JobStatus
+    error: JobError | None = None
+    warnings: list[str] = []
+
+    @classmethod
+    def of(cls, record: JobRecord, status: JobStatus) -> Self:
+        return cls(status=status, error=record.error, warnings=record.warnings) if status.final else cls(status=status)
 
 
 class Job(BaseModel):
@@ -63,15 +74,14 @@ class Job(BaseModel):
     @classmethod
     def of(cls, record: JobRecord, place: QueuePlace | None, storage: Storage, url_ttl_s: int) -> Self:
         """The record's document, with URLs that last `url_ttl_s` seconds or until the outputs are erased."""
-        ttl_s = _url_lifetime_s(record.expires_at, url_ttl_s)
         path = f"/jobs/{record.id}"
         return cls(
             **record.model_dump(exclude={"attempt", "outputs"}),
             concept=record.request.concept,
             queue=place,
-            outputs=[_output(index, stored, storage, ttl_s) for index, stored in enumerate(record.outputs)],
+            outputs=outputs_of(record, storage, url_ttl_s),
             metadata=record.request.metadata,
-            urls=Urls(self=path, cancel=f"{path}/cancel"),
+            urls=Urls(self=path, cancel=f"{path}/cancel", events=f"{path}/events"),
         )
 
 
@@ -127,10 +137,16 @@ def _url_lifetime_s(expires_at: datetime, url_ttl_s: int) -> int:
     return max(1, min(url_ttl_s, left_s))
 
 
-def _output(index: int, stored: StoredOutput, storage: Storage, ttl_s: int) -> Output:
-    return Output(
-        **stored.model_dump(exclude={"key"}),
-        index=index,
-        url=storage.signed_url(stored.key, ttl_s),
-        url_expires_at=datetime.now(UTC) + timedelta(seconds=ttl_s),
-    )
+def outputs_of(record: JobRecord, storage: Storage, url_ttl_s: int) -> list[Output]:
+    """The job's images, with URLs that last `url_ttl_s` seconds or until they are erased."""
+    ttl_s = _url_lifetime_s(record.expires_at, url_ttl_s)
+    url_expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
+    return [
+        Output(
+            **stored.model_dump(exclude={"key"}),
+            index=index,
+            url=storage.signed_url(stored.key, ttl_s),
+            url_expires_at=url_expires_at,
+        )
+        for index, stored in enumerate(record.outputs)
+    ]

@@ -9,12 +9,15 @@ local LOSSES = 2         -- dead workers before a job is given up
 local WORKER_MS = 60000  -- how long a silent worker still counts
 local BATCH = 100
 local HISTORY = 500      -- views kept of an exposure key, the newest
+local EVENTS = 1000      -- kept of a job, about, the newest
+local EVENTS_MS = 3600000  -- kept after its end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function job(id) return P .. 'job:' .. id end
 local function upload(id) return P .. 'upload:' .. id end
+local function events(id) return P .. 'events:' .. id end
 local function gone(prefix) return P .. 'gone:' .. prefix end
 
 -- What expires is a prefix of the object store: storage.job_prefix and storage.upload_prefix.
@@ -28,6 +31,12 @@ local function push_hint()
   redis.call('LPUSH', HINTS, text)
 end
 
+-- Write an event (its data is JSON) and wake who waits for news of the job.
+local function tell(id, kind, data)
+  redis.call('XADD', events(id), 'MAXLEN', '~', EVENTS, '*', 'kind', kind, 'data', data)
+  redis.call('PUBLISH', P .. 'changed:' .. id, kind)
+end
+
 local function move(id, status)
   local old = field(id, 'status')
   local allowed = false
@@ -36,7 +45,7 @@ local function move(id, status)
   redis.call('ZREM', P .. 'status:' .. old, id)
   redis.call('ZADD', P .. 'status:' .. status, field(id, 'seq'), id)
   redis.call('HSET', job(id), 'status', status)
-  redis.call('PUBLISH', P .. 'changed:' .. id, status)
+  tell(id, 'status', cjson.encode({status = status}))
 end
 
 -- Erase what attempts have stored and no record names: the outputs of all but `kept`, and where the run stood.
@@ -56,6 +65,7 @@ local function settle(id, status)
   redis.call('HSET', job(id), 'finished_at', now, 'expires_at', expires)
   redis.call('ZREM', P .. 'leases', id)
   redis.call('ZADD', P .. 'expiry', expires, outputs(id))
+  redis.call('PEXPIRE', events(id), EVENTS_MS)
 end
 
 local function requeue(id)
@@ -75,7 +85,7 @@ end
 local function erase(id)
   local status = field(id, 'status')
   if not status then return end
-  redis.call('DEL', job(id))
+  redis.call('DEL', job(id), events(id))
   for _, set in ipairs({'jobs', 'status:' .. status, 'leases', 'quarantine'}) do redis.call('ZREM', P .. set, id) end
   redis.call('ZREM', P .. 'expiry', outputs(id))
   redis.call('PUBLISH', P .. 'changed:' .. id, 'erased')
@@ -139,6 +149,10 @@ function operations.get(id)
   return redis.call('EXISTS', gone(outputs(id)))
 end
 
+function operations.events(id, after)
+  return redis.call('XRANGE', events(id), '(' .. after, '+', 'COUNT', BATCH)
+end
+
 -- `set` is `jobs`, `quarantine`, or `status:` and a status.
 function operations.list(set, before, limit)
   local views = {}
@@ -184,7 +198,10 @@ end
 
 function operations.progress(id, attempt, progress)
   local status = current(id, attempt)
-  if status then redis.call('HSET', job(id), 'progress', progress) end
+  if status then
+    redis.call('HSET', job(id), 'progress', progress)
+    tell(id, 'progress', progress)
+  end
   return status
 end
 
@@ -204,6 +221,7 @@ function operations.finish(id, attempt, status, result, metrics, exposure_name, 
     redis.call('LPUSH', P .. 'durations', now - field(id, 'started_at'))
     redis.call('LTRIM', P .. 'durations', 0, DURATIONS - 1)
     if exposure_name then see(exposure_name, views, false) end
+    for index = 1, #cjson.decode(result).outputs do tell(id, 'output', cjson.encode({index = index - 1})) end
   end
   settle(id, status)
   redis.call('HSET', job(id), 'metrics', metrics)

@@ -4,7 +4,6 @@ The gateway holds `Jobs` (asyncio), the worker `Leases`. Claiming a job makes it
 every later write: a write of an attempt that is no longer current raises LeaseLostError and changes nothing.
 """
 
-import asyncio
 import hashlib
 import json
 import uuid
@@ -29,7 +28,7 @@ from services.errors import (
 )
 from services.exposure import View
 from services.queue import hint
-from services.records import Page, pairs, read_page, read_record, read_view
+from services.records import Event, Page, pairs, read_page, read_record, read_view
 from services.schemas import (
     TRANSITIONS,
     JobError,
@@ -156,20 +155,10 @@ class Jobs:
         """Erase the history of the exposure key."""
         await self._call("forget", _name(exposure))
 
-    async def wait_until_final(self, job_id: str, timeout_s: float) -> None:
-        """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
-        async with self._client.pubsub(ignore_subscribe_messages=True) as changes:
-            await changes.subscribe(f"{SLOT}:changed:{job_id}")
-            record, _ = await self.get(job_id)
-            if record.status.final:
-                return
-            try:
-                async with asyncio.timeout(timeout_s):
-                    async for message in changes.listen():
-                        if message["data"] == "erased" or JobStatus(message["data"]).final:
-                            return
-            except TimeoutError:
-                return
+    async def events(self, job_id: str, after: str) -> Sequence[Event]:
+        """Some of what happened after the event with the id `after` ("0-0": from the first), the oldest first."""
+        found = await self._call("events", job_id, after)
+        return [Event(event_id, **pairs(flat)) for event_id, flat in found]
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,23 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.schemas import Eta, JobRecord, QueuePlace
 
 Page = tuple[list[tuple[JobRecord, QueuePlace | None]], int | None]  # jobs, newest first, and the next cursor
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a job: `kind` is status, progress or output, `data` JSON, `id` the stream's."""
+
+    id: str
+    kind: str
+    data: str
+
 
 _TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 

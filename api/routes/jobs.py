@@ -7,11 +7,14 @@ import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
 
 from api.body import JsonRoute
 from api.deps import CurrentGateway, Gateway
 from api.documents import Job, JobList
 from api.errors import Responses, problems
+from api.events import follow, wait_until_final
 from api.references import check_references
 from services.schemas import JobRequest, JobStatus
 from services.settings import Settings
@@ -25,10 +28,16 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
 
 _ENDED: Responses = {200: {"model": Job, "description": "The job, which ended within the preferred wait"}}
 _STOPPING: Responses = {202: {"model": Job, "description": "The job, which is asked to stop"}}
+_STREAM: Responses = {
+    200: {"description": "The events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    204: {"description": "The job has ended, and its last event was the one that the client has"},
+}
+_FIRST = "0-0"
 
 JobId = Annotated[str, Path(description="As the job's `id` has it.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")]
+LastEventId = Annotated[str, Header(pattern="^[0-9]{1,20}-[0-9]{1,20}$", description="The `id` of an event.")]
 Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end.")]
 
 
@@ -61,7 +70,7 @@ async def submit(
         response.headers["Idempotency-Replayed"] = "true"
     if wait_s := _preferred_wait_s(prefer):
         response.headers["Preference-Applied"] = f"wait={wait_s}"
-        await gateway.jobs.wait_until_final(submitted.id, wait_s)
+        await wait_until_final(gateway, submitted.id, wait_s)
     return await answer_with_job(submitted.id, gateway, response, pending_status=202)
 
 
@@ -69,7 +78,7 @@ async def submit(
 async def read(job_id: JobId, response: Response, gateway: CurrentGateway, wait: Wait = 0) -> Job:
     """The job; with `wait`, as soon as it has ended, or after that many seconds."""
     if wait:
-        await gateway.jobs.wait_until_final(job_id, wait)
+        await wait_until_final(gateway, job_id, wait)
     return await answer_with_job(job_id, gateway, response)
 
 
@@ -94,6 +103,19 @@ async def cancel(job_id: JobId, response: Response, gateway: CurrentGateway) -> 
     await gateway.jobs.get(job_id)
     await gateway.jobs.cancel(job_id)
     return await answer_with_job(job_id, gateway, response, pending_status=202)
+
+
+@router.get("/{job_id}/events", response_class=StreamingResponse, responses=_STREAM | problems(404, 410, 422, 503))
+async def stream(job_id: JobId, gateway: CurrentGateway, last_event_id: LastEventId = _FIRST) -> Response:
+    """What happens to the job, from its start or from the header `Last-Event-ID` on, until it has ended.
+
+    `status` has `status`, with the last one `error` and `warnings`; `progress` is the job's; `output` is an output.
+    Who comes again after the end gets 204, which has an EventSource stop.
+    """
+    record, _ = await gateway.jobs.get(job_id)
+    if record.status.final and last_event_id != _FIRST and not await gateway.jobs.events(job_id, last_event_id):
+        return Response(status_code=204)
+    return EventSourceResponse(follow(gateway, job_id, last_event_id), headers={"Cache-Control": "no-store"})
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(404, 410, 503))

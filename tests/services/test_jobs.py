@@ -1,7 +1,7 @@
 """Laws of the job store, over a real server."""
 
 import asyncio
-import time
+import json
 
 import pytest
 
@@ -254,25 +254,25 @@ async def test_a_failed_job_keeps_no_outputs(jobs, leases):
     assert leases.due() == [attempt_prefix(job_id, 1)]
 
 
-async def test_waiting_ends_with_the_job(jobs, leases):
+async def test_events_of_a_job_tell_its_story_in_order(jobs, leases):
     job_id = await submit(jobs)
-    waiting = asyncio.create_task(jobs.wait_until_final(job_id, 30))
+    leases.hand_back(leases.claim())
     claim = leases.claim()
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
-    begin = time.monotonic()
-    leases.succeed(claim, [], [], Metrics())
-    await waiting
-    assert time.monotonic() - begin < 1
+    leases.progress(claim, Progress(phase="optimize", step=1, steps=2))
+    leases.succeed(claim, [output(), output()], [], Metrics())
+    events = await jobs.events(job_id, "0-0")
+    assert [event.kind for event in events] == ["status"] * 3 + ["progress", "output", "output", "status"]
+    told = [json.loads(event.data) for event in events]
+    assert [told[i]["status"] for i in (0, 1, 2, -1)] == ["running", "queued", "running", "succeeded"]
+    assert [told[i]["index"] for i in (4, 5)] == [0, 1]
+    assert await jobs.events(job_id, events[3].id) == events[4:]
 
 
-async def test_waiting_ends_with_its_time_or_the_record(jobs):
+async def test_events_go_with_the_record(jobs, leases, redis_url):
     job_id = await submit(jobs)
-    await jobs.wait_until_final(job_id, 0.1)
-    waiting = asyncio.create_task(jobs.wait_until_final(job_id, 30))
-    await asyncio.sleep(0.1)
+    leases.claim()
     await jobs.delete(job_id, sweep_after_s=60)
-    await asyncio.wait_for(waiting, 5)
+    assert await jobs.events(job_id, "0-0") == []
 
 
 async def test_lost_hints_are_given_again(jobs, leases, redis_url):

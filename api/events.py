@@ -1,0 +1,70 @@
+"""A job as it goes on: waiting for its end, and its events as a stream (server-sent events, WHATWG HTML)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from fastapi.sse import format_sse_event
+from redis.exceptions import RedisError
+
+from api.deps import Gateway
+from api.documents import StatusChange, outputs_of
+from services.errors import JobExpiredError, JobNotFoundError
+from services.records import Event
+from services.schemas import JobRecord, JobStatus
+
+KEEP_ALIVE_S = 15.0
+
+
+async def wait_until_final(gateway: Gateway, job_id: str, timeout_s: float) -> None:
+    """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
+    try:
+        async with asyncio.timeout(timeout_s), gateway.changes.of(job_id) as news:
+            while not (await gateway.jobs.get(job_id))[0].status.final:
+                news.clear()
+                await news.wait()
+    except TimeoutError:
+        return
+
+
+async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[bytes]:
+    """The events after the one with the id `after`, as they come, until the job has ended; comments keep it alive.
+
+    Ends early when the job is erased or Redis is away: who comes again with the last id misses nothing.
+    """
+    ended = False
+    try:
+        async with gateway.changes.of(job_id) as news:
+            while True:
+                news.clear()
+                events = await gateway.jobs.events(job_id, after)
+                record, _ = await gateway.jobs.get(job_id)
+                for event in events:
+                    after = event.id
+                    yield _written(gateway, record, event)
+                if ended and not events:
+                    return
+                ended = record.status.final
+                if not ended and not events and not await _woken(news):
+                    yield format_sse_event(comment="")
+    except (JobNotFoundError, JobExpiredError, RedisError):
+        return
+
+
+async def _woken(news: asyncio.Event) -> bool:
+    try:
+        await asyncio.wait_for(news.wait(), KEEP_ALIVE_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _written(gateway: Gateway, record: JobRecord, event: Event) -> bytes:
+    """The event on the wire; an output gets its URL when it is sent."""
+    data = event.data
+    if event.kind == "output":
+        outputs = outputs_of(record, gateway.storage, gateway.settings.url_ttl_s)
+        data = outputs[json.loads(data)["index"]].model_dump_json()
+    if event.kind == "status":
+        data = StatusChange.of(record, JobStatus(json.loads(data)["status"])).model_dump_json()
+    return format_sse_event(event=event.kind, id=event.id, data_str=data)

@@ -1,0 +1,57 @@
+"""Waiting for news of jobs: one subscription for all who wait in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+_CHANNEL = "{rarebit}:changed:"
+_PAUSE_S = 0.5
+
+
+class Changes:
+    """Wakes who waits when a record changes; `run` is to run meanwhile, as a task.
+
+    A subscription that is new, or new again after Redis was away, wakes too, so that nobody misses anything.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._pubsub = client.pubsub()
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    async def run(self) -> None:
+        """Pass on what Redis publishes, until canceled; while Redis is away all are woken, to see it for themselves."""
+        while True:
+            try:
+                await self._pubsub.subscribe(_CHANNEL)  # of no job: without any subscription, listening would end
+                async for message in self._pubsub.listen():
+                    self._wake(message["channel"])
+            except RedisError:
+                for channel in self._waiting:
+                    self._wake(channel)
+                await asyncio.sleep(_PAUSE_S)
+
+    async def aclose(self) -> None:
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    @asynccontextmanager
+    async def of(self, job_id: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever there is news of the job; redis-py's errors while Redis is away."""
+        channel, news = f"{_CHANNEL}{job_id}", asyncio.Event()
+        waiting = self._waiting.setdefault(channel, set())
+        waiting.add(news)
+        try:
+            if len(waiting) == 1:
+                await self._pubsub.subscribe(channel)
+            yield news
+        finally:
+            waiting.discard(news)
+            if not waiting and self._waiting.pop(channel, None) is not None:
+                with suppress(RedisError):
+                    await self._pubsub.unsubscribe(channel)
+
+    def _wake(self, channel: str) -> None:
+        for news in self._waiting.get(channel, ()):
+            news.set()

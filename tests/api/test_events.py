@@ -1,0 +1,139 @@
+"""Laws of the stream of events and of waiting, over real connections."""
+
+import asyncio
+import json
+import time
+
+import httpx
+import pytest
+
+from api.app import create_app
+from servers import served
+from services.schemas import JobError, Metrics, Progress
+
+STEP = Progress(phase="optimize", step=1, steps=50, rarity_bits=2.5)
+
+
+@pytest.fixture
+def url(settings):
+    with served(create_app(settings)) as url:
+        yield url
+
+
+@pytest.fixture
+def other_url(settings):
+    """A second gateway over the same Redis."""
+    with served(create_app(settings)) as url:
+        yield url
+
+
+async def submitted(url):
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        return (await client.post("/jobs", json={"concept": "handbag"})).json()
+
+
+async def told(lines):
+    """The events of a stream, each as its id, name and document."""
+    event = {}
+    async for line in lines:
+        if not line and event:
+            yield event["id"], event["event"], json.loads(event["data"])
+            event = {}
+        name, _, value = line.partition(": ")
+        if name:
+            event[name] = value
+
+
+async def follow(url, job, after=None):
+    headers = {"Last-Event-ID": after} if after else {}
+    async with (
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client,
+        client.stream("GET", job["urls"]["events"], headers=headers) as answer,
+    ):
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        async for event in told(answer.aiter_lines()):
+            yield event
+
+
+async def test_the_stream_tells_all_as_it_happens_and_ends_with_the_job(url, leases, publish):
+    job = await submitted(url)
+    seen = asyncio.create_task(collect(follow(url, job)))
+    await asyncio.sleep(0.5)
+    leases.progress(claim := leases.claim(), STEP)
+    leases.hand_back(claim)
+    publish(count=2)
+    events = await asyncio.wait_for(seen, 10)
+    assert [name for _, name, _ in events] == ["status", "progress", "status", "status", "output", "output", "status"]
+    assert events[1][2] == STEP.model_dump()
+    assert events[-1][2] == {"status": "succeeded", "error": None, "warnings": []}
+    output = events[-2][2]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        path = output["url"].removeprefix("http://gateway")
+        assert (output["index"], (await client.get(url + path)).content) == (1, b"picture 1")
+
+
+async def collect(events):
+    return [event async for event in events]
+
+
+async def test_another_gateway_goes_on_after_the_last_event_that_was_seen(url, other_url, publish):
+    job = await submitted(url)
+    publish(count=3)
+    whole = await collect(follow(url, job))
+    assert len(whole) == 5
+    for place in range(4):
+        rest = await collect(follow(other_url, job, whole[place][0]))
+        assert [event[:2] for event in rest] == [event[:2] for event in whole[place + 1 :]]
+
+
+async def test_who_comes_again_after_the_end_is_told_to_stop(gateway, publish):
+    job = (await gateway.post("/jobs", json={"concept": "handbag"})).json()
+    publish()
+    stream = (await gateway.get(job["urls"]["events"])).text
+    last = stream.rstrip().rpartition("id: ")[2].split()[0]
+    answer = await gateway.get(job["urls"]["events"], headers={"Last-Event-ID": last})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_a_failed_job_says_why_in_its_last_event(gateway, leases):
+    job = (await gateway.post("/jobs", json={"concept": "handbag"})).json()
+    error = JobError(code="storage", title="The object store does not answer", detail="it is away")
+    leases.fail(leases.claim(), error, Metrics())
+    [*_, (_, name, data)] = await collect(told(lines((await gateway.get(job["urls"]["events"])).text)))
+    assert (name, data) == ("status", {"status": "failed", "error": error.model_dump(), "warnings": []})
+
+
+async def lines(text):
+    for line in text.splitlines():
+        yield line
+
+
+@pytest.mark.parametrize(
+    ("path", "last", "status"),
+    [("/jobs/00/events", "1-0", 404), ("/jobs/00/events", "yesterday", 422)],
+)
+async def test_a_stream_that_cannot_be_is_a_problem(gateway, path, last, status):
+    answer = await gateway.get(path, headers={"Last-Event-ID": last})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
+async def test_an_erased_job_ends_its_stream(url, jobs):
+    job = await submitted(url)
+    reading = asyncio.create_task(collect(follow(url, job)))
+    await asyncio.sleep(0.5)
+    await jobs.delete(job["id"], sweep_after_s=60)
+    assert await asyncio.wait_for(reading, 10) == []
+
+
+async def test_many_wait_at_once_and_are_answered_at_once(url, publish):
+    job = await submitted(url)
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, limits=limits, timeout=60) as client:
+        waiting = [asyncio.create_task(client.get(f"/jobs/{job['id']}?wait=30")) for _ in range(100)]
+        await asyncio.sleep(1)
+        assert not any(task.done() for task in waiting)
+        publish()
+        begin = time.monotonic()
+        answers = await asyncio.gather(*waiting)
+    assert {answer.json()["status"] for answer in answers} == {"succeeded"}
+    assert time.monotonic() - begin < 5

@@ -1,0 +1,70 @@
+"""Laws of waiting for news: one connection for all, and nothing is missed, not even over a restart of Redis."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+
+from servers import url_of
+from services.changes import Changes
+from services.jobs import Jobs, connect_async
+from services.schemas import JobRequest
+
+
+@pytest.fixture
+async def changes(redis_url):
+    async with connect_async(redis_url) as client:
+        changes = Changes(client)
+        running = asyncio.create_task(changes.run())
+        yield changes
+        running.cancel()
+        await changes.aclose()
+
+
+async def submit(jobs):
+    return (await jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=2000)).id
+
+
+async def woken(news):
+    news.clear()
+    await asyncio.wait_for(news.wait(), 5)
+
+
+async def test_a_thousand_wait_on_one_connection(changes, jobs, leases):
+    jobs_to_come = [await submit(jobs) for _ in range(500)]
+    async with AsyncExitStack() as exits:
+        news = [await exits.enter_async_context(changes.of(job_id)) for job_id in jobs_to_come * 2]
+        await asyncio.gather(*(asyncio.wait_for(each.wait(), 10) for each in news[:500]))  # subscribed
+        listening = [client for client in await jobs._client.client_list() if client["sub"] != "0"]
+        assert [client["sub"] for client in listening] == ["501"]
+        for each in news:
+            each.clear()
+        assert leases.claim().id == jobs_to_come[0]
+        await asyncio.gather(news[0].wait(), news[500].wait())
+        assert sum(each.is_set() for each in news) == 2
+    await asyncio.sleep(0.1)
+    assert [client["sub"] for client in await jobs._client.client_list() if client["sub"] != "0"] == ["1"]
+
+
+async def test_who_waits_is_woken_when_redis_is_back(own_redis):
+    async with connect_async(url_of(own_redis)) as client:
+        changes, jobs = Changes(client), Jobs(client)
+        running = asyncio.create_task(changes.run())
+        job_id = await submit(jobs)
+        async with changes.of(job_id) as news:
+            await woken(news)
+            own_redis.kill()
+            await woken(news)
+            own_redis.start()
+            begin = time.monotonic()
+            await jobs.cancel(job_id)
+            while (await jobs.get(job_id))[0].status != "canceled":
+                await woken(news)
+            news.clear()
+            await asyncio.sleep(2)
+            await jobs.delete(job_id, sweep_after_s=0)
+            await woken(news)
+        assert time.monotonic() - begin < 10
+        running.cancel()
+        await changes.aclose()
