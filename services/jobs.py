@@ -29,6 +29,7 @@ from services.errors import (
 from services.exposure import View
 from services.queue import hint
 from services.records import Event, Page, pairs, read_page, read_record, read_view
+from services.redis_url import open_client, open_client_async
 from services.schemas import (
     TRANSITIONS,
     JobError,
@@ -54,12 +55,12 @@ _CONNECTION: dict[str, Any] = {"decode_responses": True, "socket_connect_timeout
 
 def connect(url: str) -> redis.Redis:
     """The worker's client: one immediate retry mends a connection that a restart broke, then redis-py's errors."""
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **_CONNECTION)
+    return open_client(url, retry=Retry(NoBackoff(), 1), **_CONNECTION)
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
     """The gateway's client, with the same limits."""
-    return redis.asyncio.Redis.from_url(url, retry=redis.asyncio.retry.Retry(NoBackoff(), 1), **_CONNECTION)
+    return open_client_async(url, retry=redis.asyncio.retry.Retry(NoBackoff(), 1), **_CONNECTION)
 
 
 def script() -> str:

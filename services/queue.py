@@ -9,20 +9,23 @@ import json
 from celery import Celery
 from kombu.entity import Queue
 
+from services.redis_url import broker
 from services.settings import Settings
 
 RUN_TASK = "rarebit.run"
-HINTS = "{rarebit}.run"  # the Redis list that Celery consumes
+QUEUE = "run"
+_PREFIX = "{rarebit}."  # of every key of Celery's: one slot of a cluster, and one pattern of an access list
+HINTS = f"{_PREFIX}{QUEUE}"  # the Redis list that Celery consumes
 HINT_ID = "HINT-ID"
 _RESTORE_MARGIN_S = 600
 
 
 def celery_app(settings: Settings) -> Celery:
     """The app that a worker adds its one task, `RUN_TASK`, to."""
-    app = Celery("rarebit", broker=settings.broker_url, set_as_current=False)
+    app = Celery("rarebit", set_as_current=False)
     app.conf.update(
-        task_queues=[Queue(HINTS)],  # type: ignore[no-untyped-call]
-        task_default_queue=HINTS,
+        task_queues=[Queue(QUEUE)],  # type: ignore[no-untyped-call]
+        task_default_queue=QUEUE,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
@@ -32,14 +35,17 @@ def celery_app(settings: Settings) -> Celery:
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={
-            "visibility_timeout": settings.run_limit_s + _RESTORE_MARGIN_S,
-            "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
-            "socket_timeout": 30,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": not settings.broker_url.startswith("redis+socket"),
-        },
+        broker_connection_max_retries=None,
+        **broker(
+            settings.redis_url,
+            global_keyprefix=_PREFIX,
+            visibility_timeout=settings.run_limit_s + _RESTORE_MARGIN_S,
+            unacked_restore_interval=2,
+            unacked_restore_throttle=1,
+            socket_timeout=30,
+            socket_connect_timeout=5,
+            socket_keepalive=True,
+        ),
     )
     return app
 
@@ -57,5 +63,5 @@ def hint() -> str:
             headers=task.headers,
             properties=task.properties | {"delivery_tag": HINT_ID},
         )
-    message["properties"]["delivery_info"] = {"exchange": "", "routing_key": HINTS}
+    message["properties"]["delivery_info"] = {"exchange": "", "routing_key": QUEUE}
     return json.dumps(message)

@@ -4,12 +4,13 @@ import ipaddress
 import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariableError
 
+from services import redis_url
 from services.errors import SettingsError
 
 _MINI = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini"
@@ -67,29 +68,16 @@ class Settings(BaseSettings):
             logger.warning("RAREBIT_PUBLIC_URL=%s sends pictures unencrypted over a network", settings.public_url)
         return settings
 
-    @property
-    def broker_url(self) -> str:
-        """`redis_url` as Celery writes it: a Unix socket has its own scheme and names the database differently."""
-        url = urlsplit(self.redis_url)
-        if url.scheme != "unix":
-            return self.redis_url
-        return f"redis+socket://{url.path}?virtual_host={parse_qs(url.query).get('db', ['0'])[0]}"
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_scheme(cls, url: str) -> str:
-        if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("begins with none of redis://, rediss:// and unix://")
-        return url
-
     @field_validator("redis_url")
     @classmethod
     def _redis_asks_who_calls(cls, text: str) -> str:
-        url = urlsplit(text)
-        if url.scheme != "unix" and not _is_loopback(url.hostname):
-            if not url.password:
-                raise ValueError(f"has no password, and its host {url.hostname} is not loopback")
-            _refuse_guessable(url.password)
+        url = redis_url.parse(text)
+        away = [host for host, _ in url.hosts if not _is_loopback(host)]
+        if away and not url.password:
+            raise ValueError(f"has no password, and its host {away[0]} is not loopback")
+        for secret in (url.password, url.sentinel_password):
+            if secret and away:
+                _refuse_guessable(secret)
         return text
 
     @field_validator("signing_key", "s3_secret_key")

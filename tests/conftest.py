@@ -17,7 +17,7 @@ from services.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own modules, `servers` among them
 
-from servers import SIGNING_KEY, Server, redis_binaries, redis_server, s3_server, url_of
+from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, s3_server, url_of
 
 S3_KEYS = ("rarebit-tests", "a-secret-of-the-tests")
 BUCKET = "rarebit-tests"
@@ -55,6 +55,19 @@ def own_redis(short_folder: Path) -> Iterator[Server]:
     server = redis_server(redis_binaries()["valkey"], short_folder, appendfsync="always")
     server.start()
     yield server
+    server.stop()
+
+
+@pytest.fixture
+def cluster_url(short_folder: Path) -> Iterator[str]:
+    """A cluster of one server, which has all slots."""
+    ports = {"port": str(free_port()), "cluster-port": str(free_port()), "bind": "127.0.0.1"}
+    server = redis_server(redis_binaries()["valkey"], short_folder, **{"cluster-enabled": "yes"}, **ports)
+    server.start()
+    with redis.Redis.from_url(url_of(server), decode_responses=True) as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        assert eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    yield url_of(server)
     server.stop()
 
 

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from redis.lock import Lock
 
 from services.diffusion.fit import Report
+from services.jobs import SLOT
 
 _WAIT_S = 0.5
 
@@ -20,7 +21,7 @@ def fit_lock(client: Redis, ttl_s: float, key: str, report: Report) -> Iterator[
     A dead holder loses it after `ttl_s` seconds. Two holders would only work twice: the artefact is the same.
     While waiting, `report` is called, so that it can stop the wait.
     """
-    lock = client.lock(f"rarebit:fit:{key}", timeout=ttl_s)
+    lock = client.lock(f"{SLOT}:fit:{key}", timeout=ttl_s)
     while not _acquire(lock):
         report("fit", 0, 1, None)
 

@@ -96,11 +96,11 @@ def own_redis_url(own_redis: Server) -> str:
 
 
 @pytest.fixture
-def start_worker(own_redis: Server, tmp_path: Path) -> Iterator[Callable[[], Child]]:
-    """Start one more worker process over `own_redis` and the folder `tmp_path`/objects."""
+def start_worker(own_redis_url: str, tmp_path: Path) -> Iterator[Callable[[], Child]]:
+    """Start one more worker process over `own_redis_url` and the folder `tmp_path`/objects."""
     workers: list[Child] = []
     settings = {
-        "RAREBIT_REDIS_URL": url_of(own_redis),
+        "RAREBIT_REDIS_URL": own_redis_url,
         "RAREBIT_DATA_DIR": str(tmp_path),
         "RAREBIT_SIGNING_KEY": SIGNING_KEY,
     }

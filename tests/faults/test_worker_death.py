@@ -10,7 +10,7 @@ import pytest
 from deploy.local.child import StackError
 from servers import eventually
 from services.jobs import Jobs, connect_async
-from services.queue import HINTS, celery_app
+from services.queue import QUEUE, celery_app
 from services.schemas import JobRequest, JobStatus
 
 
@@ -59,7 +59,7 @@ async def test_deaf_worker_ends_with_a_sentence_and_the_next_one_runs_its_job(
 ):
     app = celery_app(settings.model_copy(update={"redis_url": own_redis_url}))
     deaf = start_worker()
-    assert await asyncio.to_thread(eventually, lambda: app.control.cancel_consumer(HINTS, reply=True), 120)
+    assert await asyncio.to_thread(eventually, lambda: app.control.cancel_consumer(QUEUE, reply=True), 120)
     async with connect_async(own_redis_url) as client:
         jobs = Jobs(client)
         job_id = (await jobs.submit(JobRequest.model_validate(quick), keep_s=60, max_queued=10)).id

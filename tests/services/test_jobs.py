@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,11 +13,13 @@ from services.errors import (
     LeaseLostError,
     QueueFullError,
 )
-from services.jobs import Jobs, Leases, connect
+from services.exposure import Feedback, View
+from services.jobs import Jobs, Leases, connect, connect_async
 from services.queue import HINTS
 from services.records import estimate
 from services.schemas import JobError, JobRequest, JobStatus, Metrics, Progress, ReachedRarity, StoredOutput
-from services.storage import attempt_prefix, job_prefix, savepoint_key
+from services.storage import attempt_prefix, job_prefix, savepoint_key, upload_prefix
+from services.uploads import Upload, Uploads
 
 REQUEST = JobRequest(concept="handbag")
 LEASE_S = 0.03
@@ -293,3 +296,22 @@ def test_estimate_grows_with_the_rounds_before_the_job():
     assert estimate(5, 2, durations).p50 == 3 * 6.0
     assert estimate(1, 0, durations) is None
     assert estimate(1, 1, []) is None
+
+
+async def test_operations_on_pictures_and_histories_lie_in_one_slot_of_a_cluster(cluster_url):
+    view = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12))
+    kept = Upload(id="1" * 32, width=1, height=1, bytes=1, sha256="", expires_at=datetime.now(UTC))
+    async with connect_async(cluster_url) as client:
+        jobs, uploads = Jobs(client), Uploads(client)
+        for exposure in ("first", "second"):
+            await jobs.add_views(exposure, [view])
+        await jobs.forget("first")
+        assert (await jobs.views("first"), await jobs.views("second")) == ([], [view])
+        assert not await jobs.key_is_spent("never")
+        await uploads.add(kept)
+        with connect(cluster_url) as worker_client:
+            leases = Leases(worker_client, worker="w", lease_s=30)
+            assert leases.due() == [upload_prefix(kept.id)]
+            leases.bury(upload_prefix(kept.id))
+        await uploads.delete(kept.id)
+        assert all(key.startswith("{rarebit}") for key in await client.keys())

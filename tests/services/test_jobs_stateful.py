@@ -128,3 +128,9 @@ class Model(RuleBasedStateMachine):
 def test_store_agrees_with_the_model(redis_url):
     Model.redis_url = redis_url
     run_state_machine_as_test(Model, settings=limits(max_examples=25, stateful_step_count=30, deadline=None))
+
+
+def test_store_agrees_with_the_model_in_a_cluster(cluster_url):
+    """Every key lies in one slot: a script that touched another one would be refused."""
+    Model.redis_url = cluster_url
+    run_state_machine_as_test(Model, settings=limits(max_examples=10, stateful_step_count=30, deadline=None))

@@ -21,7 +21,7 @@ async def test_worker_runs_its_task_once_for_each_submitted_job(jobs, leases, se
     with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, shutdown_timeout=30):
         assert eventually(lambda: len(claims) == 3, limit_s=30)
         with connect(redis_url) as client:
-            assert eventually(lambda: not client.llen(HINTS) and not client.hlen("unacked"))
+            assert eventually(lambda: not client.llen(HINTS) and not client.hlen("{rarebit}.unacked"))
     assert [claim.id for claim in claims] == submitted
 
 

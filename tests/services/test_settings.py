@@ -39,6 +39,14 @@ def test_setting_that_cannot_work_is_named(fields, sentence):
         ),
         ({"redis_url": "rediss://:@10.0.0.7/0"}, "RAREBIT_REDIS_URL has no password, and its host 10.0.0.7"),
         ({"redis_url": "redis://:foobared@queue/0"}, "RAREBIT_REDIS_URL holds a secret that is an example"),
+        (
+            {"redis_url": "redis+sentinel://127.0.0.1,watch/0?master=rarebit"},
+            "RAREBIT_REDIS_URL has no password, and its host watch is not loopback",
+        ),
+        (
+            {"redis_url": "redis+sentinel://:Lq7-xB2z@watch/0?master=rarebit&sentinel_password=foobared"},
+            "RAREBIT_REDIS_URL holds a secret that is an example",
+        ),
         ({"signing_key": "k" * 32}, "RAREBIT_SIGNING_KEY holds a secret of 1 different characters, 6 are the least"),
         ({"signing_key": "ChangeMe-to-your-own-key"}, "RAREBIT_SIGNING_KEY holds a secret that is an example"),
         ({"s3_secret_key": "minioadmin"}, "RAREBIT_S3_SECRET_KEY holds a secret that is an example"),
@@ -60,6 +68,8 @@ def test_unsafe_setting_is_named_in_one_sentence_without_the_secret(fields, sent
         "redis://[::1]:6379/0",
         "unix:///tmp/v.sock",
         "redis://:Lq7-xB2z@queue/0",
+        "rediss://rarebit:Lq7-xB2z@queue/0",
+        "rediss+sentinel://rarebit:Lq7-xB2z@one:26379,two:26379/0?master=rarebit",
     ],
 )
 def test_redis_that_only_this_machine_or_a_password_reaches_is_taken(redis_url):
@@ -80,18 +90,6 @@ def test_environment_that_cannot_be_parsed_is_named(monkeypatch):
     monkeypatch.setenv("RAREBIT_PRELOAD", "handbag, chair")
     with pytest.raises(SettingsError, match="preload"):
         Settings.read(signing_key=SIGNING_KEY)
-
-
-@pytest.mark.parametrize(
-    ("redis_url", "broker_url"),
-    [
-        ("redis://:Lq7-xB2z@h:1/2", "redis://:Lq7-xB2z@h:1/2"),
-        ("unix:///tmp/v.sock?db=3", "redis+socket:///tmp/v.sock?virtual_host=3"),
-        ("unix:///tmp/v.sock", "redis+socket:///tmp/v.sock?virtual_host=0"),
-    ],
-)
-def test_celery_gets_the_same_database(redis_url, broker_url):
-    assert Settings(signing_key=SIGNING_KEY, redis_url=redis_url).broker_url == broker_url
 
 
 def test_no_secret_is_shown():
