@@ -23,5 +23,5 @@ def test_processes_take_what_compose_gives_them(service, monkeypatch):
     for name, value in services[service]["environment"].items():
         monkeypatch.setenv(name, value)
     settings = Settings.read()
-    assert f":{services['queue']['environment']['REDISCLI_AUTH']}@queue" in settings.redis_url
-    assert services["queue"]["command"][-2:] == ["--requirepass", SECRETS["RAREBIT_REDIS_PASSWORD"]]
+    assert f"rarebit:{services['queue']['environment']['REDISCLI_AUTH']}@queue" in settings.redis_url
+    assert f">{SECRETS['RAREBIT_REDIS_PASSWORD']}" in services["queue"]["command"]
