@@ -44,9 +44,19 @@ class Server:
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """Stop it answering; its connections stay."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def _end(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
+            self.thaw()
             self._process.wait()
 
     def _listens(self) -> bool:

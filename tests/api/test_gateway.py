@@ -1,12 +1,31 @@
 """What holds for every path: problems for errors, the contract, health, and Redis coming and going."""
 
 import asyncio
+import io
+import re
+from functools import partial
 
 import httpx
 import pytest
+from PIL import Image
 
 from api.app import create_app
-from servers import served, url_of
+from servers import Server, served, url_of
+
+SEEN = {"output": "0" * 32 + "/0", "feedback": "liked"}
+
+
+def png():
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "png")
+    return file.getvalue()
+
+
+BODIES = {
+    ("POST", "/jobs"): {"json": {"concept": "handbag"}},
+    ("POST", "/images"): {"content": png(), "headers": {"content-type": "image/png"}},
+    ("POST", "/exposures/{key}/views"): {"json": {"views": [SEEN]}},
+}
 
 
 @pytest.mark.parametrize(
@@ -54,27 +73,36 @@ async def test_service_without_storage_is_not_ready(gateway, settings):
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:rarebit:problem:storage")
 
 
-async def test_redis_away_is_503_and_the_gateway_recovers_by_itself(settings, own_redis):
+@pytest.mark.parametrize("outage", [(Server.kill, Server.start), (Server.freeze, Server.thaw)], ids=["dead", "frozen"])
+async def test_redis_away_is_503_on_every_route_and_the_gateway_recovers_by_itself(settings, own_redis, outage):
     app = create_app(settings.model_copy(update={"redis_url": url_of(own_redis)}))
     with served(app) as url:
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
             job = (await client.post("/jobs", json={"concept": "handbag"})).json()
-            waiting = asyncio.create_task(client.get(f"/jobs/{job['id']}?wait=30"))
-            await asyncio.sleep(0.3)
-            own_redis.kill()
-            assert (await waiting).status_code == 503
-            for answer in (
-                await client.post("/jobs", json={"concept": "handbag"}),
-                await client.get(f"/jobs/{job['id']}"),
-                await client.get("/jobs"),
-                await client.get("/health/ready"),
-            ):
+            waits = [asyncio.create_task(client.get(f"/jobs/{job['id']}?wait=3"))]
+            waits.append(
+                asyncio.create_task(client.post("/jobs", json={"concept": "lamp"}, headers={"prefer": "wait=3"}))
+            )
+            await asyncio.sleep(0.5)
+            outage[0](own_redis)
+            requests = await requests_that_need_redis(client)
+            assert len(requests) >= 14
+            for answer in await asyncio.gather(*waits, *map(client.send, requests)):
                 assert (answer.status_code, answer.json()["type"]) == (503, "urn:rarebit:problem:unavailable")
-                assert answer.headers["retry-after"]
+                assert int(answer.headers["retry-after"]) > 0
             assert (await client.get("/health/live")).status_code == 200
-            own_redis.start()
+            outage[1](own_redis)
+            assert (await client.get("/health/ready")).status_code == 200
             assert (await client.get(f"/jobs/{job['id']}")).json()["id"] == job["id"]
             assert (await client.post("/jobs", json={"concept": "handbag"})).status_code == 202
+
+
+async def requests_that_need_redis(client):
+    """One for each operation of the contract that may answer 503."""
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    operations = [(m.upper(), path) for path, one in paths.items() for m in one if "503" in one[m]["responses"]]
+    fill = partial(re.sub, r"\{\w+\}", "0" * 32)
+    return [client.build_request(method, fill(path), **BODIES.get((method, path), {})) for method, path in operations]
 
 
 async def test_gateway_starts_without_redis(settings, short_folder):
