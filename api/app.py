@@ -22,6 +22,7 @@ from services.settings import Settings
 from services.storage import open_storage
 from services.uploads import Uploads
 
+STORE_PATIENCE_S = 5.0  # a client waits for the answer
 DECODERS = 1  # pictures decoded at once; one at the limit of its pixels takes 0.4 GB meanwhile
 
 
@@ -50,7 +51,8 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     changes = Changes(client)
     listening = asyncio.create_task(changes.run())
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
-        stores = (Jobs(client), changes, Quarantine(client), Uploads(client), open_storage(settings))
+        storage = open_storage(settings, STORE_PATIENCE_S)
+        stores = (Jobs(client), changes, Quarantine(client), Uploads(client), storage)
         app.state.gateway = Gateway(settings, client, *stores, decoders)
         yield
     listening.cancel()

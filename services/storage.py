@@ -4,12 +4,12 @@ import hashlib
 import hmac
 import io
 import mimetypes
-import os
 import random
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import urllib3
 from minio import Minio
+from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
 from services.errors import StorageError
@@ -24,8 +25,10 @@ from services.settings import Settings
 
 Result = TypeVar("Result")
 
-PUT_TRIES = 4
-_FIRST_PAUSE_S = 0.2
+PATIENCE_S = 60.0  # a worker's: what it has made took longer
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_TRY_S = 15.0  # for the connection and the sending, and again for the answer
+_PIECE = 64 * 1024
 
 
 class Storage(Protocol):
@@ -83,8 +86,8 @@ def upload_prefix(upload_id: str) -> str:
     return f"uploads/{upload_id}/"
 
 
-def open_storage(settings: Settings) -> Storage:
-    """The store that the settings name; nothing is contacted yet."""
+def open_storage(settings: Settings, patience_s: float = PATIENCE_S) -> Storage:
+    """The store that the settings name; nothing is contacted yet. One that is away is waited for, `patience_s`."""
     if settings.storage == "local":
         key = settings.signing_key.get_secret_value() if settings.signing_key else ""
         return LocalStorage(settings.data_dir / "objects", signing_key=key, public_url=settings.public_url)
@@ -94,6 +97,7 @@ def open_storage(settings: Settings) -> Storage:
         secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else "",
         bucket=settings.s3_bucket,
         region=settings.s3_region,
+        patience_s=patience_s,
     )
 
 
@@ -108,13 +112,15 @@ class LocalStorage:
     def put(self, key: str, data: bytes, media_type: str) -> None:
         """Written beside its place and renamed, so that nobody sees half an object; the type follows the suffix."""
         path = self.path(key)
+        draft = path.with_name(f".{uuid.uuid4().hex}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as draft:
-                draft.write(data)
-            os.replace(draft.name, path)
+            draft.write_bytes(data)
+            draft.replace(path)
         except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+            with suppress(OSError):
+                draft.unlink()
+            raise StorageError(f"{key} cannot be written: {error.strerror}") from error
 
     def get(self, key: str) -> bytes:
         try:
@@ -162,38 +168,50 @@ def media_type_of(key: str) -> str:
 
 
 class S3Storage:
-    """A bucket; `endpoint` is a URL whose scheme says whether to use TLS."""
+    """A bucket; `endpoint` is a URL whose scheme says whether to use TLS.
 
-    def __init__(self, endpoint: str, *, access_key: str, secret_key: str, bucket: str, region: str) -> None:
+    A store that is away is tried again with growing pauses for `patience_s` seconds; a refusal is final.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        access_key: str,
+        secret_key: str,
+        bucket: str,
+        region: str,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         url = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+        try_s = min(_TRY_S, patience_s)
         self._bucket = bucket
+        self._patience_s = patience_s
         self._client = Minio(
             url.netloc,
             access_key=access_key,
             secret_key=secret_key,
             secure=url.scheme == "https",
             region=region,
-            http_client=urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=30)),
+            http_client=urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=try_s, read=try_s)),
         )
 
     def put(self, key: str, data: bytes, media_type: str) -> None:
-        """Tried again with growing pauses when the store is away; a refusal is final."""
-
         def upload() -> None:
             self._client.put_object(self._bucket, key, io.BytesIO(data), len(data), media_type)
 
-        _patiently(upload, f"{key} cannot be stored")
+        _patiently(upload, f"{key} cannot be stored", self._patience_s)
 
     def get(self, key: str) -> bytes:
         def download() -> bytes:
             response = self._client.get_object(self._bucket, key)
             try:
-                return bytes(response.read())
+                return _read(response, time.monotonic() + self._patience_s)
             finally:
                 response.close()
                 response.release_conn()
 
-        return _patiently(download, f"{key} cannot be read")
+        return _patiently(download, f"{key} cannot be read", self._patience_s)
 
     def exists(self, key: str) -> bool:
         def look() -> bool:
@@ -205,31 +223,48 @@ class S3Storage:
                 raise
             return True
 
-        return _patiently(look, f"{key} cannot be looked up")
+        return _patiently(look, f"{key} cannot be looked up", self._patience_s)
 
     def delete(self, prefix: str) -> None:
         def erase() -> None:
-            for item in self._client.list_objects(self._bucket, prefix, recursive=True):
-                self._client.remove_object(self._bucket, item.object_name or "")
+            listed = self._client.list_objects(self._bucket, prefix, recursive=True)
+            names = [DeleteObject(item.object_name or "") for item in listed]
+            for error in self._client.remove_objects(self._bucket, names):
+                raise MinioException(f"{error.name}: {error.message}")
 
-        _patiently(erase, f"{prefix} cannot be erased")
+        _patiently(erase, f"{prefix} cannot be erased", self._patience_s)
 
     def signed_url(self, key: str, ttl_s: int) -> str:
         return self._client.presigned_get_object(self._bucket, key, expires=timedelta(seconds=ttl_s))
 
     def check(self) -> None:
-        if not _patiently(lambda: self._client.bucket_exists(self._bucket), "the store does not answer", tries=1):
+        if not _patiently(lambda: self._client.bucket_exists(self._bucket), "the store does not answer", 0):
             raise StorageError(f"there is no bucket {self._bucket!r}")
 
 
-def _patiently(action: Callable[[], Result], failure: str, tries: int = PUT_TRIES) -> Result:
-    """The action's result; connection failures and 5xx are tried again after doubling pauses with jitter."""
-    for attempt in range(tries):
+def _patiently(action: Callable[[], Result], failure: str, patience_s: float) -> Result:
+    """The action's result; connection failures and 5xx are tried again after doubling pauses with jitter.
+
+    The last try begins within `patience_s` seconds. Raises StorageError.
+    """
+    deadline, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
+    while True:
         try:
             return action()
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             refused = isinstance(error, S3Error) and error.response.status < 500
-            if refused or attempt == tries - 1:
+            jittered_s = pause_s * random.uniform(0.5, 1.5)
+            if refused or time.monotonic() + jittered_s > deadline:
                 raise StorageError(f"{failure}: {error}") from error
-            time.sleep(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))
-    raise StorageError(failure)
+            time.sleep(jittered_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """The body; TimeoutError once `deadline`, of the monotonic clock, has passed: each piece may come in time."""
+    pieces = []
+    for piece in response.stream(_PIECE):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the store sends too slowly")
+        pieces.append(piece)
+    return b"".join(pieces)

@@ -1,18 +1,28 @@
 """Laws that both stores keep, over a real S3 server and a real disk."""
 
+import random
+import resource
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import BUCKET, S3_KEYS
+from minio import Minio
 
-from servers import free_port
+from proxy import proxied
+from servers import eventually, free_port, s3_server
 from services.errors import StorageError
 from services.storage import LocalStorage, S3Storage, media_type_of
 
+KEY = "jobs/a/1/0.png"
 
-def s3(url, *, access_key=S3_KEYS[0], secret_key=S3_KEYS[1], bucket=BUCKET):
-    return S3Storage(url, access_key=access_key, secret_key=secret_key, bucket=bucket, region="us-east-1")
+
+def s3(url, *, access_key=S3_KEYS[0], secret_key=S3_KEYS[1], bucket=BUCKET, **options):
+    return S3Storage(url, access_key=access_key, secret_key=secret_key, bucket=bucket, region="us-east-1", **options)
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -99,9 +109,78 @@ def test_store_that_refuses_us_is_an_error_at_once(s3_url, wrong, monkeypatch):
 
 
 def test_store_that_is_away_is_tried_again_and_then_an_error(monkeypatch):
-    pauses = []
-    monkeypatch.setattr("time.sleep", pauses.append)
+    pauses, sleep = [], time.sleep
+    monkeypatch.setattr("time.sleep", lambda pause_s: pauses.append(pause_s) or sleep(pause_s))
     with pytest.raises(StorageError, match="cannot be stored"):
-        s3(f"http://127.0.0.1:{free_port()}").put("jobs/a/1/0.png", b"x", "image/png")
-    assert len(pauses) == 3
-    assert sum(pauses) < 10
+        s3(f"http://127.0.0.1:{free_port()}", patience_s=2).put("jobs/a/1/0.png", b"x", "image/png")
+    assert len(pauses) >= 2
+    assert sum(pauses) < 2
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [("put", (KEY, b"x", "image/png")), ("get", (KEY,)), ("exists", (KEY,)), ("delete", ("jobs/a/",)), ("check", ())],
+)
+def test_slow_store_is_an_error_in_bounded_time(s3_url, call, arguments):
+    with proxied(urlsplit(s3_url).port) as proxy:
+        proxy.delay_s = 60
+        begin = time.monotonic()
+        with pytest.raises(StorageError):
+            getattr(s3(f"http://127.0.0.1:{proxy.port}", patience_s=1), call)(*arguments)
+        assert time.monotonic() - begin < 5
+
+
+def test_store_that_sends_drop_by_drop_is_an_error_in_bounded_time(s3_url):
+    s3(s3_url).put(KEY, bytes(2**20), "image/png")
+    with proxied(urlsplit(s3_url).port) as proxy:
+        proxy.delay_s = 0.4
+        begin = time.monotonic()
+        with pytest.raises(StorageError, match="too slowly"):
+            s3(f"http://127.0.0.1:{proxy.port}", patience_s=1).get(KEY)
+        assert time.monotonic() - begin < 10
+
+
+@pytest.fixture
+def own_s3(tmp_path):
+    server = s3_server(tmp_path, *S3_KEYS)
+    server.start()
+    Minio(f"127.0.0.1:{server.address}", *S3_KEYS, secure=False, region="us-east-1").make_bucket(BUCKET)
+    yield server
+    server.stop()
+
+
+def test_store_that_dies_in_the_middle_of_an_upload_gets_the_whole_object_once_it_is_back(own_s3):
+    data = random.Random(7).randbytes(2**22)
+    with proxied(own_s3.address) as proxy, ThreadPoolExecutor() as pool:
+        proxy.delay_s = 0.05
+        put = pool.submit(s3(f"http://127.0.0.1:{proxy.port}").put, KEY, data, "image/png")
+        assert eventually(lambda: proxy.taken > 2**18)
+        own_s3.kill()
+        proxy.delay_s = 0
+        time.sleep(1)
+        own_s3.start()
+        put.result(timeout=60)
+    assert s3(f"http://127.0.0.1:{own_s3.address}").get(KEY) == data
+
+
+def test_full_disk_is_an_error_and_leaves_neither_half_a_file_nor_a_draft(tmp_path):
+    storage = LocalStorage(tmp_path, signing_key="k" * 32, public_url="http://gateway")
+    storage.put("jobs/a/1/0.png", b"first", "image/png")
+    with (
+        disk_that_takes(1000),
+        pytest.raises(StorageError, match=f"^{KEY} cannot be written: File too large"),
+    ):
+        storage.put("jobs/a/1/0.png", bytes(5000), "image/png")
+    assert storage.get("jobs/a/1/0.png") == b"first"
+    assert [path.name for path in (tmp_path / "jobs/a/1").iterdir()] == ["0.png"]
+
+
+@contextmanager
+def disk_that_takes(limit):
+    """Let no file grow beyond `limit` bytes meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
