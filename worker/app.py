@@ -23,6 +23,7 @@ from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
 from worker.models import load_models
 from worker.notify import notify_ready
+from worker.sweeper import Sweeper
 from worker.tasks import Runner
 
 OPTIONS = ("--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=INFO")
@@ -49,13 +50,14 @@ def build(settings: Settings) -> Celery:
     for concept in settings.preload:
         models.densities.get(Subject(concept, DEFAULT_PROMPT), _silently, lock)
     leases = Leases(client, worker=f"{socket.gethostname()}:{os.getpid()}", lease_s=settings.lease_s)
-    heartbeat = Heartbeat(leases, storage, interval_s=settings.lease_s / 3)
+    heartbeat = Heartbeat(leases, interval_s=settings.lease_s / 3)
     runner = Runner(
         leases, storage, models, heartbeat, fit_lock=lock, run_limit_s=settings.run_limit_s, stopping=_stopping
     )
     app = celery_app(settings)
     app.task(runner.run_next, name=RUN_TASK)
     heartbeat.start()
+    Sweeper(leases, storage, interval_s=settings.lease_s / 3).start()
     return app
 
 

@@ -1,4 +1,4 @@
-"""A thread that keeps the running job ours, returns dead workers' jobs to the queue and erases what has expired."""
+"""A thread that keeps the running job ours and returns dead workers' jobs to the queue."""
 
 import logging
 import os
@@ -10,9 +10,8 @@ from contextlib import contextmanager
 
 from redis.exceptions import RedisError
 
-from services.errors import LeaseLostError, ServiceError, StorageError
+from services.errors import LeaseLostError, ServiceError
 from services.jobs import Leases
-from services.storage import Storage
 from worker.attempt import Attempt
 
 DEAF_BEATS = 6  # two leases: far longer than a consumer takes to come back after a restart of Redis
@@ -27,10 +26,9 @@ class DeafError(ServiceError):
 class Heartbeat(threading.Thread):
     """Beats every `interval_s` seconds, at first at once; a heartbeat that fails ends the process."""
 
-    def __init__(self, leases: Leases, storage: Storage, interval_s: float) -> None:
+    def __init__(self, leases: Leases, interval_s: float) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._leases = leases
-        self._storage = storage
         self._interval_s = interval_s
         self._attempt: Attempt | None = None
         self._deaf_beats = 0
@@ -56,13 +54,8 @@ class Heartbeat(threading.Thread):
             for job_id in self._leases.recover():
                 logger.warning("job %s: its worker died", job_id)
             self._listen()
-            for prefix in self._leases.due():
-                self._storage.delete(prefix)
-                self._leases.bury(prefix)
         except RedisError as error:
             self._deaf_beats = 0
-            logger.warning("heartbeat: %s", error)
-        except StorageError as error:
             logger.warning("heartbeat: %s", error)
 
     @contextmanager

@@ -12,7 +12,7 @@ from PIL import Image
 from api.app import create_app
 from services.jobs import Leases
 from services.storage import upload_key
-from worker.heartbeat import Heartbeat
+from worker.sweeper import Sweeper
 
 
 def encoded(kind, size=(200, 100)):
@@ -106,7 +106,7 @@ async def test_expired_picture_is_gone_before_and_after_the_sweep(settings, leas
         path = (await post(gateway, encoded("png"))).headers["location"]
         key = upload_key(path.removeprefix("/images/"))
         await asyncio.sleep(1.1)
-        for sweep in (lambda: None, Heartbeat(leases, storage, interval_s=10).beat):
+        for sweep in (lambda: None, Sweeper(leases, storage, interval_s=10).sweep):
             sweep()
             for answer in (await gateway.get(path), await gateway.delete(path)):
                 assert (answer.status_code, answer.json()["type"]) == (410, "urn:rarebit:problem:expired")

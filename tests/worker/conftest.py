@@ -39,7 +39,7 @@ def make_runner(redis_url: str, models: Models, storage: Storage) -> Iterator[Ca
 
     def make(*, lease_s: float = 30, storage: Storage = storage, **options: object) -> Runner:
         leases = Leases(client, worker="worker-1", lease_s=lease_s)
-        heartbeat = Heartbeat(leases, storage, interval_s=10)
+        heartbeat = Heartbeat(leases, interval_s=10)
         options = {"fit_lock": partial(fit_lock, client, 30), "run_limit_s": 600, "stopping": lambda: False} | options
         return Runner(leases, storage, models, heartbeat, **options)
 

@@ -10,8 +10,8 @@ from worker.heartbeat import DEAF_BEATS, DeafError, Heartbeat
 
 
 @pytest.fixture
-def heartbeat(leases, storage):
-    return Heartbeat(leases, storage, interval_s=10)
+def heartbeat(leases):
+    return Heartbeat(leases, interval_s=10)
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ async def test_job_between_two_beats_shows_that_the_worker_hears(heartbeat, leas
             pass
 
 
-async def test_beat_while_redis_is_away_starts_the_count_anew(own_redis, storage):
+async def test_beat_while_redis_is_away_starts_the_count_anew(own_redis):
     async with connect_async(url_of(own_redis)) as client:
         await Jobs(client).submit(JobRequest(concept="lamp"), keep_s=60, max_queued=9)
     with connect(url_of(own_redis)) as client:
-        heartbeat = Heartbeat(Leases(client, worker="w", lease_s=30), storage, interval_s=10)
+        heartbeat = Heartbeat(Leases(client, worker="w", lease_s=30), interval_s=10)
         beat(heartbeat, DEAF_BEATS)
         own_redis.kill()
         heartbeat.beat()
