@@ -224,6 +224,7 @@ function operations.finish(id, attempt, status, result, metrics, exposure_name, 
     for index = 1, #cjson.decode(result).outputs do tell(id, 'output', cjson.encode({index = index - 1})) end
   end
   settle(id, status)
+  if status ~= 'succeeded' then redis.call('ZADD', P .. 'expiry', now, outputs(id) .. attempt .. '/') end
   redis.call('HSET', job(id), 'metrics', metrics)
   if status ~= 'canceled' then redis.call('HSET', job(id), 'result', result) end
   return status

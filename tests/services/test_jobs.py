@@ -193,13 +193,30 @@ async def test_expired_job_is_gone_and_never_unknown(jobs, leases):
     leases.succeed(leases.claim(), [], [], Metrics())
     with pytest.raises(JobExpiredError):
         await jobs.get(job_id)
-    assert leases.due() == [job_prefix(job_id)]
-    leases.bury(job_prefix(job_id))
+    assert job_prefix(job_id) in leases.due()
+    for prefix in leases.due():
+        leases.bury(prefix)
     assert leases.due() == []
     with pytest.raises(JobExpiredError):
         await jobs.get(job_id)
     with pytest.raises(JobNotFoundError):
         await jobs.get("0" * 32)
+
+
+@pytest.mark.parametrize("ending", ["succeed", "fail", "cancel"])
+async def test_pictures_of_an_attempt_that_published_none_are_swept_at_once(jobs, leases, ending):
+    job_id = await submit(jobs)
+    claim = leases.claim()
+    if ending == "cancel":
+        await jobs.cancel(job_id)
+    if ending == "fail":
+        leases.fail(claim, ERROR, Metrics())
+    else:
+        leases.succeed(claim, [output()], [], Metrics())
+    assert leases.due() == ([] if ending == "succeed" else [f"{job_prefix(job_id)}1/"])
+    for prefix in leases.due():
+        leases.bury(prefix)
+    assert (await jobs.get(job_id))[0].status.final
 
 
 async def test_job_that_waits_does_not_expire(jobs, leases):
