@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     density_cache: int = Field(default=64, ge=1)
     run_limit_s: Seconds = 1800
     lease_s: int = Field(default=30, ge=2)
+    shutdown_grace_s: int = Field(default=10, ge=0, le=3600)
 
     @classmethod
     def read(cls, **fields: Any) -> Self:

@@ -6,7 +6,6 @@ import socket
 import sys
 from functools import partial
 
-import celery.worker.state
 from celery import Celery, signals
 from redis import Redis
 from redis.exceptions import RedisError
@@ -23,6 +22,7 @@ from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
 from worker.models import load_models
 from worker.notify import notify_ready
+from worker.shutdown import Shutdown
 from worker.sweeper import Sweeper
 from worker.tasks import Runner
 
@@ -51,8 +51,17 @@ def build(settings: Settings) -> Celery:
         models.densities.get(Subject(concept, DEFAULT_PROMPT), _silently, lock)
     leases = Leases(client, worker=f"{socket.gethostname()}:{os.getpid()}", lease_s=settings.lease_s)
     heartbeat = Heartbeat(leases, interval_s=settings.lease_s / 3)
+    shutdown = Shutdown(settings.shutdown_grace_s)
+    signals.worker_shutting_down.connect(shutdown.begin, weak=False)
     runner = Runner(
-        leases, storage, models, heartbeat, fit_lock=lock, run_limit_s=settings.run_limit_s, stopping=_stopping
+        leases,
+        storage,
+        models,
+        heartbeat,
+        fit_lock=lock,
+        run_limit_s=settings.run_limit_s,
+        stopping=shutdown.begun,
+        hand_back=shutdown.grace_is_over,
     )
     app = celery_app(settings)
     app.task(runner.run_next, name=RUN_TASK)
@@ -75,9 +84,3 @@ def _announce(**_: object) -> None:
 
 def _silently(_phase: str, _step: int, _steps: int, _bits: float | None) -> None:
     """A report of work that no job waits for."""
-
-
-def _stopping() -> bool:
-    """Whether Celery has been told to shut down; its flag then holds the exit code, which may be 0."""
-    flag = celery.worker.state.should_stop
-    return flag is not None and flag is not False

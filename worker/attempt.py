@@ -32,7 +32,7 @@ class RunDeadlineError(ServiceError):
 class Attempt:
     """A claimed job, its deadline and where its time goes."""
 
-    def __init__(self, leases: Leases, claim: Claim, *, limit_s: float, stopping: Callable[[], bool]) -> None:
+    def __init__(self, leases: Leases, claim: Claim, *, limit_s: float, hand_back: Callable[[], bool]) -> None:
         self.claim = claim
         self.request = claim.request
         self.metrics = Metrics(queue_ms=claim.queue_ms, attempts=claim.attempt)
@@ -40,7 +40,7 @@ class Attempt:
         self._leases = leases
         self._limit_s = min(limit_s, claim.request.run_within or limit_s)
         self._deadline = time.monotonic() + self._limit_s
-        self._stopping = stopping
+        self._hand_back = hand_back
 
     def report(self, phase: str, step: int, steps: int, rarity_bits: float | None) -> None:
         """Publish the step; raises what stops the run: Canceled, HandedBack, RunDeadlineError or LeaseLostError.
@@ -48,7 +48,7 @@ class Attempt:
         While Redis is away the run goes on unseen: the fence decides at the next write.
         """
         self.last_step = time.monotonic()
-        if self._stopping():
+        if self._hand_back():
             raise HandedBack
         if self.last_step > self._deadline:
             raise RunDeadlineError(f"the run took longer than {self._limit_s:g} s, in phase {phase}")

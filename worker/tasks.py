@@ -43,6 +43,7 @@ class Runner:
         fit_lock: FitLock,
         run_limit_s: float,
         stopping: Callable[[], bool],
+        hand_back: Callable[[], bool],
     ) -> None:
         self._leases = leases
         self._storage = storage
@@ -52,12 +53,13 @@ class Runner:
         self._fit_lock = fit_lock
         self._run_limit_s = run_limit_s
         self._stopping = stopping
+        self._hand_back = hand_back
 
     def run_next(self) -> None:
         """Claim the next job, if there is one, and run it to its end; harmless to call too often."""
         if self._stopping() or (claim := self._leases.claim()) is None:
             return
-        attempt = Attempt(self._leases, claim, limit_s=self._run_limit_s, stopping=self._stopping)
+        attempt = Attempt(self._leases, claim, limit_s=self._run_limit_s, hand_back=self._hand_back)
         with self._heartbeat.keeping(attempt):
             try:
                 status: str = _patiently(self._ending(attempt))

@@ -18,7 +18,8 @@ from deploy.local.child import Child, StackError
 from deploy.local.data_folder import claimed, signing_key
 from deploy.local.readiness import answers, notify_socket, pings, wait_until
 
-STOP_GRACE_S = 10.0
+JOB_GRACE_S = 2  # whoever pressed Ctrl-C waits; the job runs again after the next start
+STOP_GRACE_S = JOB_GRACE_S + 10.0
 START_LIMIT_S = 600.0  # a full-size checkpoint from a slow disk
 _WATCH_S = 0.2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -97,6 +98,7 @@ def _environment(folder: Path, short: Path, url: str) -> dict[str, str]:
         "RAREBIT_DATA_DIR": str(folder),
         "RAREBIT_SIGNING_KEY": signing_key(folder),
         "RAREBIT_PUBLIC_URL": url,
+        "RAREBIT_SHUTDOWN_GRACE_S": str(JOB_GRACE_S),
     }
 
 

@@ -96,8 +96,8 @@ def own_redis_url(own_redis: Server) -> str:
 
 
 @pytest.fixture
-def start_worker(own_redis_url: str, tmp_path: Path) -> Iterator[Callable[[], Child]]:
-    """Start one more worker process over `own_redis_url` and the folder `tmp_path`/objects."""
+def start_worker(own_redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Child]]:
+    """Start one more worker process over `own_redis_url` and the folder `tmp_path`/objects, with more settings."""
     workers: list[Child] = []
     settings = {
         "RAREBIT_REDIS_URL": own_redis_url,
@@ -105,9 +105,10 @@ def start_worker(own_redis_url: str, tmp_path: Path) -> Iterator[Callable[[], Ch
         "RAREBIT_SIGNING_KEY": SIGNING_KEY,
     }
 
-    def start() -> Child:
+    def start(**more: str) -> Child:
         log = tmp_path / f"worker-{len(workers)}.log"
-        workers.append(Child("worker", [sys.executable, "-m", "worker"], log=log, env=os.environ | FAST | settings))
+        env = os.environ | FAST | settings | more
+        workers.append(Child("worker", [sys.executable, "-m", "worker"], log=log, env=env))
         return workers[-1]
 
     yield start
