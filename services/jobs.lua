@@ -1,5 +1,6 @@
 -- The job store's operations, each one atomic; the only code that changes a job's status.
--- jobs.py puts two values before it: TRANSITIONS (status -> allowed next ones) and HINT (a Celery message).
+-- jobs.py puts three values before it: TRANSITIONS (status -> allowed next ones), HINT (a Celery message) and LATE
+-- (the result of a job that was not started in time).
 -- Every key carries the hash tag {rarebit}, so that a cluster keeps them in one slot; times are the server's, in ms.
 
 local P = '{rarebit}:'
@@ -43,6 +44,7 @@ local function move(id, status)
   for _, next in ipairs(TRANSITIONS[old]) do allowed = allowed or next == status end
   if not allowed then error('a job cannot go from ' .. old .. ' to ' .. status) end
   redis.call('ZREM', P .. 'status:' .. old, id)
+  redis.call('ZREM', P .. 'starts', id)
   redis.call('ZADD', P .. 'status:' .. status, field(id, 'seq'), id)
   redis.call('HSET', job(id), 'status', status)
   tell(id, 'status', cjson.encode({status = status}))
@@ -68,7 +70,10 @@ local function settle(id, status)
   redis.call('PEXPIRE', events(id), EVENTS_MS)
 end
 
+-- A dead worker ran the job until its lease ended at most, however late somebody notices.
 local function requeue(id)
+  local until_ms = math.min(now, redis.call('ZSCORE', P .. 'leases', id))
+  redis.call('HINCRBY', job(id), 'ran_ms', math.max(0, until_ms - field(id, 'started_at')))
   move(id, 'queued')
   redis.call('ZREM', P .. 'leases', id)
   redis.call('HDEL', job(id), 'started_at', 'progress')
@@ -86,7 +91,7 @@ local function erase(id)
   local status = field(id, 'status')
   if not status then return end
   redis.call('DEL', job(id), events(id))
-  for _, set in ipairs({'jobs', 'status:' .. status, 'leases', 'quarantine'}) do redis.call('ZREM', P .. set, id) end
+  for _, set in ipairs({'jobs', 'status:' .. status, 'starts', 'leases', 'quarantine'}) do redis.call('ZREM', P .. set, id) end
   redis.call('ZREM', P .. 'expiry', outputs(id))
   redis.call('PUBLISH', P .. 'changed:' .. id, 'erased')
 end
@@ -119,6 +124,14 @@ local function see(name, views, judged)
   end
 end
 
+-- Whoever looks finds a job that was not started in time failed.
+local function fail_late()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'starts', '-inf', now)) do
+    settle(id, 'failed')
+    redis.call('HSET', job(id), 'result', LATE)
+  end
+end
+
 local operations = {}
 
 function operations.submit(id, request, keep_ms, max_queued, idempotency_key, body_hash, keep_key_ms)
@@ -134,6 +147,10 @@ function operations.submit(id, request, keep_ms, max_queued, idempotency_key, bo
     'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms, 'idempotency_key', idempotency_key)
   redis.call('ZADD', P .. 'status:queued', seq, id)
   redis.call('ZADD', P .. 'jobs', seq, id)
+  local start_within = cjson.decode(request).start_within
+  if type(start_within) == 'number' then
+    redis.call('ZADD', P .. 'starts', now + math.floor(1000 * start_within), id)
+  end
   if idempotency_key ~= '' then
     redis.call('HSET', key, 'id', id, 'body_hash', body_hash)
     redis.call('PEXPIRE', key, keep_key_ms)
@@ -306,4 +323,5 @@ function operations.see(name, views) see(name, views, true) end
 
 function operations.forget(name) redis.call('DEL', exposure(name), order(name)) end
 
+fail_late()
 return operations[ARGV[1]](unpack(ARGV, 2))

@@ -50,6 +50,7 @@ SLOT = "{rarebit}"
 _OUTPUTS = TypeAdapter(list[StoredOutput])
 _VIEWS = TypeAdapter(list[View])
 _LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
+_LATE = JobError(code="start_deadline", title="The job waited too long", detail="It was not started in time.")
 _CONNECTION: dict[str, Any] = {"decode_responses": True, "socket_connect_timeout": 2, "socket_timeout": 5}
 
 
@@ -64,10 +65,10 @@ def connect_async(url: str) -> redis.asyncio.Redis:
 
 
 def script() -> str:
-    """`jobs.lua` with the two values that it needs from here."""
-    transitions = json.dumps(TRANSITIONS)
+    """`jobs.lua` with the three values that it needs from here."""
+    transitions, late = json.dumps(TRANSITIONS), json.dumps({"error": _LATE.model_dump()})
     head = f"local TRANSITIONS = cjson.decode([==[{transitions}]==])\nlocal HINT = [==[{hint()}]==]\n"
-    return head + Path(__file__).with_name("jobs.lua").read_text()
+    return f"{head}local LATE = [==[{late}]==]\n" + Path(__file__).with_name("jobs.lua").read_text()
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that this worker runs: the request and the number of the attempt.
+    """A job that this worker runs: the request, the number of the attempt, and how long earlier ones have run.
 
     `savepoint` is the object that says where an earlier attempt stood, if one got so far.
     """
@@ -174,6 +175,7 @@ class Claim:
     request: JobRequest
     created_at: datetime
     queue_ms: int
+    ran_ms: int
     savepoint: str | None
 
 
@@ -201,8 +203,9 @@ class Leases:
             return None
         fields = pairs(flat)
         record = read_record(fields)
-        queue_ms, savepoint = int(fields["queue_ms"]), fields.get("savepoint")
-        return Claim(record.id, record.attempt, record.request, record.created_at, queue_ms, savepoint)
+        queue_ms, ran_ms = int(fields["queue_ms"]), int(fields.get("ran_ms", 0))
+        savepoint = fields.get("savepoint")
+        return Claim(record.id, record.attempt, record.request, record.created_at, queue_ms, ran_ms, savepoint)
 
     def renew(self, claim: Claim) -> JobStatus:
         """Lengthen the lease; `canceling` says that the job is to stop."""

@@ -42,7 +42,7 @@ class JobStatus(StrEnum):
 
 
 TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
-    JobStatus.QUEUED: (JobStatus.RUNNING, JobStatus.CANCELED),
+    JobStatus.QUEUED: (JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELED),
     JobStatus.RUNNING: (JobStatus.QUEUED, JobStatus.CANCELING, JobStatus.SUCCEEDED, JobStatus.FAILED),
     JobStatus.CANCELING: (JobStatus.CANCELED,),
     JobStatus.SUCCEEDED: (),
@@ -140,8 +140,12 @@ class JobRequest(Strict):
     guidance_scale: float | None = Field(default=None, ge=1, le=30)
     format: Literal["png", "webp", "jpeg"] = "png"
     priority: Annotated[Literal["normal"], _only("normal")] = "normal"
-    start_within: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
-    run_within: float | None = Field(default=None, gt=0, le=86400, description="Seconds; null: the service's limit.")
+    start_within: float | None = Field(
+        default=None, gt=0, le=30 * 86400, description="Seconds until the first start at most; null: however long."
+    )
+    run_within: float | None = Field(
+        default=None, gt=0, le=86400, description="Seconds of running, of all attempts; null: the service's limit."
+    )
     expires_in: int | None = Field(default=None, ge=1, le=30 * 86400, description="Seconds; null: the service's own.")
     webhook: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
     metadata: dict[str, str] = Field(default={}, description="At most 1 KiB of JSON; echoed.")

@@ -23,7 +23,7 @@ class HandedBack(Exception):  # noqa: N818  no error: the worker is shutting dow
 
 
 class RunDeadlineError(ServiceError):
-    """The run took longer than it may."""
+    """The run took longer than it may, all its attempts together."""
 
     code = "run_deadline"
     title = "The run took too long"
@@ -39,7 +39,7 @@ class Attempt:
         self.last_step = time.monotonic()
         self._leases = leases
         self._limit_s = min(limit_s, claim.request.run_within or limit_s)
-        self._deadline = time.monotonic() + self._limit_s
+        self._deadline = time.monotonic() + self._limit_s - claim.ran_ms / 1000
         self._hand_back = hand_back
 
     def report(self, phase: str, step: int, steps: int, rarity_bits: float | None) -> None:

@@ -86,6 +86,7 @@ async def test_accepted_request_is_itself_a_request(gateway):
         ({"size": 65}, "/size"),
         ({"format": "gif"}, "/format"),
         ({"run_within": 0}, "/run_within"),
+        ({"start_within": 0}, "/start_within"),
         ({"metadata": {"a/b~": 1}}, "/metadata/a~1b~0"),
         ({"metadata": {"a": "x" * 1100}}, "/metadata"),
         ({"colour": "red"}, "/colour"),
@@ -99,7 +100,6 @@ async def test_invalid_field_is_named(gateway, change, pointer):
     "later",
     [
         {"priority": "high"},
-        {"start_within": 5},
         {"webhook": {"url": "https://example.com"}},
     ],
 )

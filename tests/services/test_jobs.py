@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from servers import url_of
 from services.errors import (
     IdempotencyConflictError,
     JobExpiredError,
@@ -152,6 +153,62 @@ async def test_canceling_job_ends_canceled_however_the_attempt_ends(jobs, leases
     }[ending]()
     record, _ = await jobs.get(job_id)
     assert (record.status, record.outputs, record.error) == (JobStatus.CANCELED, [], None)
+
+
+@pytest.mark.parametrize("look", ["get", "claim", "recover", "cancel"])
+async def test_job_that_is_not_started_in_time_fails_for_whoever_looks(jobs, leases, look):
+    late = (await jobs.submit(REQUEST.model_copy(update={"start_within": 0.05}), keep_s=60, max_queued=9)).id
+    assert await status_of(jobs, late) == "queued"
+    following = await submit(jobs)
+    await asyncio.sleep(0.1)
+    if look == "claim":
+        assert leases.claim().id == following
+    elif look == "recover":
+        assert leases.recover() == []
+    elif look == "cancel":
+        assert await jobs.cancel(late) == "failed"
+    record, place = await jobs.get(late)
+    assert (record.status, record.error.code, record.started_at, place) == ("failed", "start_deadline", None, None)
+    assert record.attempt == 0
+
+
+async def test_job_that_was_started_in_time_may_wait_for_another_start(jobs, leases):
+    job_id = (await jobs.submit(REQUEST.model_copy(update={"start_within": 0.1}), keep_s=60, max_queued=9)).id
+    leases.hand_back(leases.claim())
+    await asyncio.sleep(0.2)
+    assert leases.claim().id == job_id
+
+
+async def test_time_of_every_attempt_is_counted_and_waiting_is_not(jobs, leases, dying):
+    await submit(jobs)
+    begin = time.monotonic()
+    first = leases.claim()
+    await asyncio.sleep(0.1)
+    leases.hand_back(first)
+    ran_ms = 1000 * (time.monotonic() - begin)
+    await asyncio.sleep(0.2)
+    second = dying.claim()
+    await asyncio.sleep(0.2)
+    leases.recover()
+    third = leases.claim()
+    assert first.ran_ms == 0
+    assert 100 <= second.ran_ms <= ran_ms + 1
+    assert second.ran_ms < third.ran_ms <= second.ran_ms + 1000 * LEASE_S
+
+
+async def test_cancel_survives_the_death_of_worker_and_server(own_redis):
+    async with connect_async(url_of(own_redis)) as client:
+        with connect(url_of(own_redis)) as worker_client:
+            dead = Leases(worker_client, worker="dead", lease_s=0)
+            jobs = Jobs(client)
+            job_id = await submit(jobs)
+            dead.claim()
+            assert await jobs.cancel(job_id) == "canceling"
+            own_redis.kill()
+            own_redis.start()
+            assert await status_of(jobs, job_id) == "canceling"
+            assert dead.recover() == [job_id]
+            assert await status_of(jobs, job_id) == "canceled"
 
 
 async def test_fifty_submissions_with_one_key_make_one_job(jobs):

@@ -1,6 +1,7 @@
 """Any sequence of calls leaves the store where a plain model of it stands."""
 
 import asyncio
+import time
 from collections import Counter
 
 import hypothesis.strategies as st
@@ -47,6 +48,14 @@ class Model(RuleBasedStateMachine):
     def submit(self):
         job_id = self.loop.run(self.jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=99)).id
         self.statuses[job_id] = "queued"
+        return job_id
+
+    @rule(target=submitted)
+    def submit_what_nobody_starts_in_time(self):
+        request = JobRequest(concept="lamp", start_within=0.001)
+        job_id = self.loop.run(self.jobs.submit(request, keep_s=60, max_queued=99)).id
+        time.sleep(0.003)
+        self.statuses[job_id] = "failed"
         return job_id
 
     @rule(target=claims, dies=st.booleans())

@@ -149,6 +149,17 @@ async def test_run_ends_at_its_deadline(jobs, submit, make_runner):
     assert time.monotonic() - begin < 60
 
 
+async def test_deadline_counts_what_earlier_attempts_have_run(jobs, submit, make_runner, leases):
+    job_id = await submit(QUICK.model_copy(update={"run_within": 0.5}))
+    claim = leases.claim()
+    await asyncio.sleep(0.6)
+    leases.hand_back(claim)
+    await asyncio.to_thread(make_runner().run_next)
+    record, _ = await jobs.get(job_id)
+    assert (record.status, record.error.code, record.attempt) == (JobStatus.FAILED, "run_deadline", 2)
+    assert record.progress is None
+
+
 async def test_worker_out_of_memory_lets_go_of_what_the_run_held_and_runs_the_next_job(
     jobs, submit, make_runner, models
 ):
