@@ -93,15 +93,15 @@ def test_service_does_not_speak_to_a_redis_that_cannot_show_who_it_is(tls_port, 
         check_redis(client)
 
 
-@pytest.fixture
-def composed(short_folder, monkeypatch):
+@pytest.fixture(params=redis_binaries().values(), ids=redis_binaries().keys())
+def composed(request, short_folder):
     """The queue of docker-compose.yml, with its user and nobody else."""
     file = Path(__file__).parents[2] / "docker-compose.yml"
     _, *options = yaml.safe_load(file.read_text())["services"]["queue"]["command"]
     options = [f">{PASSWORD}" if option.startswith(">") else option for option in options]
     port = free_port()
     where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(short_folder)]
-    server = Server([redis_binaries()["valkey"], *options, *where], port)
+    server = Server([request.param, *options, *where], port)
     server.start()
     yield port
     server.stop()
