@@ -61,6 +61,8 @@ def parse(text: str) -> RedisUrl:
     url = urlsplit(text)
     if url.scheme not in _PORTS:
         raise ValueError("begins with none of redis://, rediss://, unix://, redis+sentinel:// and rediss+sentinel://")
+    if "@" in url.path + url.query + url.fragment:
+        raise ValueError("has an @ behind its host: what is special in a password has to be percent-encoded")
     options = _options(url)
     login, _, hosts = url.netloc.rpartition("@")
     username, _, password = (unquote(part) or None for part in login.partition(":"))

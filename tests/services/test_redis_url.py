@@ -16,6 +16,9 @@ SECRET = "Lq7-xB2z"
         (f"redis://:{SECRET}@queue?ssl_ca_certs=/ca.pem", "has the option ssl_ca_certs; redis:// takes none"),
         (f"rediss://:{SECRET}@queue?ssl_ca_certs=/no/ca.pem", "has ssl_ca_certs=/no/ca.pem, which is no file"),
         (f"redis+sentinel://:{SECRET}@one,two/0", r"needs \?master=NAME"),
+        (f"redis://:1/{SECRET}@queue", "has an @ behind its host: what is special in a password"),
+        (f"redis://:1?{SECRET}=@queue", "has an @ behind its host"),
+        (f"redis://:{SECRET}#@queue", "has an @ behind its host"),
     ],
 )
 def test_url_that_cannot_work_is_refused_without_its_secret(url, sentence):
