@@ -50,7 +50,7 @@ SLOT = "{rarebit}"
 _OUTPUTS = TypeAdapter(list[StoredOutput])
 _VIEWS = TypeAdapter(list[View])
 _LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
-_LATE = JobError(code="start_deadline", title="The job waited too long", detail="It was not started in time.")
+_LATE = JobError(code="start_deadline", title="The job waited too long", detail="No worker began within start_within.")
 _CONNECTION: dict[str, Any] = {"decode_responses": True, "socket_connect_timeout": 2, "socket_timeout": 5}
 
 

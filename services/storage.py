@@ -87,7 +87,7 @@ def upload_prefix(upload_id: str) -> str:
 
 
 def open_storage(settings: Settings, patience_s: float = PATIENCE_S) -> Storage:
-    """The store that the settings name; nothing is contacted yet. One that is away is waited for, `patience_s`."""
+    """The store that the settings name; nothing is contacted yet. S3 that is away is tried for `patience_s`."""
     if settings.storage == "local":
         key = settings.signing_key.get_secret_value() if settings.signing_key else ""
         return LocalStorage(settings.data_dir / "objects", signing_key=key, public_url=settings.public_url)
