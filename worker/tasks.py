@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from redis import exceptions as redis_errors
 from redis.exceptions import RedisError
 
 from services.diffusion.generate import Generation, generate
@@ -25,6 +26,7 @@ from worker.uploads import upload
 
 END_LIMIT_S = 120.0  # how long a finished run waits for Redis to take its result
 _END_PAUSE_S = 0.5
+_REDIS_AWAY = (redis_errors.ConnectionError, redis_errors.TimeoutError)  # when the run needed it: no fault of the job
 logger = logging.getLogger(__name__)
 
 Ending = Callable[[], JobStatus]
@@ -78,7 +80,7 @@ class Runner:
             return lambda: self._leases.succeed(claim, outputs, generation.warnings, attempt.metrics, views)
         except Canceled:
             return lambda: self._leases.end_canceled(claim, attempt.metrics)
-        except HandedBack:
+        except (HandedBack, *_REDIS_AWAY):
             return lambda: self._leases.hand_back(claim)
         except Exception as error:
             failure = describe(error)

@@ -4,16 +4,22 @@ import asyncio
 import gc
 import hashlib
 import io
+import threading
 import time
 import weakref
+from functools import partial
 
 import pytest
 import torch
 from PIL import Image
 
-from services.jobs import Leases, connect
+from servers import url_of
+from services.jobs import Jobs, Leases, connect, connect_async
 from services.schemas import JobRequest, JobStatus, Rarity
 from services.storage import savepoint_key
+from worker.fit_lock import fit_lock
+from worker.heartbeat import Heartbeat
+from worker.tasks import Runner
 
 QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=2, decoder_steps=2, seed=7)
 ENDLESS = JobRequest(concept="handbag", rarity=Rarity(bits=30.0), steps=1000, trials=2, decoder_steps=2, seed=7)
@@ -79,6 +85,32 @@ async def test_stopping_worker_hands_its_job_back_and_the_next_one_makes_the_sam
     first, second = [(await jobs.get(job_id))[0] for job_id in (whole, broken)]
     assert second.attempt == 2
     assert [output.sha256 for output in first.outputs] == [output.sha256 for output in second.outputs]
+
+
+async def test_run_that_needs_redis_while_it_is_away_is_handed_back(own_redis, models, storage):
+    """The server dies at the first step, before the user's history is read, and comes back a moment later."""
+    steps = []
+
+    def die_once():
+        if not steps:
+            own_redis.kill()
+            threading.Timer(1, own_redis.start).start()
+        steps.append(1)
+        return False
+
+    async with connect_async(url_of(own_redis)) as gateway_client:
+        jobs = Jobs(gateway_client)
+        request = QUICK.model_copy(update={"exposure": "user-7"})
+        job_id = (await jobs.submit(request, keep_s=60, max_queued=9)).id
+        with connect(url_of(own_redis)) as client:
+            leases = Leases(client, worker="worker-1", lease_s=30)
+            options = {"fit_lock": partial(fit_lock, client, 30), "run_limit_s": 600, "stopping": lambda: False}
+            runner = Runner(leases, storage, models, Heartbeat(leases, 10), hand_back=die_once, **options)
+            await asyncio.to_thread(runner.run_next)
+            assert (await jobs.get(job_id))[0].status is JobStatus.QUEUED
+            await asyncio.to_thread(runner.run_next)
+        record, _ = await jobs.get(job_id)
+    assert (record.status, record.attempt) == (JobStatus.SUCCEEDED, 2)
 
 
 async def test_handed_back_run_goes_on_from_its_savepoint_and_ends_the_same(jobs, submit, make_runner, tmp_path):
