@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from services import errors
 
@@ -35,6 +37,8 @@ _NAMES = {
     413: "content_too_large",
     415: "unsupported_media_type",
 }
+_METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")
+_FIELD_PROBLEMS = 50  # told at once; a body has room for ten thousand unknown fields
 _RETRY_AFTER_S = {429: "5", 503: "2"}
 
 
@@ -70,6 +74,7 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(errors.ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(RedisError, _redis_error)
     app.add_exception_handler(Exception, _unexpected_error)
 
@@ -93,7 +98,8 @@ async def _service_error(_request: Request, error: Exception) -> JSONResponse:
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else []
     problem = _problem("invalid_request", "The request is not valid", 422)
-    return _answer(problem.model_copy(update={"errors": [_field_problem(one["loc"], one["msg"]) for one in found]}))
+    fields = [_field_problem(one["loc"], one["msg"]) for one in found[:_FIELD_PROBLEMS]]
+    return _answer(problem.model_copy(update={"errors": fields}))
 
 
 def _field_problem(location: tuple[str | int, ...], detail: str) -> FieldProblem:
@@ -104,13 +110,29 @@ def _field_problem(location: tuple[str | int, ...], detail: str) -> FieldProblem
     return FieldProblem(pointer="".join(f"/{token}" for token in tokens), detail=detail)
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     name = _NAMES.get(error.status_code, "http_error")
     detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
     title = name.replace("_", " ").capitalize()
-    return _answer(_problem(name, title, error.status_code, detail), dict(error.headers or {}))
+    headers = {"Allow": _methods(request)} if error.status_code == 405 else dict(error.headers or {})
+    return _answer(_problem(name, title, error.status_code, detail), headers)
+
+
+def _methods(request: Request) -> str:
+    """What the path takes, of all its routes; Starlette names the first one's methods only."""
+    scopes = {method: dict(request.scope) | {"method": method} for method in _METHODS}
+    return ", ".join(
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] == Match.FULL for route in request.app.routes)
+    )
+
+
+async def _client_left(_request: Request, _error: Exception) -> JSONResponse:
+    """Nobody hears it; without it, everybody who leaves early writes a traceback into the log."""
+    return _answer(_problem("bad_request", "Bad request", 400, "the body ended early"))
 
 
 async def _redis_error(_request: Request, error: Exception) -> JSONResponse:

@@ -22,6 +22,7 @@ MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
 
 SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 ExposureKey = Annotated[str, Field(min_length=1, max_length=128, pattern=r"\S")]
+MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
 UploadId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 OutputRef = Annotated[str, Field(pattern="^[0-9a-f]{32}/(0|[1-9][0-9]?)$", description="JOB_ID/INDEX")]
 
@@ -148,7 +149,7 @@ class JobRequest(Strict):
     )
     expires_in: int | None = Field(default=None, ge=1, le=30 * 86400, description="Seconds; null: the service's own.")
     webhook: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
-    metadata: dict[str, str] = Field(default={}, description="At most 1 KiB of JSON; echoed.")
+    metadata: dict[MetadataText, MetadataText] = Field(default={}, description="At most 1 KiB of JSON; echoed.")
 
     @field_validator("prompt")
     @classmethod

@@ -44,7 +44,7 @@ Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait fo
 @router.post(
     "",
     status_code=202,
-    responses=_ENDED | problems(400, 413, 415, 422, 429, 503),
+    responses=_ENDED | problems(400, 404, 410, 413, 415, 422, 429, 503),
 )
 async def submit(
     request: JobRequest,
@@ -55,7 +55,8 @@ async def submit(
 ) -> Job:
     """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours.
 
-    What the request refers to has to be there when the job is made, not when a repeated request finds it.
+    What the request refers to has to be there when the job is made, not when a repeated request finds it. 410: the
+    key's job has expired; 404: the job was erased before it could be answered with.
     """
     await check_references(gateway, request, idempotency_key)
     accepted = _fill_in(request, gateway.settings)

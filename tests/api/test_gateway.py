@@ -3,6 +3,8 @@
 import asyncio
 import io
 import re
+import socket
+import time
 from functools import partial
 
 import httpx
@@ -36,12 +38,30 @@ async def test_what_does_not_exist_is_answered_with_a_problem(gateway, method, p
     answer = await gateway.request(method, path)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert answer.json()["status"] == status
-    assert status != 405 or answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/jobs", "GET, POST"), ("/jobs/x", "DELETE, GET"), ("/images", "POST"), ("/exposures/a/b", "DELETE, GET")],
+)
+async def test_refused_method_is_told_all_methods_of_the_path(gateway, path, methods):
+    assert (await gateway.options(path)).headers["allow"] == methods
+
+
+async def test_client_that_leaves_early_is_no_error(app, caplog):
+    with served(app) as url:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+                client.sendall(b"POST /images HTTP/1.1\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nx")
+                time.sleep(0.1)
+        assert httpx.get(f"{url}/health/live", trust_env=False).status_code == 200
+    assert caplog.records == []
 
 
 async def test_contract_documents_every_answer(gateway):
     paths = (await gateway.get("/openapi.json")).json()["paths"]
-    assert set(paths["/jobs"]["post"]["responses"]) == {"200", "202", "400", "413", "415", "422", "429", "503"}
+    submitted = {"200", "202", "400", "404", "410", "413", "415", "422", "429", "503"}
+    assert set(paths["/jobs"]["post"]["responses"]) == submitted
     assert set(paths["/jobs/{job_id}"]["get"]["responses"]) == {"200", "404", "410", "422", "503"}
     assert set(paths["/quarantine"]["get"]["responses"]) == {"200", "422", "503"}
     assert set(paths["/quarantine/{job_id}/replay"]["post"]["responses"]) == {"202", "404", "429", "503"}

@@ -88,12 +88,19 @@ async def test_accepted_request_is_itself_a_request(gateway):
         ({"run_within": 0}, "/run_within"),
         ({"start_within": 0}, "/start_within"),
         ({"metadata": {"a/b~": 1}}, "/metadata/a~1b~0"),
-        ({"metadata": {"a": "x" * 1100}}, "/metadata"),
+        ({"metadata": {"a": "x" * 600, "b": "x" * 600}}, "/metadata"),
+        ({"metadata": {"a": "x" * 1100}}, "/metadata/a"),
+        ({"metadata": {"a": "\udfff"}}, "/metadata/a"),
         ({"colour": "red"}, "/colour"),
     ],
 )
 async def test_invalid_field_is_named(gateway, change, pointer):
     assert await refusal(gateway, {"concept": "handbag"} | change) == (422, [pointer])
+
+
+async def test_answer_to_ten_thousand_mistakes_is_short(gateway):
+    answer = await gateway.post("/jobs", json={"concept": "handbag"} | {f"{n}": 0 for n in range(5000)})
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, 50)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +168,14 @@ async def test_key_belongs_to_the_meaning_of_its_body(gateway):
     assert same.json()["id"] == first.json()["id"]
     assert same.headers["idempotency-replayed"] == "true"
     assert (other.status_code, other.json()["type"]) == (422, "urn:rarebit:problem:idempotency_conflict")
+
+
+async def test_key_of_an_expired_job_answers_gone(gateway, leases):
+    post = {"json": {"concept": "handbag", "expires_in": 1}, "headers": {"Idempotency-Key": "once"}}
+    assert (await gateway.post("/jobs", **post)).status_code == 202
+    leases.succeed(leases.claim(), [], [], Metrics())
+    await asyncio.sleep(1.1)
+    assert (await gateway.post("/jobs", **post)).status_code == 410
 
 
 async def test_invalid_request_does_not_spend_its_key(gateway):
