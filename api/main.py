@@ -1,4 +1,4 @@
-"""What uvicorn runs: `uvicorn api.main:app`."""
+"""What uvicorn runs: `uvicorn api.main:app --http api.protocol:BoundedHead`."""
 
 import sys
 

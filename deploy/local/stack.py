@@ -122,6 +122,7 @@ def _worker(folder: Path, env: dict[str, str]) -> Child:
 
 
 def _gateway(folder: Path, env: dict[str, str], listener: socket.socket) -> Child:
-    options = ["--fd", str(listener.fileno()), "--no-access-log", "--timeout-graceful-shutdown", "2"]
+    options = ["--fd", str(listener.fileno()), "--http", "api.protocol:BoundedHead"]
+    options += ["--no-access-log", "--timeout-graceful-shutdown", "2"]
     command = [sys.executable, "-m", "uvicorn", "api.main:app", *options]
     return Child("gateway", command, log=folder / "logs" / "gateway.log", env=env, pass_fds=[listener.fileno()])

@@ -48,6 +48,22 @@ async def test_refused_method_is_told_all_methods_of_the_path(gateway, path, met
     assert (await gateway.options(path)).headers["allow"] == methods
 
 
+@pytest.mark.parametrize("endless", [b"GET /", b"GET / HTTP/1.1\r\n", b"POST /jobs/x/cancel HTTP/1.1\r\n\r\n"])
+async def test_endless_head_is_refused_before_it_fills_the_memory(app, endless):
+    """A target, a header, and many requests without an end."""
+    with served(app) as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as client:
+        client.sendall(endless)
+        with pytest.raises(ConnectionError):
+            client.sendall(b"x" * 2**26)
+
+
+async def test_long_body_behind_a_long_head_is_taken(app):
+    with served(app) as url:
+        headers = {"content-type": "image/png", "x-long": "x" * 60_000}
+        answer = httpx.post(f"{url}/images", content=bytes(3_000_000), headers=headers, trust_env=False)
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:rarebit:problem:picture")
+
+
 async def test_client_that_leaves_early_is_no_error(app, caplog):
     with served(app) as url:
         for _ in range(3):
