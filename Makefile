@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve test lint bench bench-full-size evaluate
+.PHONY: demo serve test lint fuzz bench bench-full-size evaluate
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -23,6 +23,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz
 
 bench: .venv/installed-dev
 	$(BIN)/python -m tests.benchmarks
