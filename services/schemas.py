@@ -21,7 +21,10 @@ METADATA_LIMIT_BYTES = 1024
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
 
 SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
-ExposureKey = Annotated[str, Field(min_length=1, max_length=128, pattern=r"\S")]
+_CONTROL = r"\x00-\x1f\x7f"
+ExposureKey = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$")
+]
 MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
 UploadId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 OutputRef = Annotated[str, Field(pattern="^[0-9a-f]{32}/(0|[1-9][0-9]?)$", description="JOB_ID/INDEX")]

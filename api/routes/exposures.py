@@ -13,12 +13,12 @@ from api.documents import Exposure
 from api.errors import problems
 from api.references import find_output, no_output
 from services.exposure import Feedback, View
-from services.schemas import JobRecord, OutputRef, Strict
+from services.schemas import ExposureKey, JobRecord, OutputRef, Strict
 from services.storage import Storage, state_key
 
 router = APIRouter(prefix="/exposures", tags=["exposures"], route_class=JsonRoute)
 
-Key = Annotated[str, Path(min_length=1, max_length=128, pattern=r"\S", description="As a job's `exposure` has it.")]
+Key = Annotated[ExposureKey, Path(description="As a job's `exposure` has it.")]
 
 
 class Seen(Strict):
@@ -34,20 +34,20 @@ class Views(Strict):
     views: list[Seen] = Field(min_length=1, max_length=64)
 
 
-@router.post("/{key:path}/views", responses=problems(400, 413, 415, 422, 503))
+@router.post("/{key:path}/views", responses=problems(400, 404, 413, 415, 422, 503))
 async def add(key: Key, seen: Views, gateway: CurrentGateway) -> Exposure:
     """Add outputs of any finished jobs to the history, or judge them anew; all of them or none."""
     await gateway.jobs.add_views(key, await _look_up(gateway, seen.views))
     return await read(key, gateway)
 
 
-@router.get("/{key:path}", responses=problems(422, 503))
+@router.get("/{key:path}", responses=problems(404, 422, 503))
 async def read(key: Key, gateway: CurrentGateway) -> Exposure:
     """The history in numbers; empty for a key that was never used."""
     return Exposure.of(key, await gateway.jobs.views(key))
 
 
-@router.delete("/{key:path}", status_code=204, responses=problems(422, 503))
+@router.delete("/{key:path}", status_code=204, responses=problems(404, 422, 503))
 async def forget(key: Key, gateway: CurrentGateway) -> None:
     """Erase the history; harmless when there is none."""
     await gateway.jobs.forget(key)

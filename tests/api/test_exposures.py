@@ -58,7 +58,7 @@ async def test_any_key_that_a_job_may_have_names_its_history(gateway, make_outpu
     assert (await gateway.get(path)).json() == {"key": key} | EMPTY
 
 
-@pytest.mark.parametrize("key", ["", "%20", "k" * 129])
+@pytest.mark.parametrize("key", ["", "%20", "a%00b", "%7F", "k" * 129])
 async def test_key_that_no_job_may_have_is_refused(gateway, key):
     for answer in (
         await gateway.get(f"/exposures/{key}"),

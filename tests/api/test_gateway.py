@@ -83,8 +83,9 @@ async def test_contract_documents_every_answer(gateway):
     assert set(paths["/quarantine/{job_id}/replay"]["post"]["responses"]) == {"202", "404", "429", "503"}
     assert set(paths["/images"]["post"]["responses"]) == {"201", "413", "415", "422", "503"}
     assert set(paths["/images"]["post"]["requestBody"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
-    assert set(paths["/exposures/{key}/views"]["post"]["responses"]) == {"200", "400", "413", "415", "422", "503"}
-    assert set(paths["/exposures/{key}"]["delete"]["responses"]) == {"204", "422", "503"}
+    seen = {"200", "400", "404", "413", "415", "422", "503"}
+    assert set(paths["/exposures/{key}/views"]["post"]["responses"]) == seen
+    assert set(paths["/exposures/{key}"]["delete"]["responses"]) == {"204", "404", "422", "503"}
     for path in paths.values():
         for operation in path.values():
             for status, answer in operation["responses"].items():

@@ -80,6 +80,7 @@ async def test_accepted_request_is_itself_a_request(gateway):
         ({"exposure": ""}, "/exposure"),
         ({"exposure": "  "}, "/exposure"),
         ({"exposure": "x" * 129}, "/exposure"),
+        ({"exposure": "line\nbreak"}, "/exposure"),
         ({"seed": False}, "/seed"),
         ({"seed": -1}, "/seed"),
         ({"seed": 2**64}, "/seed"),
