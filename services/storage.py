@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import io
+import logging
 import mimetypes
 import random
 import shutil
@@ -29,6 +30,7 @@ PATIENCE_S = 60.0  # a worker's: what it has made took longer
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _TRY_S = 15.0  # for the connection and the sending, and again for the answer
 _PIECE = 64 * 1024
+logger = logging.getLogger(__name__)
 
 
 class Storage(Protocol):
@@ -255,7 +257,8 @@ def _patiently(action: Callable[[], Result], failure: str, patience_s: float) ->
             refused = isinstance(error, S3Error) and error.response.status < 500
             jittered_s = pause_s * random.uniform(0.5, 1.5)
             if refused or time.monotonic() + jittered_s > deadline:
-                raise StorageError(f"{failure}: {error}") from error
+                logger.warning("%s: %s", failure, error)  # names hosts and buckets, which are no client's business
+                raise StorageError(failure) from error
             time.sleep(jittered_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
