@@ -26,7 +26,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RAREBIT_", frozen=True)
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     public_url: str = "http://127.0.0.1:8000"
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
     picture_limit_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)

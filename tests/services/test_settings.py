@@ -38,6 +38,8 @@ def test_setting_that_cannot_work_is_named(fields, sentence):
             "RAREBIT_REDIS_URL has no password, and its host queue is not loopback",
         ),
         ({"redis_url": "rediss://:@10.0.0.7/0"}, "RAREBIT_REDIS_URL has no password, and its host 10.0.0.7"),
+        ({"redis_url": "redis://:wJalr/Xut@queue:6379/0"}, "RAREBIT_REDIS_URL has an @ behind its host"),
+        ({"redis_url": "redis://:wJalr#Xut@queue:6379/0"}, "RAREBIT_REDIS_URL has an @ behind its host"),
         ({"redis_url": "redis://:foobared@queue/0"}, "RAREBIT_REDIS_URL holds a secret that is an example"),
         (
             {"redis_url": "redis+sentinel://127.0.0.1,watch/0?master=rarebit"},
@@ -93,5 +95,6 @@ def test_environment_that_cannot_be_parsed_is_named(monkeypatch):
 
 
 def test_no_secret_is_shown():
-    settings = Settings(signing_key="the-signing-key-of-ours", s3_secret_key="the-secret")
+    secrets = {"signing_key": "the-signing-key-of-ours", "s3_secret_key": "the-secret"}
+    settings = Settings(redis_url="redis://:the-password-of-Redis@localhost", **secrets)
     assert "the-" not in repr(settings)
