@@ -56,7 +56,7 @@ def load_config(kind: Any, folder: Path, part: str) -> Any:
     with described(str(folder / part)):
         if not (folder / part).is_dir():
             raise ValueError("there is no such folder")
-        return kind.from_pretrained(folder / part)
+        return kind.from_pretrained(folder / part, trust_remote_code=False)
 
 
 def load_defaults(folder: Path, defaults: dict[str, int | float]) -> dict[str, Any]:
