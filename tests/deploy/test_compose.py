@@ -8,6 +8,8 @@ import yaml
 
 from services.settings import Settings
 
+FILE = Path(__file__).parents[2] / "docker-compose.yml"
+# pragma: allowlist nextline secret
 SECRETS = {"RAREBIT_SIGNING_KEY": "0123456789abcdef" * 4, "RAREBIT_REDIS_PASSWORD": "fedcba9876543210" * 4}
 
 
@@ -18,10 +20,9 @@ def interpolated(text: str) -> str:
 
 @pytest.mark.parametrize("service", ["gateway", "worker"])
 def test_processes_take_what_compose_gives_them(service, monkeypatch):
-    file = Path(__file__).parents[2] / "docker-compose.yml"
-    services = yaml.safe_load(interpolated(file.read_text()))["services"]
+    services = yaml.safe_load(interpolated(FILE.read_text()))["services"]
     for name, value in services[service]["environment"].items():
         monkeypatch.setenv(name, value)
     settings = Settings.read()
     assert f"rarebit:{services['queue']['environment']['REDISCLI_AUTH']}@queue" in settings.redis_url
-    assert f">{SECRETS['RAREBIT_REDIS_PASSWORD']}" in services["queue"]["command"]
+    assert not any(secret in " ".join(services["queue"]["command"]) for secret in SECRETS.values())

@@ -1,5 +1,6 @@
 """Redis as production has it: behind TLS, with a user of few rights, and never as a cluster."""
 
+import asyncio
 import ssl
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from celery.contrib.testing.worker import start_worker
 
 from proxy import proxied
 from servers import SIGNING_KEY, Server, free_port, redis_binaries
+from services.changes import Changes
 from services.errors import StoreUnsafeError
 from services.jobs import Jobs, Leases, connect, connect_async
 from services.queue import RUN_TASK, celery_app
@@ -55,11 +57,23 @@ async def use_everything(url):
                 jobs = Jobs(gateway_client)
                 await jobs.check()
                 job_id = (await jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=9)).id
-                await jobs.wait_until_final(job_id, 30)
-                assert (await jobs.get(job_id))[0].status == "succeeded"
+                await wait_for_the_end(gateway_client, jobs, job_id)
                 await jobs.delete(job_id, sweep_after_s=0)
             assert app.control.ping(timeout=10, limit=1)
         assert ended == ["succeeded"]
+
+
+async def wait_for_the_end(client, jobs, job_id):
+    """As the gateway waits: by what Redis publishes, and by the job's events."""
+    changes = Changes(client)
+    running = asyncio.create_task(changes.run())
+    async with asyncio.timeout(30), changes.of(job_id) as news:
+        while not (await jobs.get(job_id))[0].status.final:
+            news.clear()
+            await news.wait()
+    running.cancel()
+    await changes.aclose()
+    assert "succeeded" in (await jobs.events(job_id, "0-0"))[-1].data
 
 
 @pytest.fixture
@@ -95,13 +109,13 @@ def test_service_does_not_speak_to_a_redis_that_cannot_show_who_it_is(tls_port, 
 
 @pytest.fixture(params=redis_binaries().values(), ids=redis_binaries().keys())
 def composed(request, short_folder):
-    """The queue of docker-compose.yml, with its user and nobody else."""
+    """The queue of docker-compose.yml by its own command, with this machine's server in place of the image's."""
     file = Path(__file__).parents[2] / "docker-compose.yml"
-    _, *options = yaml.safe_load(file.read_text())["services"]["queue"]["command"]
-    options = [f">{PASSWORD}" if option.startswith(">") else option for option in options]
+    *shell, line = yaml.safe_load(file.read_text())["services"]["queue"]["command"]
     port = free_port()
-    where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(short_folder)]
-    server = Server([request.param, *options, *where], port)
+    program = f"{request.param} - --port {port} --bind 127.0.0.1 --dir {short_folder}"
+    line = line.replace("$$", "$").replace("docker-entrypoint.sh valkey-server -", program)
+    server = Server([*shell, line], port, {"REDISCLI_AUTH": PASSWORD})
     server.start()
     yield port
     server.stop()
