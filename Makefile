@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve test lint fuzz bench bench-full-size evaluate
+.PHONY: demo serve test lint audit fuzz bench bench-full-size evaluate
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -23,6 +23,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-files '\.safetensors$$|tokenizer\.json$$'
+
+audit: .venv/installed-dev
+	$(BIN)/python .ci/audit.py
 
 fuzz: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz

@@ -51,7 +51,9 @@ def test_setting_that_cannot_work_is_named(fields, sentence):
         ),
         ({"signing_key": "k" * 32}, "RAREBIT_SIGNING_KEY holds a secret of 1 different characters, 6 are the least"),
         ({"signing_key": "ChangeMe-to-your-own-key"}, "RAREBIT_SIGNING_KEY holds a secret that is an example"),
+        # pragma: allowlist nextline secret
         ({"s3_secret_key": "minioadmin"}, "RAREBIT_S3_SECRET_KEY holds a secret that is an example"),
+        # pragma: allowlist nextline secret
         ({"s3_secret_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}, "RAREBIT_S3_SECRET_KEY holds a secret that is"),
         ({"lease_s": 31, "run_limit_s": 61}, "RAREBIT_LEASE_S=31 is more than half of RAREBIT_RUN_LIMIT_S=61"),
     ],
@@ -95,6 +97,6 @@ def test_environment_that_cannot_be_parsed_is_named(monkeypatch):
 
 
 def test_no_secret_is_shown():
-    secrets = {"signing_key": "the-signing-key-of-ours", "s3_secret_key": "the-secret"}
+    secrets = {"signing_key": "the-signing-key-of-ours", "s3_secret_key": "the-secret"}  # pragma: allowlist secret
     settings = Settings(redis_url="redis://:the-password-of-Redis@localhost", **secrets)
     assert "the-" not in repr(settings)
