@@ -42,14 +42,21 @@ class BodyLimit:
 class _JsonRequest(Request):
     async def json(self) -> Any:
         """The body's document; 400 for what RFC 8259 does not allow (NaN too) and for what is nested too deeply."""
+        body = await self.body()
         try:
-            return json.loads(await self.body(), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+            return json.loads(body, parse_constant=_refuse_constant)
+        except json.JSONDecodeError as error:
             raise HTTPException(400, f"the body is not JSON: {error}") from None
+        except UnicodeDecodeError:
+            raise HTTPException(400, "the body is not JSON: it is not in UTF-8") from None
+        except RecursionError:
+            raise HTTPException(400, "the body is nested too deeply") from None
+        except ValueError:  # Python's bound on the digits of an integer, the one other thing that it finds
+            raise HTTPException(400, "the body has a number of too many digits") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise HTTPException(400, f"the body is not JSON: {name} is no JSON value")
 
 
 def check_media_type(request: Request, *taken: str) -> str:

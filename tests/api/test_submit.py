@@ -138,6 +138,20 @@ async def test_body_that_is_no_request_is_a_client_error(gateway, body, status):
     assert (await refusal(gateway, body))[0] == status
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"seed": 1', "the body is not JSON: Expecting ',' delimiter: line 1 column 11 (char 10)"),
+        (b"\xff\xfe\xfa", "the body is not JSON: it is not in UTF-8"),
+        (b"[" * 60_000, "the body is nested too deeply"),
+        (b"9" * 5000, "the body has a number of too many digits"),
+        (b"[-Infinity]", "the body is not JSON: -Infinity is no JSON value"),
+    ],
+)
+async def test_body_that_is_not_json_is_told_why_in_our_words(gateway, body, detail):
+    assert (await gateway.post("/jobs", content=body, headers=JSON)).json()["detail"] == detail
+
+
 async def test_body_in_chunks_is_limited_too(gateway):
     async def chunks():
         for _ in range(100):
