@@ -13,7 +13,7 @@ GROWTH_LIMIT_MIB = 128  # what the allocator keeps after pictures of 25 million 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--examples", type=int, default=1100, help="requests that schemathesis makes of an operation")
+    parser.add_argument("--examples", type=int, default=2000, help="requests that schemathesis makes of an operation")
     parser.add_argument("--requests", type=int, default=32_000, help="hostile requests, as bytes")
     parser.add_argument("--pictures", type=int, default=4_000, help="corrupt and hostile pictures")
     parser.add_argument("--seed", type=int, default=1)
