@@ -43,6 +43,13 @@ class ReferenceGoneError(ServiceError):
     title = "A picture that the job names is gone"
 
 
+class UnsafeContentError(ServiceError):
+    """Content safety is on, and refuses the picture to start from or all that were made."""
+
+    code = "unsafe_content"
+    title = "Content safety refuses the pictures"
+
+
 class StorageError(ServiceError):
     """The object store cannot be reached, refuses us, or lacks what was asked for."""
 
