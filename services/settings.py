@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     prior: str = str(_MINI / "prior")
     decoder: str = str(_MINI / "decoder")
     scorer: str = str(_MINI / "scorer")
+    safety: str | None = Field(default=None, min_length=1)
     device: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     preload: list[str] = []

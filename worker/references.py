@@ -12,6 +12,7 @@ from torch import Tensor
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.safety import SafetyChecker, require_safe
 from services.diffusion.steering import History, Steering, Wish, steer
 from services.diffusion.subject import Subject
 from services.errors import ReferenceGoneError
@@ -22,10 +23,10 @@ from services.storage import Storage, state_key, upload_key
 
 
 class References:
-    """Looks up what requests name; ReferenceGoneError when an upload or output is no longer there."""
+    """Looks up what requests name; ReferenceGoneError when it is no longer there, UnsafeContentError for an upload."""
 
-    def __init__(self, model: Kandinsky, storage: Storage, leases: Leases) -> None:
-        self._model, self._storage, self._leases = model, storage, leases
+    def __init__(self, model: Kandinsky, safety: SafetyChecker | None, storage: Storage, leases: Leases) -> None:
+        self._model, self._safety, self._storage, self._leases = model, safety, storage, leases
 
     def subject(self, request: JobRequest) -> Subject:
         """The concept in its prompt, and the embedding of the picture to start from."""
@@ -52,7 +53,9 @@ class References:
         if reference.output:
             return self._state(reference.output)["image_embeds"]
         data = self._object(upload_key(reference.upload or ""), f"the picture {reference.upload}")
-        return self._model.embed_image(Image.open(io.BytesIO(data), formats=["png"]))
+        picture = Image.open(io.BytesIO(data), formats=["png"])
+        require_safe(picture, "image", self._safety)
+        return self._model.embed_image(picture)
 
     def _wish(self, direction: Direction) -> Wish:
         return direction.text or self._state(direction.output or "")["cluster"]

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from services.diffusion.generate import Generation, generate
 from services.diffusion.memory import free_memory, is_out_of_memory
 from services.diffusion.outputs import Output
+from services.diffusion.safety import withhold
 from services.errors import LeaseLostError, ServiceError, StorageError
 from services.exposure import Feedback, View
 from services.jobs import Claim, Leases
@@ -50,7 +51,7 @@ class Runner:
         self._leases = leases
         self._storage = storage
         self._models = models
-        self._references = References(models.model, storage, leases)
+        self._references = References(models.model, models.safety, storage, leases)
         self._heartbeat = heartbeat
         self._fit_lock = fit_lock
         self._run_limit_s = run_limit_s
@@ -74,7 +75,7 @@ class Runner:
         """Run the attempt; answers with the one write that ends it."""
         claim = attempt.claim
         try:
-            generation = self._generate(attempt)
+            generation = withhold(self._generate(attempt), self._models.safety)
             outputs = self._upload(attempt, generation)
             views = views_of(claim, generation.outputs)
             return lambda: self._leases.succeed(claim, outputs, generation.warnings, attempt.metrics, views)

@@ -22,6 +22,7 @@ def _no_environment(monkeypatch):
         ({"signing_key": SIGNING_KEY, "redis_url": "http://x"}, "RAREBIT_REDIS_URL begins with none of redis://"),
         ({"signing_key": SIGNING_KEY, "public_url": "nowhere"}, "RAREBIT_PUBLIC_URL"),
         ({"signing_key": SIGNING_KEY, "lease_s": 1}, "RAREBIT_LEASE_S"),
+        ({"signing_key": SIGNING_KEY, "safety": ""}, "RAREBIT_SAFETY"),
     ],
 )
 def test_setting_that_cannot_work_is_named(fields, sentence):

@@ -37,7 +37,7 @@ def make_runner(redis_url: str, models: Models, storage: Storage) -> Iterator[Ca
     """A worker's runner, without a grace when it is stopping; any of its parts may be given."""
     client = connect(redis_url)
 
-    def make(*, lease_s: float = 30, storage: Storage = storage, **options: object) -> Runner:
+    def make(*, lease_s: float = 30, storage: Storage = storage, models: Models = models, **options: object) -> Runner:
         leases = Leases(client, worker="worker-1", lease_s=lease_s)
         heartbeat = Heartbeat(leases, interval_s=10)
         options = {"fit_lock": partial(fit_lock, client, 30), "run_limit_s": 600, "stopping": lambda: False} | options
