@@ -16,6 +16,7 @@ from services.diffusion.fit import Report
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe, from_json
+from services.diffusion.safety import is_safe, require_safe, withhold
 from services.diffusion.steering import History, Wish, steer
 from services.diffusion.subject import Subject
 from services.exposure import View
@@ -48,25 +49,31 @@ def generate(
     toward: Sequence[str] = (),
     seen: Sequence[View] | None = None,
 ) -> Generation:
-    """What a worker would make; a wish is words, or the path of a picture."""
+    """What a worker would make; a wish is words, or the path of a picture.
+
+    UnsafeContentError when content safety refuses one of these, or all that is made.
+    """
     own = density(models, subject, report)
     dim = models.model.prior.config.embedding_dim
     history: History | None = None if seen is None else history_of(seen, subject.concept, dim)
     avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
     steering = steer(models.model, own, avoid=avoided, toward=wished, history=history, report=report)
-    return sampler.generate(models.model, own, models.checker, recipe, report, steering)
+    return withhold(sampler.generate(models.model, own, models.checker, recipe, report, steering), models.safety)
 
 
 def replay(models: Models, block: dict[str, Any], report: Report) -> Output:
-    """The picture that `block` came with; ReplayError when model, density or checker differ."""
+    """The picture that `block` came with; ReplayError when model, density or checker differ, UnsafeContentError."""
     _, subject, _ = from_json(block["recipe"])
-    return sampler.replay(models.model, density(models, subject, report), models.checker, block, report)
+    output = sampler.replay(models.model, density(models, subject, report), models.checker, block, report)
+    require_safe(output.image, "replay", models.safety)
+    return output
 
 
 def plain(models: Models, subject: Subject, recipe: Recipe, seeds: list[int], report: Report) -> list[Output]:
-    """The unsteered picture of each seed, with the figures that the density and the checker give it."""
+    """The unsteered picture of each seed, if it is safe, with the figures that the density and the checker give it."""
     own = density(models, subject, report)
-    return sampler.sample_plain(models.model, own, models.checker, recipe, report, seeds)
+    outputs = sampler.sample_plain(models.model, own, models.checker, recipe, report, seeds)
+    return [output for output in outputs if is_safe(output.image, models.safety)]
 
 
 def wish(models: Models, word: str) -> Wish:
@@ -84,4 +91,6 @@ def start(models: Models, path: Path) -> Tensor:
     if learnt.exists():
         return load_file(learnt)["image_embeds"]
     media_type = mimetypes.guess_type(path.name)[0] or ""
-    return models.model.embed_image(read_picture(path.read_bytes(), media_type))
+    picture = read_picture(path.read_bytes(), media_type)
+    require_safe(picture, str(path), models.safety)
+    return models.model.embed_image(picture)

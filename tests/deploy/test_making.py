@@ -4,8 +4,10 @@ import json
 import os
 
 import pytest
+from PIL import Image
 
-from services.errors import PictureError, ReplayError
+from dark_classifier import save_dark_classifier
+from services.errors import PictureError, ReplayError, UnsafeContentError
 from services.schemas import JobRequest
 
 QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
@@ -67,3 +69,19 @@ def test_what_is_no_picture_and_what_is_no_replay_block_is_one_sentence(make, da
     broken.write_text('{"replay": {"recipe": {}}}')
     with pytest.raises(ReplayError, match=r"broken\.png holds no replay block"):
         make_again(broken, data=data, out=tmp_path / "out.png")
+
+
+def test_content_safety_holds_here_too_for_what_is_made_replayed_and_given(make, data, tmp_path, monkeypatch):
+    from deploy.local.making import make_again
+
+    make("first")
+    monkeypatch.setenv("RAREBIT_SAFETY", str(save_dark_classifier(tmp_path / "all", brightness=1.1)))
+    with pytest.raises(UnsafeContentError, match=r"^2 of 2 images were withheld by content safety$"):
+        make("refused")
+    assert not list(tmp_path.glob("refused/*"))
+    with pytest.raises(UnsafeContentError, match=r"^replay: "):
+        make_again(tmp_path / "first/handbag-1.json", data=data, out=tmp_path / "again.png")
+    assert not (tmp_path / "again.png").exists()
+    Image.new("RGB", (64, 64), "navy").save(tmp_path / "own.png")
+    with pytest.raises(UnsafeContentError, match=f"^{tmp_path}/own.png: content safety refuses the picture$"):
+        make("out", toward=[str(tmp_path / "own.png")])
