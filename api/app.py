@@ -1,6 +1,5 @@
 """The application: its routes, its limits, and what it holds while it runs."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -49,14 +48,12 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
     changes = Changes(client)
-    listening = asyncio.create_task(changes.run())
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
         storage = open_storage(settings, STORE_PATIENCE_S)
         stores = (Jobs(client), changes, Quarantine(client), Uploads(client), storage)
         app.state.gateway = Gateway(settings, client, *stores, decoders)
-        yield
-    listening.cancel()
-    await changes.aclose()
+        async with changes.listening():
+            yield
     await client.aclose()
 
 

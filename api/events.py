@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 
 from fastapi.sse import format_sse_event
@@ -18,13 +19,11 @@ KEEP_ALIVE_S = 15.0
 
 async def wait_until_final(gateway: Gateway, job_id: str, timeout_s: float) -> None:
     """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
-    try:
-        async with asyncio.timeout(timeout_s), gateway.changes.of(job_id) as news:
-            while not (await gateway.jobs.get(job_id))[0].status.final:
-                news.clear()
-                await news.wait()
-    except TimeoutError:
-        return
+    deadline = time.monotonic() + timeout_s
+    async with gateway.changes.of(job_id) as news:
+        while not (await gateway.jobs.get(job_id))[0].status.final:
+            if not await _woken(news, deadline - time.monotonic()):
+                return
 
 
 async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[bytes]:
@@ -36,7 +35,6 @@ async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[byt
     try:
         async with gateway.changes.of(job_id) as news:
             while True:
-                news.clear()
                 events = await gateway.jobs.events(job_id, after)
                 record, _ = await gateway.jobs.get(job_id)
                 for event in events:
@@ -45,17 +43,19 @@ async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[byt
                 if ended and not events:
                     return
                 ended = record.status.final
-                if not ended and not events and not await _woken(news):
+                if not ended and not events and not await _woken(news, KEEP_ALIVE_S):
                     yield format_sse_event(comment="")
     except (JobNotFoundError, JobExpiredError, RedisError):
         return
 
 
-async def _woken(news: asyncio.Event) -> bool:
+async def _woken(news: asyncio.Event, timeout_s: float) -> bool:
+    """Whether there was news, which is taken for seen from now on."""
     try:
-        await asyncio.wait_for(news.wait(), KEEP_ALIVE_S)
+        await asyncio.wait_for(news.wait(), timeout_s)
     except TimeoutError:
         return False
+    news.clear()
     return True
 
 

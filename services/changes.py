@@ -12,7 +12,7 @@ _PAUSE_S = 0.5
 
 
 class Changes:
-    """Wakes who waits when a record changes; `run` is to run meanwhile, as a task.
+    """Wakes who waits when a record changes, as long as it is `listening`.
 
     A subscription that is new, or new again after Redis was away, wakes too, so that nobody misses anything.
     """
@@ -21,8 +21,20 @@ class Changes:
         self._pubsub = client.pubsub()
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
-    async def run(self) -> None:
-        """Pass on what Redis publishes, until canceled; while Redis is away all are woken, to see it for themselves."""
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Pass on what Redis publishes meanwhile."""
+        task = asyncio.create_task(self._listen())
+        try:
+            yield
+        finally:
+            while not task.done():  # redis-py loses a cancel that meets it while it connects
+                task.cancel()
+                await asyncio.wait([task], timeout=_PAUSE_S)
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def _listen(self) -> None:
+        """While Redis is away all are woken, to see it for themselves."""
         while True:
             try:
                 await self._pubsub.subscribe(_CHANNEL)  # of no job: without any subscription, listening would end
@@ -32,9 +44,6 @@ class Changes:
                 for channel in self._waiting:
                     self._wake(channel)
                 await asyncio.sleep(_PAUSE_S)
-
-    async def aclose(self) -> None:
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
     @asynccontextmanager
     async def of(self, job_id: str) -> AsyncIterator[asyncio.Event]:

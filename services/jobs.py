@@ -4,6 +4,7 @@ The gateway holds `Jobs` (asyncio), the worker `Leases`. Claiming a job makes it
 every later write: a write of an attempt that is no longer current raises LeaseLostError and changes nothing.
 """
 
+import asyncio
 import hashlib
 import json
 import uuid
@@ -47,6 +48,7 @@ History = list[View]  # oldest first, each output once
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 SLOT = "{rarebit}"
+CALLS = 50  # at once: half of the connections that redis-py's pool has, which others share
 _OUTPUTS = TypeAdapter(list[StoredOutput])
 _VIEWS = TypeAdapter(list[View])
 _LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
@@ -85,9 +87,11 @@ class Jobs:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._script = client.register_script(script())
+        self._calls = asyncio.Semaphore(CALLS)
 
     async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._script(keys=[SLOT], args=[operation, *arguments])
+        async with self._calls:
+            return await self._script(keys=[SLOT], args=[operation, *arguments])
 
     async def check(self) -> None:
         """Return when Redis answers; StoreUnsafeError when it is set up to lose jobs."""

@@ -129,8 +129,8 @@ async def test_many_wait_at_once_and_are_answered_at_once(url, publish):
     job = await submitted(url)
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, trust_env=False, limits=limits, timeout=60) as client:
-        waiting = [asyncio.create_task(client.get(f"/jobs/{job['id']}?wait=30")) for _ in range(100)]
-        await asyncio.sleep(1)
+        waiting = [asyncio.create_task(client.get(f"/jobs/{job['id']}?wait=30")) for _ in range(300)]
+        await asyncio.sleep(2)
         assert not any(task.done() for task in waiting)
         publish()
         begin = time.monotonic()

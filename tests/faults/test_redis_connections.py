@@ -66,13 +66,10 @@ async def use_everything(url):
 async def wait_for_the_end(client, jobs, job_id):
     """As the gateway waits: by what Redis publishes, and by the job's events."""
     changes = Changes(client)
-    running = asyncio.create_task(changes.run())
-    async with asyncio.timeout(30), changes.of(job_id) as news:
+    async with asyncio.timeout(30), changes.listening(), changes.of(job_id) as news:
         while not (await jobs.get(job_id))[0].status.final:
             news.clear()
             await news.wait()
-    running.cancel()
-    await changes.aclose()
     assert "succeeded" in (await jobs.events(job_id, "0-0"))[-1].data
 
 

@@ -16,10 +16,8 @@ from services.schemas import JobRequest
 async def changes(redis_url):
     async with connect_async(redis_url) as client:
         changes = Changes(client)
-        running = asyncio.create_task(changes.run())
-        yield changes
-        running.cancel()
-        await changes.aclose()
+        async with changes.listening():
+            yield changes
 
 
 async def submit(jobs):
@@ -50,9 +48,8 @@ async def test_a_thousand_wait_on_one_connection(changes, jobs, leases):
 async def test_who_waits_is_woken_when_redis_is_back(own_redis):
     async with connect_async(url_of(own_redis)) as client:
         changes, jobs = Changes(client), Jobs(client)
-        running = asyncio.create_task(changes.run())
         job_id = await submit(jobs)
-        async with changes.of(job_id) as news:
+        async with changes.listening(), changes.of(job_id) as news:
             await woken(news)
             own_redis.kill()
             await woken(news)
@@ -66,5 +63,3 @@ async def test_who_waits_is_woken_when_redis_is_back(own_redis):
             await jobs.delete(job_id, sweep_after_s=0)
             await woken(news)
         assert time.monotonic() - begin < 10
-        running.cancel()
-        await changes.aclose()
