@@ -7,6 +7,7 @@ local P = '{rarebit}:'
 local HINTS = '{rarebit}.run'
 local DURATIONS = 100    -- of the last jobs, for the estimate
 local LOSSES = 2         -- dead workers before a job is given up
+local OUTAGE = 2 / 3     -- of a lease: what is left of one, at least, that is renewed every third of it
 local WORKER_MS = 60000  -- how long a silent worker still counts
 local BATCH = 100
 local HISTORY = 500      -- views kept of an exposure key, the newest
@@ -262,15 +263,20 @@ local function lose(id, lost)
   redis.call('ZADD', P .. 'quarantine', field(id, 'seq'), id)
 end
 
-function operations.recover(worker, lost)
+-- A call that comes long after the worker's last one, or that Redis answers late, tells of an outage, in which nobody
+-- could renew a lease: it finds nobody dead, the next one does. `seen_ms` is the time of the last call, 0 for the first.
+function operations.recover(worker, lost, seen_ms, lease_ms)
   redis.call('ZADD', P .. 'workers', now, worker)
   redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', now - WORKER_MS)
-  local ids = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, BATCH)
+  local ids = {}
+  if tonumber(seen_ms) == 0 or now - seen_ms < OUTAGE * lease_ms then
+    ids = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, BATCH)
+  end
   for _, id in ipairs(ids) do lose(id, lost) end
   if redis.call('LLEN', HINTS) == 0 then
     for _ = 1, math.min(BATCH, redis.call('ZCARD', P .. 'status:queued')) do push_hint() end
   end
-  return ids
+  return {now, ids}
 end
 
 -- A new job of a quarantined one's request; only the first replay finds the job in quarantine.

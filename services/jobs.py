@@ -190,6 +190,7 @@ class Leases:
         self._script = client.register_script(script())
         self._worker = worker
         self._lease_ms = int(lease_s * 1000)
+        self._seen_ms = 0
 
     def _call(self, operation: str, *arguments: str | int) -> Any:
         return self._script(keys=[SLOT], args=[operation, *arguments])
@@ -258,9 +259,13 @@ class Leases:
         return self._fenced("hand_back", claim)
 
     def recover(self) -> list[str]:
-        """Say that this worker lives; re-queue jobs of dead ones (or fail them) and jobs without a hint."""
+        """Say that this worker lives; re-queue jobs of dead ones (or fail them) and jobs without a hint.
+
+        The first call after an outage of Redis recovers nothing, so that those who outlived it can renew their leases.
+        """
         lost = json.dumps({"error": _LOST.model_dump()})
-        ids: list[str] = self._call("recover", self._worker, lost)
+        ids: list[str]
+        self._seen_ms, ids = self._call("recover", self._worker, lost, self._seen_ms, self._lease_ms)
         return ids
 
     def waiting(self) -> int:

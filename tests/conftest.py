@@ -105,12 +105,12 @@ def leases(redis_url: str) -> Iterator[Leases]:
 def lose_next(redis_url: str) -> Iterator[Callable[[], None]]:
     """Two workers, one after the other, die with the next job."""
     with connect(redis_url) as client:
-        dying = Leases(client, worker="dying", lease_s=0)
+        dying, living = Leases(client, worker="dying", lease_s=0), Leases(client, worker="living", lease_s=30)
 
         def lose() -> None:
             for _ in range(2):
                 dying.claim()
-                dying.recover()
+                living.recover()
 
         yield lose
 

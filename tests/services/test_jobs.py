@@ -112,6 +112,18 @@ async def test_renewed_lease_is_not_recovered(jobs, leases, dying):
     assert leases.recover() == []
 
 
+async def test_outage_that_outlasts_a_lease_is_nobodys_death(jobs, dying, redis_url):
+    """Whoever was cut off from Redis leaves the others the time to renew, and finds the dead at its next call."""
+    job_id = await submit(jobs)
+    dying.claim()
+    with connect(redis_url) as client:
+        cut_off = Leases(client, worker="cut off", lease_s=0.6)
+        cut_off.recover()
+        await asyncio.sleep(0.5)
+        assert cut_off.recover() == []
+        assert cut_off.recover() == [job_id]
+
+
 async def test_job_that_two_workers_died_with_fails(jobs, leases, dying):
     job_id = await submit(jobs)
     for _ in range(2):
