@@ -77,7 +77,7 @@ local function requeue(id)
   redis.call('HINCRBY', job(id), 'ran_ms', math.max(0, until_ms - field(id, 'started_at')))
   move(id, 'queued')
   redis.call('ZREM', P .. 'leases', id)
-  redis.call('HDEL', job(id), 'started_at', 'progress')
+  redis.call('HDEL', job(id), 'started_at', 'progress', 'claim')
   push_hint()
 end
 
@@ -197,13 +197,21 @@ function operations.delete(id, sweep_ms)
   end
 end
 
-function operations.claim(worker, lease_ms)
+-- A worker repeats the token of a claim whose answer it did not get: that job is its own already. No token gets two jobs.
+function operations.claim(worker, lease_ms, token)
   redis.call('ZADD', P .. 'workers', now, worker)
+  local claimed = redis.call('GET', P .. 'claim:' .. token)
+  if claimed then
+    if field(claimed, 'claim') ~= token or field(claimed, 'status') ~= 'running' then return false end
+    redis.call('ZADD', P .. 'leases', now + lease_ms, claimed)
+    return fields(claimed)
+  end
   local id = redis.call('ZRANGE', P .. 'status:queued', 0, 0)[1]
   if not id then return false end
   move(id, 'running')
+  redis.call('SET', P .. 'claim:' .. token, id, 'PX', math.max(1, lease_ms))
   redis.call('HINCRBY', job(id), 'attempt', 1)
-  redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'))
+  redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'), 'claim', token)
   redis.call('ZADD', P .. 'leases', now + lease_ms, id)
   return fields(id)
 end

@@ -17,6 +17,7 @@ from typing import Any
 import redis.asyncio
 from pydantic import TypeAdapter
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from services.durability import require_durable
@@ -191,6 +192,7 @@ class Leases:
         self._worker = worker
         self._lease_ms = int(lease_s * 1000)
         self._seen_ms = 0
+        self._unanswered: list[str] = []
 
     def _call(self, operation: str, *arguments: str | int) -> Any:
         return self._script(keys=[SLOT], args=[operation, *arguments])
@@ -202,8 +204,16 @@ class Leases:
         return JobStatus(status)
 
     def claim(self) -> Claim | None:
-        """Lease the job that has waited longest; None when none waits."""
-        flat = self._call("claim", self._worker, self._lease_ms)
+        """Lease the job that has waited longest; None when none waits.
+
+        After a claim whose answer was lost, the same job again: Redis may have given it to us.
+        """
+        token = self._unanswered.pop() if self._unanswered else uuid.uuid4().hex
+        try:
+            flat = self._call("claim", self._worker, self._lease_ms, token)
+        except RedisError:
+            self._unanswered.append(token)
+            raise
         if flat is None:
             return None
         fields = pairs(flat)
