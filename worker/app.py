@@ -5,8 +5,10 @@ import os
 import socket
 import sys
 from functools import partial
+from typing import Any
 
 from celery import Celery, signals
+from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -27,6 +29,7 @@ from worker.sweeper import Sweeper
 from worker.tasks import Runner
 
 OPTIONS = ("--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=INFO")
+RECONNECT_S = 5  # at most, between two looks for a Redis that is away
 
 
 def main() -> None:
@@ -64,10 +67,18 @@ def build(settings: Settings) -> Celery:
         hand_back=shutdown.grace_is_over,
     )
     app = celery_app(settings)
+    app.amqp.Connection = Broker
     app.task(runner.run_next, name=RUN_TASK)
     heartbeat.start()
     Sweeper(leases, storage, interval_s=settings.lease_s / 3).start()
     return app
+
+
+class Broker(Connection):
+    """Celery's connection, which by itself waits longer each time, in the end 30 s, for a Redis that is away."""
+
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
+        return super().ensure_connection(*arguments, **options | {"interval_max": RECONNECT_S})  # type: ignore[no-untyped-call]
 
 
 def check_redis(client: Redis) -> None:
