@@ -31,6 +31,11 @@ class Server:
         self._env = os.environ | (env or {})
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last; 0 before."""
+        return self._process.pid if self._process else 0
+
     def start(self) -> None:
         output = subprocess.DEVNULL
         self._process = subprocess.Popen(self._command, env=self._env, stdout=output, stderr=output)

@@ -11,9 +11,37 @@ import psutil
 import pytest
 
 from deploy.local.child import Child
-from servers import SIGNING_KEY, Server, eventually, url_of
+from servers import SIGNING_KEY, Server, eventually, redis_binaries, url_of
+from tests.faults.rig import Rig, rig
+from tests.faults.table import FaultTable
 
+LEASE_S = 3
 FAST = {"RAREBIT_LEASE_S": "5", "RAREBIT_DENSITY_SAMPLES": "500"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fault-table", action="store_true", help="print the marked tests as a table, and put it in docs/"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fault-table", default=False):
+        config.pluginmanager.register(FaultTable())
+
+
+SERVERS = [
+    pytest.param(path, id=name, marks=[pytest.mark.slow] * (name != "valkey"))
+    for name, path in redis_binaries().items()
+]
+
+
+@pytest.fixture(params=SERVERS)
+def broken(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """A service with short leases, for the test to break; nothing is amiss with it in the end."""
+    with rig(request.param, lease_s=LEASE_S, appendfsync="always") as built:
+        yield built
+        assert built.settled().faults == {}
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ def is_final(job):
     return job["status"] in {"succeeded", "failed", "canceled"}
 
 
+@pytest.mark.fault(
+    "running, queued (real model)", "`rarebit serve` is stopped and started", "handed back, then both run"
+)
 def test_jobs_survive_a_restart_and_no_process_survives_a_stop(served, quick, endless):
     """The running job is handed back within its grace, runs again after the restart, and the queued one after it."""
     interrupted = served.submit(endless)
@@ -31,6 +34,9 @@ def test_jobs_survive_a_restart_and_no_process_survives_a_stop(served, quick, en
     assert len(picture.content) == done["outputs"][0]["bytes"]
 
 
+@pytest.mark.fault(
+    "running (real model)", "`kill -9` of `rarebit serve`", "no process is left; the job runs after a start"
+)
 @pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is a signal on Linux only")
 def test_no_process_survives_a_killed_parent_and_its_job_is_found_again(served, quick, endless):
     killed = served.submit(endless | {"steps": 20})

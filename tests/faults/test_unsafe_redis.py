@@ -9,6 +9,9 @@ from services.errors import StoreUnsafeError
 from services.jobs import connect
 from worker.app import check_redis
 
+UNSAFE = pytest.mark.fault(
+    "none yet", "Redis evicts keys or writes no file", "the gateway is not ready, no worker starts"
+)
 CASES = [
     ({"appendonly": "no"}, "noeviction and no"),
     ({"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}, "allkeys-lru and yes"),
@@ -30,6 +33,7 @@ def start(request, short_folder):
         server.stop()
 
 
+@UNSAFE
 @pytest.mark.parametrize(("options", "sentence"), CASES)
 async def test_gateway_over_an_unsafe_redis_is_not_ready_and_says_why(start, settings, options, sentence):
     app = create_app(settings.model_copy(update={"redis_url": start(options)}))
@@ -40,6 +44,7 @@ async def test_gateway_over_an_unsafe_redis_is_not_ready_and_says_why(start, set
     assert answer.json()["detail"].endswith(f"and has {sentence}")
 
 
+@UNSAFE
 @pytest.mark.parametrize(("options", "sentence"), CASES)
 def test_worker_over_an_unsafe_redis_does_not_start(start, options, sentence):
     with connect(start(options)) as client, pytest.raises(StoreUnsafeError, match=f"and has {sentence}$"):

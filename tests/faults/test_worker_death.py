@@ -21,22 +21,45 @@ async def once(jobs, job_id, holds):
         return record
 
 
-async def test_killed_worker_leaves_one_result(own_redis_url, start_worker, tmp_path, endless):
-    request = JobRequest.model_validate(endless | {"steps": 30})
+@pytest.mark.fault("running: optimize (real model)", "`kill -9` of the worker", "goes on elsewhere, the same pictures")
+async def test_killed_worker_leaves_one_result_the_same_as_without_its_death(
+    own_redis_url, start_worker, tmp_path, endless
+):
+    """The second attempt begins where the first one's savepoint, of step 25, was."""
+    request = JobRequest.model_validate(endless | {"steps": 40})
     async with connect_async(own_redis_url) as client:
         jobs = Jobs(client)
-        job_id = (await jobs.submit(request, keep_s=60, max_queued=10)).id
+        whole, broken = [(await jobs.submit(request, keep_s=60, max_queued=10)).id for _ in range(2)]
         first = start_worker()
-        await once(jobs, job_id, lambda record: record.progress and record.progress.phase == "optimize")
+        await once(jobs, broken, lambda record: step_of(record) > 26)
         os.kill(first.pid, signal.SIGKILL)
         start_worker()
-        record = await once(jobs, job_id, lambda record: record.status.final)
-    assert (record.status, record.attempt) == (JobStatus.SUCCEEDED, 2)
-    stored = [path for path in (tmp_path / "objects" / "jobs").rglob("*") if path.is_file()]
-    pictures = {str(path.relative_to(tmp_path / "objects").with_suffix(".png")) for path in stored}
-    assert pictures == {output.key for output in record.outputs}
+        resumed = await once(jobs, broken, lambda record: record.attempt == 2 and step_of(record) > 0)
+        records = [await once(jobs, job_id, lambda record: record.status.final) for job_id in (whole, broken)]
+    assert [(record.status, record.attempt) for record in records] == [
+        (JobStatus.SUCCEEDED, 1),
+        (JobStatus.SUCCEEDED, 2),
+    ]
+    assert step_of(resumed) > 25
+    assert len({output.sha256 for record in records for output in record.outputs}) == 1
+    named = {output.key for record in records for output in record.outputs}
+    assert await asyncio.to_thread(eventually, lambda: pictures(tmp_path / "objects") == named, 30)
 
 
+def step_of(record):
+    """The optimisation step that the run has published, 0 before."""
+    return record.progress.step if record.progress and record.progress.phase == "optimize" else 0
+
+
+def pictures(objects):
+    """The keys of all jobs' pictures, with a name for each thing that is none."""
+    stored = [path.relative_to(objects) for path in (objects / "jobs").rglob("*") if path.is_file()]
+    return {str(path.with_suffix(".png") if path.suffix == ".safetensors" else path) for path in stored}
+
+
+@pytest.mark.fault(
+    "running: optimize (real model)", "`kill -9` of Redis, back after 2 s", "the attempt goes on; the next job runs"
+)
 async def test_killed_redis_loses_neither_the_running_job_nor_the_waiting_one(
     own_redis, own_redis_url, start_worker, endless, quick
 ):
@@ -53,6 +76,9 @@ async def test_killed_redis_loses_neither_the_running_job_nor_the_waiting_one(
     assert [(record.status, record.attempt) for record in records] == [(JobStatus.SUCCEEDED, 1)] * 2
 
 
+@pytest.mark.fault(
+    "queued", "the only worker no longer hears of jobs", "it exits with a sentence, the next one runs the job"
+)
 async def test_deaf_worker_ends_with_a_sentence_and_the_next_one_runs_its_job(
     own_redis_url, settings, start_worker, quick
 ):

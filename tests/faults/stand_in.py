@@ -1,0 +1,66 @@
+"""A worker without a model: the sampler is a pause, everything else is what `python -m worker` runs.
+
+A request says in its `metadata` how long a step takes, `step_s`, and in which phase its worker dies, `dies_in`.
+"""
+
+import logging
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import torch
+from PIL import Image
+
+import worker.app
+from services.diffusion.generate import Generation
+from services.diffusion.outputs import Output
+from services.schemas import JobRequest
+from worker.attempt import Attempt
+from worker.tasks import Runner
+
+DIM = 8
+logger = logging.getLogger(__name__)
+
+
+class StandIn(Runner):
+    """Goes through the phases of a run: one step in each, `request.steps` in the optimisation."""
+
+    def _generate(self, attempt: Attempt) -> Generation:
+        request = attempt.request
+        step_s, dies_in = float(request.metadata.get("step_s", 0)), request.metadata.get("dies_in")
+        logger.info("job %s: attempt %d: runs", attempt.claim.id, attempt.claim.attempt)
+        for phase in ("load", "fit", "optimize", "check", "decode"):
+            for step in range(steps := request.steps if phase == "optimize" else 1):
+                attempt.report(phase, step, steps, None)
+                if phase == dies_in:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(step_s)
+        return Generation([_output(request, index) for index in range(request.count)], [], {})
+
+
+def _output(request: JobRequest, index: int) -> Output:
+    """The same on every attempt, as the sampler's are."""
+    seed = (request.seed or 0) + index
+    return Output(
+        image=Image.new("RGB", (64, 64), (seed % 256, seed // 256 % 256, index)),
+        seed=seed,
+        rarity={"percentile": 99.9, "bits": 10.0, "d2": 80.0, "residual": 0.5},
+        anchor=0.3,
+        validity=0.9,
+        novelty_bits=None,
+        image_embeds=torch.full((DIM,), float(seed)),
+        cluster=torch.zeros(2, DIM),
+        replay={},
+    )
+
+
+def main() -> None:
+    """`python -m worker`, without loading models."""
+    worker.app.load_models = lambda *_: SimpleNamespace(model=None, checker=None, densities=None, safety=None)
+    worker.app.Runner = StandIn
+    worker.app.main()
+
+
+if __name__ == "__main__":
+    main()
