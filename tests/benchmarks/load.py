@@ -31,13 +31,9 @@ Row = tuple[str, str]
 def rows() -> Iterator[Row]:
     """Everything in one run: first the idle processes, then the queue that fills."""
     with rig(redis_binaries()["valkey"], lease_s=30, appendfsync="everysec") as built:
-        gateway = built.gateway(RAREBIT_MAX_QUEUED=str(JOBS))
-        gateway.start()
-        try:
-            yield from _idle(built, gateway)
-            yield from _full(built, gateway)
-        finally:
-            gateway.stop()
+        gateway = built.start_gateway(RAREBIT_MAX_QUEUED=str(JOBS))
+        yield from _idle(built, gateway)
+        yield from _full(built, gateway)
 
 
 def _idle(built: Rig, gateway: Server) -> Iterator[Row]:

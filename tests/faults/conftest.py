@@ -15,7 +15,6 @@ from servers import SIGNING_KEY, Server, eventually, redis_binaries, url_of
 from tests.faults.rig import Rig, rig
 from tests.faults.table import FaultTable
 
-LEASE_S = 3
 FAST = {"RAREBIT_LEASE_S": "5", "RAREBIT_DENSITY_SAMPLES": "500"}
 
 
@@ -39,7 +38,7 @@ SERVERS = [
 @pytest.fixture(params=SERVERS)
 def broken(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A service with short leases, for the test to break; nothing is amiss with it in the end."""
-    with rig(request.param, lease_s=LEASE_S, appendfsync="always") as built:
+    with rig(request.param, appendfsync="always") as built:
         yield built
         assert built.settled().faults == {}
 

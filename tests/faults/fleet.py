@@ -8,8 +8,8 @@ import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -29,7 +29,8 @@ class Worker:
         self.process.start()
 
     def signal(self, number: int) -> None:
-        os.kill(self.process.pid or 0, number)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(self.process.pid, number)
 
     def said(self, pattern: str) -> list[str]:
         """What matches in the log, in order."""
@@ -46,14 +47,14 @@ class Fleet:
     def __init__(self, env: Mapping[str, str], folder: Path) -> None:
         self.workers: list[Worker] = []
         self._env, self._folder = env, folder
-        self._supervised = threading.Event()
-        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._supervisor: threading.Thread | None = None
 
-    def start(self, count: int = 1, **env: str) -> list[Worker]:
-        with self._lock:
-            logs = [self._folder / f"worker-{len(self.workers) + i}.log" for i in range(count)]
-            new = [Worker({**self._env, **env}, log) for log in logs]
-            self.workers += new
+    def start(self, count: int = 1) -> list[Worker]:
+        """For each of them a log of its own."""
+        logs = [self._folder / f"worker-{len(self.workers) + i}.log" for i in range(count)]
+        new = [Worker(self._env, log) for log in logs]
+        self.workers += new
         return new
 
     @property
@@ -70,17 +71,16 @@ class Fleet:
         wanted = len(self.alive)
 
         def keep() -> None:
-            while self._supervised.is_set():
+            while not self._over.wait(interval_s):
                 self.start(wanted - len(self.alive))
-                time.sleep(interval_s)
 
-        self._supervised.set()
-        threading.Thread(target=keep, daemon=True).start()
+        self._supervisor = threading.Thread(target=keep, daemon=True)
+        self._supervisor.start()
 
-    def kill_one(self, rng: random.Random) -> Worker:
-        victim = rng.choice([worker for worker in self.alive if worker.ready])
-        victim.signal(signal.SIGKILL)
-        return victim
+    def kill_one(self, rng: random.Random) -> None:
+        """Any of those that listen, if there is one."""
+        if ready := [worker for worker in self.alive if worker.ready]:
+            rng.choice(ready).signal(signal.SIGKILL)
 
     def published(self) -> Iterator[str]:
         """Job ids in the order of the logs, once for each time that a worker says that its result is the job's."""
@@ -88,10 +88,11 @@ class Fleet:
             yield from worker.said(r"job (\w+): attempt \d+: succeeded")
 
     def stop(self) -> None:
-        self._supervised.clear()
-        with self._lock:
-            for worker in self.alive:
-                worker.signal(signal.SIGKILL)
+        self._over.set()
+        if self._supervisor:
+            self._supervisor.join()
+        for worker in self.alive:
+            worker.signal(signal.SIGKILL)
         for worker in self.workers:
             worker.process.join()
 

@@ -10,7 +10,8 @@ def publish(section: str, lines: Sequence[str]) -> None:
     """Print the lines, and replace those between the section's two marks on the page by them."""
     report = "\n".join(lines)
     print(report, flush=True)
-    begin, end = f"<!-- {section} -->\n", f"\n<!-- end of {section} -->"
-    before, _, rest = PAGE.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    PAGE.write_text(before + begin + report + end + after)
+    before, begin, rest = PAGE.read_text().partition(f"<!-- {section} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {section} -->\n")
+    if not end:
+        raise ValueError(f"{PAGE} has no two marks of a section {section!r}")
+    PAGE.write_text(f"{before}{begin}{report}\n{end}{after}")

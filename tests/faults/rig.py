@@ -21,6 +21,7 @@ from tests.servers import Server, eventually, free_port, redis_server, s3_server
 KEYS = ("rarebit-faults", "a-secret-of-the-fault-tests")
 BUCKET = "faults"
 HINTS = "{rarebit}.run"
+LEASE_S = 3  # short, for tests that wait for its end
 
 
 class Rig:
@@ -40,6 +41,7 @@ class Rig:
             "RAREBIT_LEASE_S": str(lease_s),
         }
         self.fleet = Fleet(self.env, folder)
+        self.gateways: list[Server] = []
         self.acknowledged: list[str] = []
 
     def start_workers(self, count: int = 1) -> None:
@@ -47,8 +49,7 @@ class Rig:
         started = self.fleet.start(count)
         assert eventually(lambda: all(worker.ready for worker in started), 120)
 
-    def gateway(self, **env: str) -> Server:
-        """A gateway that is not started yet."""
+    def start_gateway(self, **env: str) -> Server:
         command = [
             sys.executable,
             "-m",
@@ -58,7 +59,15 @@ class Rig:
             "--port",
             str(port := free_port()),
         ]
-        return Server(command, port, self.env | env)
+        self.gateways.append(Server(command, port, self.env | env))
+        self.gateways[-1].start()
+        return self.gateways[-1]
+
+    def stop(self) -> None:
+        """What the caller has started."""
+        self.fleet.stop()
+        for gateway in self.gateways:
+            gateway.stop()
 
     def submit(self, step_s: float = 0.0, dies_in: str = "", **fields: Any) -> str:
         """Queue a job whose steps take so long."""
@@ -117,7 +126,7 @@ def frozen(server: Server) -> Iterator[None]:
 
 
 @contextmanager
-def rig(binary: str, *, lease_s: int, **redis_options: str) -> Iterator[Rig]:
+def rig(binary: str, *, lease_s: int = LEASE_S, **redis_options: str) -> Iterator[Rig]:
     """The servers run; workers and gateways are the caller's to start."""
     with ExitStack() as exits:
         folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))  # short enough for a socket
@@ -129,5 +138,5 @@ def rig(binary: str, *, lease_s: int, **redis_options: str) -> Iterator[Rig]:
             server.start()
         built = Rig(*servers, folder, lease_s)
         built.bucket.make_bucket(BUCKET)
-        exits.callback(built.fleet.stop)
+        exits.callback(built.stop)
         yield built

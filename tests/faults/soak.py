@@ -50,8 +50,7 @@ class Report:
 def run(plan: Plan) -> Report:
     """One soak, from empty servers to the count."""
     with rig(redis_binaries()["valkey"], lease_s=plan.lease_s, appendfsync="everysec") as built:
-        gateway = built.gateway()
-        gateway.start()
+        gateway = built.start_gateway()
         built.start_workers(plan.workers)
         built.fleet.supervise()
         begin = time.monotonic()
@@ -59,9 +58,8 @@ def run(plan: Plan) -> Report:
             answers = asyncio.run(_submit(built, f"http://127.0.0.1:{gateway.address}", plan))
             eventually(lambda: _ended(built) >= plan.jobs, SETTLE_S)
         seconds = time.monotonic() - begin
-        audit = built.settled(SETTLE_S)
-        gateway.stop()
-        return Report(plan, seconds, len(built.fleet.workers) - plan.workers, answers, audit)
+        deaths = sum(not worker.process.is_alive() for worker in built.fleet.workers)
+        return Report(plan, seconds, deaths, answers, built.settled(SETTLE_S))
 
 
 async def _submit(built: Rig, url: str, plan: Plan) -> Counter[str]:
@@ -120,7 +118,7 @@ def _redis_dies(built: Rig, plan: Plan) -> Iterator[None]:
             time.sleep(REDIS_AWAY_S)
             built.redis.start()
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     yield
     thread.join()
@@ -139,7 +137,7 @@ def lines(report: Report) -> list[str]:
     plan, audit = report.plan, report.audit
     counts = {name: getattr(audit, name) for name in ("lost", "uninvited", "stuck", "duplicates", "unnamed", "missing")}
     figures = {
-        "jobs acknowledged": sum(audit.endings.values()),
+        "records afterwards": f"{sum(audit.endings.values()):,}",
         "workers killed": report.worker_deaths,
         "Redis killed": plan.redis_deaths,
         "answers of the gateway": _listed(report.answers),

@@ -11,8 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from services.jobs import Leases
-from tests.faults.conftest import LEASE_S
-from tests.faults.rig import frozen
+from tests.faults.rig import LEASE_S, frozen
 from tests.servers import eventually
 
 BODY = {"concept": "chair", "seed": 7}
@@ -24,12 +23,7 @@ PHASES = ("load", "fit", "optimize", "check", "decode", "upload")
 @pytest.fixture
 def gateways(broken):
     """Two gateways over one Redis."""
-    pair = [broken.gateway(), broken.gateway()]
-    for gateway in pair:
-        gateway.start()
-    yield pair
-    for gateway in pair:
-        gateway.stop()
+    return [broken.start_gateway(), broken.start_gateway()]
 
 
 def post(gateway, **headers):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.child import Child
-from tests.faults.conftest import LEASE_S
+from tests.faults.rig import LEASE_S
 from tests.servers import eventually
 
 STEP_S = 0.4
