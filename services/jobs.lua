@@ -197,7 +197,7 @@ function operations.delete(id, sweep_ms)
   end
 end
 
--- A worker repeats the token of a claim whose answer it did not get: that job is its own already. No token gets two jobs.
+-- A worker repeats the token of a claim whose answer it did not get: that job is its own already, and no token has two.
 function operations.claim(worker, lease_ms, token)
   redis.call('ZADD', P .. 'workers', now, worker)
   local claimed = redis.call('GET', P .. 'claim:' .. token)

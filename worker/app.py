@@ -78,7 +78,8 @@ class Broker(Connection):
     """Celery's connection, which by itself waits longer each time, in the end 30 s, for a Redis that is away."""
 
     def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
-        return super().ensure_connection(*arguments, **options | {"interval_max": RECONNECT_S})  # type: ignore[no-untyped-call]
+        options["interval_max"] = RECONNECT_S
+        return super().ensure_connection(*arguments, **options)  # type: ignore[no-untyped-call]
 
 
 def check_redis(client: Redis) -> None:
