@@ -102,7 +102,7 @@ def test_claim_whose_answer_was_lost_is_answered_again(broken):
 @pytest.mark.fault("running: each phase", "`kill -9` of Redis, back at once", "the attempt goes on, one result")
 def test_run_outlives_redis_in_each_of_its_phases(broken):
     broken.start_workers()
-    job_id = broken.submit(step_s=2.0, count=16)
+    job_id = broken.submit(step_s=1.2, count=16)
     for phase in PHASES:
         broken.wait_for_phase(job_id, phase)
         broken.redis.kill()
@@ -162,6 +162,7 @@ def test_run_outlives_a_frozen_redis(broken):
     assert (record["status"], record["attempt"]) == ("succeeded", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("running: upload", "the store hangs past the lease", "the attempt keeps its lease, one result")
 def test_run_outlives_a_frozen_store(broken):
     broken.start_workers(2)
@@ -176,7 +177,7 @@ def test_run_outlives_a_frozen_store(broken):
 @pytest.mark.fault("running", "`kill -9` of its worker while the store hangs", "it runs elsewhere; sweeping can wait")
 def test_worker_killed_while_the_store_hangs_is_found_dead(broken):
     broken.start_workers(2)
-    job_id = broken.submit(step_s=0.4, steps=20)
+    job_id = broken.submit(step_s=0.4, steps=12)
     broken.wait_for_phase(job_id, "optimize")
     with frozen(broken.s3), broken.client() as store:
         store.zadd("{rarebit}:expiry", {"jobs/expired/": 0})

@@ -95,7 +95,7 @@ def test_frozen_worker_that_wakes_too_late_publishes_and_leaves_nothing(broken, 
 @pytest.mark.fault("running", "SIGTERM and 2 s of grace", "handed back within the grace, no loss counted")
 def test_terminated_worker_hands_its_job_back_within_its_grace(broken, record_property):
     broken.start_workers(2)
-    job_id = broken.submit(STEP_S, steps=15)
+    job_id = broken.submit(STEP_S, steps=8)
     terminated = signaled(broken, job_id, "optimize", signal.SIGTERM)
     handed_back_s = seconds_until(taken_over(broken, job_id))
     assert handed_back_s < GRACE_S
