@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve test lint audit fuzz bench bench-full-size evaluate
+.PHONY: demo serve test lint audit fuzz faults soak load bench bench-full-size evaluate
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -30,6 +30,16 @@ audit: .venv/installed-dev
 
 fuzz: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz
+
+# These three write their last report to docs/reliability.md.
+faults: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -m "slow or not slow" --fault-table
+
+soak: .venv/installed-dev
+	$(BIN)/python -m tests.faults.soak
+
+load: .venv/installed-dev
+	$(BIN)/python -m tests.benchmarks.load
 
 bench: .venv/installed-dev
 	$(BIN)/python -m tests.benchmarks
