@@ -63,13 +63,14 @@ class Objective:
     """
 
     def __init__(self, density: DensityModel, bits: float, steering: Steering) -> None:
-        self.density, self.steering = density, steering
+        self.density = density
         self.shell = Shell.of(density, bits)
         self.anchors = quantiles(density.anchors)
         self.residuals = quantiles(density.residuals)
         self.avoid = [(c, quantiles(c.likeness(density, density.held_out))) for c in steering.avoid]
         self.toward = [(c, quantiles(c.likeness(density, density.held_out))) for c in steering.toward]
-        self.unseen = Belief.of(density, density.subspace.mean.new_zeros(0, len(density.subspace.mean)))
+        nothing_seen = density.subspace.mean[None][:0]
+        self.beliefs = (steering.belief, Belief.of(density, nothing_seen)) if steering.belief else None
 
     def loss(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
         """One value per row; a strict row is held to a typical sample's cosine, with ANCHOR_RAISE times the force."""
@@ -107,9 +108,10 @@ class Objective:
 
     def _unseen(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
         """As surprising to somebody who has seen the history as to somebody who has seen nothing: a direction."""
-        if self.steering.belief is None:
+        if self.beliefs is None:
             return y.new_zeros(len(y))
-        return floor_loss(self.steering.belief.d2(y) / self.unseen.d2(y), 1.0, 1.0)
+        seen, unseen = self.beliefs
+        return floor_loss(seen.d2(y) / unseen.d2(y), 1.0, 1.0)
 
 
 def quantiles(values: Float[Tensor, "held_out"]) -> tuple[float, float, float]:
