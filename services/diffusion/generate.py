@@ -43,7 +43,7 @@ def generate(
     steering: Steering = UNSTEERED,
     savepoint: Savepoint = NOWHERE,
 ) -> Generation:
-    """`recipe.count` diverse pictures of the density's subject at the wanted rarity, each the best of its own trial.
+    """`recipe.count` pictures of the density's subject at the wanted rarity, each the best of its own trial.
 
     From a savepoint of the same run it goes on, with the pictures that it would have given without a break.
 
@@ -117,7 +117,7 @@ def _calibrated(
     objective = Objective(density, recipe.target_bits, steering)
     run = Optimization(space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
     finished = run.run(recipe.steps, judge, report, savepoint)
-    chosen = choose([trial.best for trial in finished if trial.best], objective.shell.lowest, recipe.count)
+    chosen = choose(finished, recipe.count)
     missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
     return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits) + missed
 

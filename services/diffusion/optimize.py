@@ -18,7 +18,7 @@ from services.diffusion.trials import Checked, State, Trial, copied, states_of
 
 CHECK_EVERY = 25
 WEIGHT_DECAY = 1e-2
-ENOUGH = 2  # ready trials for every image, from which the diverse ones are chosen
+ENOUGH = 2  # ready trials for every image, of which the more valid are chosen
 
 Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float]]]
 

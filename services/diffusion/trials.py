@@ -126,25 +126,13 @@ def copied(parameters: Parameters) -> Parameters:
     return [tensor.detach().clone() for tensor in parameters]
 
 
-def choose(checks: list[Checked], d2: float, count: int) -> list[Checked]:
-    """`count` of the trials' results: of those that are valid and as rare as d², the more valid half, if that is
-    enough, and of it the ones farthest from one another (greedily, Gonzalez 1985); filled up with the rarest valid
-    ones, then with the most valid."""
-    ready = [check for check in checks if check.passed and check.state.d2 >= d2]
-    if len(ready) > count:
-        ready.sort(key=lambda check: check.validity, reverse=True)
-        return _farthest(ready[: max(count, len(ready) // 2)], count)
-    rest = [check for check in checks if check not in ready]
-    rest.sort(key=lambda check: (check.passed, check.state.bits if check.passed else check.validity), reverse=True)
-    return (ready + rest)[:count]
+def choose(trials: list[Trial], count: int) -> list[Checked]:
+    """The best of `count` trials that were looked at: first of those at their target, the most valid before the others;
+    then the rarest of those that are valid elsewhere; then the most valid."""
 
+    def rank(trial: Trial, best: Checked) -> tuple[bool, bool, float]:
+        return trial.ready, best.passed, best.state.bits if best.passed and not trial.ready else best.validity
 
-def _farthest(checks: list[Checked], count: int) -> list[Checked]:
-    embeds = torch.stack([check.state.image_embeds.double() for check in checks])
-    distances = torch.cdist(embeds, embeds)
-    picks = [0]
-    while len(picks) < count:
-        nearest = distances[picks].min(dim=0).values
-        nearest[picks] = -1.0
-        picks.append(int(nearest.argmax()))
-    return [checks[i] for i in picks]
+    looked_at = [(rank(trial, trial.best), trial.best) for trial in trials if trial.best]
+    looked_at.sort(key=lambda ranked: ranked[0], reverse=True)
+    return [best for _, best in looked_at[:count]]

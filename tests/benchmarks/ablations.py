@@ -15,7 +15,7 @@ from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
 from services.diffusion.subject import Subject
-from services.diffusion.trials import Checked, Trial
+from services.diffusion.trials import Trial
 from tests.benchmarks import setup
 from tests.benchmarks.scores import HEAD, Made, made_of, row
 
@@ -45,12 +45,6 @@ class DirectSpace(Space):
         return torch.stack([embeds for (embeds,) in rows])
 
 
-def most_valid(checks: list[Checked], d2: float, count: int) -> list[Checked]:
-    """In place of the diverse choice."""
-    ready = sorted(checks, key=lambda check: (check.passed and check.state.d2 >= d2, check.validity), reverse=True)
-    return ready[:count]
-
-
 def give_up(_self: Optimization, trial: Trial) -> None:
     """In place of the fallback."""
     trial.ended, trial.arrived = True, False
@@ -75,7 +69,6 @@ def variants() -> dict[str, tuple[dict[str, Any], Callable[[], Patches]]]:
         "no halving": ({}, lambda: [patch.object(Optimization, "_halve", lambda _self: None)]),
         "no fallback": ({}, lambda: [patch.object(Optimization, "_fall_back", give_up)]),
         "no early stop": ({}, lambda: [patch.object(optimize, "ENOUGH", 64)]),
-        "no diverse choice": ({}, lambda: [patch.object(generating, "choose", most_valid)]),
     }
 
 

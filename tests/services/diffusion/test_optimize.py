@@ -9,7 +9,7 @@ from services.diffusion.objective import Objective
 from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization, noise_of
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
-from services.diffusion.trials import Checked, State, choose
+from services.diffusion.trials import Checked, State, Trial, choose
 
 BITS, LORA = 6.0, ["lora"]
 
@@ -138,27 +138,20 @@ def test_the_less_valid_half_of_what_is_not_ready_is_given_up(model, density):
     assert kept == going[len(going) // 2 :]
 
 
-def checked(seed: int, place: float, validity: float = 1.0, d2: float = 10.0) -> Checked:
-    state = State(seed, 1, torch.tensor([place, 0.0]), d2, d2, 0.0, 0.5)
-    return Checked(state, [], Image.new("RGB", (1, 1)), validity)
+def trial_at(seed: int, validity: float, bits: float, ready: bool) -> Trial:
+    state = State(seed, 1, torch.zeros(2), bits, bits, 0.0, 0.5)
+    best = Checked(state, [], Image.new("RGB", (1, 1)), validity)
+    return Trial(seed, [], ended=ready, arrived=ready, best=best)
 
 
-def test_the_chosen_start_with_the_most_valid_and_are_far_apart():
-    checks = [checked(0, 0.0, 1.0), checked(1, 0.1, 0.9), checked(2, 5.0, 0.9), checked(3, 9.0, 0.9)]
-    less_valid = [checked(seed, 10.0 * seed, 0.6) for seed in range(4, 8)]
-    assert [check.state.seed for check in choose(less_valid + checks, 10.0, 3)] == [0, 3, 2]
-
-
-def test_the_less_valid_half_fills_what_the_other_leaves():
-    checks = [checked(seed, float(seed), 0.9 - 0.1 * seed) for seed in range(4)]
-    assert {check.state.seed for check in choose(checks, 10.0, 3)} == {0, 1, 2}
-
-
-def test_valid_and_rare_comes_before_valid_and_valid_before_rare():
-    checks = [
-        checked(0, 0.0, 0.2, 20.0),
-        checked(1, 1.0, 0.9, 5.0),
-        checked(2, 2.0, 0.9, 12.0),
-        checked(3, 3.0, 0.4, 20.0),
+def test_the_most_valid_at_the_target_come_first_then_the_rarest_valid_then_the_most_valid():
+    trials = [
+        trial_at(0, 0.2, 20.0, False),
+        trial_at(1, 0.9, 5.0, False),
+        trial_at(2, 0.7, 12.0, True),
+        trial_at(3, 0.4, 20.0, False),
+        trial_at(4, 0.8, 11.0, True),
+        trial_at(5, 0.6, 9.0, False),
     ]
-    assert [c.state.seed for c in choose(checks, 10.0, 4)] == [2, 1, 3, 0]
+    assert [check.state.seed for check in choose(trials, 6)] == [4, 2, 5, 1, 3, 0]
+    assert [check.state.seed for check in choose(trials, 1)] == [4]
