@@ -10,10 +10,12 @@ from torch.nn.functional import cosine_similarity
 from services.diffusion.belief import Belief
 from services.diffusion.density import DensityModel
 from services.diffusion.losses import ceiling_loss, floor_loss, rarity_loss
-from services.diffusion.steering import Steering
+from services.diffusion.steering import Cluster, Steering
 
 SHELL_BITS = 0.5
 ANCHOR_RAISE = 4.0
+HALF_WAY = 0.25  # of a wish's loss, which is 1 at a typical sample
+NEWS = 0.2  # the unit of what is missing to as surprising as to somebody who has seen nothing
 TYPICAL, LITTLE, MUCH = 0.5, 0.05, 0.95  # quantiles of held-out samples
 
 
@@ -49,17 +51,43 @@ class Shell:
         lowest, highest = density.d2_at(bits), density.d2_at(bits + SHELL_BITS)
         return cls(lowest, highest, max(high, lowest) - typical)
 
-    def holds(self, d2: float) -> bool:
-        return self.lowest <= d2 <= self.highest
+    def holds(self, d2: Float[Tensor, "rows"]) -> Bool[Tensor, "rows"]:
+        return (self.lowest <= d2) & (d2 <= self.highest)
 
     def loss(self, d2: Float[Tensor, "rows"]) -> Float[Tensor, "rows"]:
         return rarity_loss(d2, (self.lowest + self.highest) / 2, self.spread)
 
 
+@dataclass(frozen=True)
+class Pull:
+    """Toward a cluster (`sign` 1) or away from it (−1): likeness from what is typical of plain samples to the wished.
+
+    The wished is what 19 in 20 plain samples do not come to; toward a cluster it is half-way from there to its centre,
+    since what is rare is beyond plain samples in any case.
+    """
+
+    cluster: Cluster
+    sign: int
+    typical: float
+    wished: float
+    spread: float
+
+    @classmethod
+    def of(cls, density: DensityModel, cluster: Cluster, sign: int) -> "Pull":
+        _, typical, much = quantiles(sign * cluster.likeness(density.held_out))
+        return cls(cluster, sign, typical, (much + 1) / 2 if sign > 0 else much, much - typical)
+
+    def likeness(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
+        return self.sign * self.cluster.likeness(y)
+
+    def loss(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
+        return self.cluster.weight * floor_loss(self.likeness(y), self.wished, self.spread)
+
+
 class Objective:
     """The calibrated loss: every term is measured in what held-out samples of the density have.
 
-    Hinges at their 5% and 95% points keep the concept, the baseline's subspace and the wished-for clusters.
+    Hinges at their 5% and 95% points keep the concept and the baseline's subspace.
     """
 
     def __init__(self, density: DensityModel, bits: float, steering: Steering) -> None:
@@ -67,19 +95,18 @@ class Objective:
         self.shell = Shell.of(density, bits)
         self.anchors = quantiles(density.anchors)
         self.residuals = quantiles(density.residuals)
-        self.avoid = [(c, quantiles(c.likeness(density, density.held_out))) for c in steering.avoid]
-        self.toward = [(c, quantiles(c.likeness(density, density.held_out))) for c in steering.toward]
+        self.avoid = [Pull.of(density, cluster, -1) for cluster in steering.avoid]
+        self.toward = [Pull.of(density, cluster, 1) for cluster in steering.toward]
         nothing_seen = density.subspace.mean[None][:0]
         self.beliefs = (steering.belief, Belief.of(density, nothing_seen)) if steering.belief else None
 
     def loss(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
         """One value per row; a strict row is held to a typical sample's cosine, with ANCHOR_RAISE times the force."""
-        return (
-            self.shell.loss(figures.d2)
-            + self.kept(figures, strict)
-            + self._steered(figures.y)
-            + self._unseen(figures.y)
-        )
+        return self.shell.loss(figures.d2) + self.kept(figures, strict) + self._wishes(figures.y)
+
+    def arrived(self, figures: Figures) -> Bool[Tensor, "rows"]:
+        """As rare as wanted, and at least half-way from typical to what is wished for."""
+        return self.shell.holds(figures.d2) & (self._wishes(figures.y) <= HALF_WAY)
 
     def kept(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
         """The pull back: no further from the words and from the components than 19 in 20 plain samples are."""
@@ -87,22 +114,15 @@ class Objective:
         anchor = floor_loss(figures.cosine, little + strict * (typical - little), typical - little)
         return (1 + strict * (ANCHOR_RAISE - 1)) * anchor + ceiling_loss(figures.residual, much, much)
 
-    def _steered(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
-        """Less alike each cluster to avoid, and more alike each wished-for one, than 19 in 20 plain samples are."""
-        loss = y.new_zeros(len(y))
-        for cluster, (little, typical, _) in self.avoid:
-            loss = loss + cluster.weight * ceiling_loss(cluster.likeness(self.density, y), little, typical - little)
-        for cluster, (_, typical, much) in self.toward:
-            loss = loss + cluster.weight * floor_loss(cluster.likeness(self.density, y), much, much - typical)
-        return loss
+    def _wishes(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
+        return torch.stack([pull.loss(y) for pull in self.avoid + self.toward] + [self._unseen(y)]).sum(0)
 
     def astray(self, image_embeds: Float[Tensor, "images dim"]) -> list[str]:
         """Wishes that an image does not follow more than half of plain samples do, a sentence each."""
         y, found = self.density.subspace.project(image_embeds), []
-        for name, clusters, sign in (("avoid", self.avoid, -1), ("toward", self.toward, 1)):
-            for index, (cluster, (_, typical, _)) in enumerate(clusters):
-                missed = int((sign * (cluster.likeness(self.density, y) - typical) <= 0).sum())
-                if missed:
+        for name, pulls in (("avoid", self.avoid), ("toward", self.toward)):
+            for index, pull in enumerate(pulls):
+                if missed := int((pull.likeness(y) <= pull.typical).sum()):
                     found.append(f"{missed} of {len(y)} images do not follow {name} {index} more than plain samples do")
         return found
 
@@ -111,7 +131,7 @@ class Objective:
         if self.beliefs is None:
             return y.new_zeros(len(y))
         seen, unseen = self.beliefs
-        return floor_loss(seen.d2(y) / unseen.d2(y), 1.0, 1.0)
+        return floor_loss(seen.d2(y) / unseen.d2(y), 1.0, NEWS)
 
 
 def quantiles(values: Float[Tensor, "held_out"]) -> tuple[float, float, float]:

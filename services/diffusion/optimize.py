@@ -65,13 +65,12 @@ class Optimization:
         """Sample every moving trial's embedding and leave its gradient, unless it has arrived."""
         moving = [trial for trial in self.trials if trial.moving]
         states = self.batches.map(partial(self._differentiate, step), moving)
-        for trial, state in zip(moving, states, strict=True):
-            trial.state = state
-            trial.arrived = self.objective.shell.holds(state.d2)
+        for trial, (state, arrived) in zip(moving, states, strict=True):
+            trial.state, trial.arrived = state, arrived
             if trial.arrived:
                 self._rest(trial)
 
-    def _differentiate(self, step: int, trials: list[Trial]) -> list[State]:
+    def _differentiate(self, step: int, trials: list[Trial]) -> list[tuple[State, bool]]:
         for trial in trials:
             for tensor in trial.parameters:
                 tensor.grad = None
@@ -80,7 +79,8 @@ class Optimization:
         figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
         strict = torch.tensor([trial.strict for trial in trials], device=image_embeds.device)
         self.objective.loss(figures, strict).sum().backward()
-        return states_of(self.density, seeds, step, image_embeds, figures)
+        states = states_of(self.density, seeds, step, image_embeds, figures)
+        return list(zip(states, self.objective.arrived(figures).tolist(), strict=True))
 
     def _missing(self) -> int:
         return ENOUGH * self.count - sum(trial.ready for trial in self.trials)

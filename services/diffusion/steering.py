@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from services.diffusion.belief import Belief
 from services.diffusion.density import DensityModel
@@ -34,14 +33,10 @@ class Cluster:
 
     @classmethod
     def of(cls, density: DensityModel, image_embeds: Float[Tensor, "samples dim"], weight: float = 1.0) -> "Cluster":
-        """The samples' mean, and their variance shrunk (Ledoit and Wolf 2004) in units of the density's own.
-
-        One sample alone is taken to vary as the density's do.
-        """
-        own = density.mixture.moments()[1].diagonal().sqrt()
-        y = density.subspace.project(image_embeds.to(own.device))
-        shrunk = ledoit_wolf((y / own).cpu().numpy())[0].diagonal() if len(y) > 1 else np.ones(len(own))
-        variance = torch.from_numpy(shrunk.copy()).to(own) * own.square()
+        """Around the samples' mean, with the density's own variances: samples of one trial are all but the same, so
+        that their spread says nothing."""
+        variance = density.mixture.moments()[1].diagonal()
+        y = density.subspace.project(image_embeds.to(variance.device))
         return cls(y.mean(0).float().double(), variance.float().double(), weight)
 
     def log_prob(self, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch"]:
@@ -49,9 +44,12 @@ class Cluster:
         each: Tensor = torch.distributions.Normal(self.mean, self.variance.sqrt()).log_prob(y)
         return each.sum(-1)
 
-    def likeness(self, density: DensityModel, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch"]:
-        """log N(y) − log p(y), in nats: how much likelier the cluster explains a sample than the density does."""
-        return self.log_prob(y) - density.mixture.log_prob(y)
+    def likeness(self, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch"]:
+        """Cosine between what is not typical of a sample and of the cluster, from −1 to 1; differentiable.
+
+        Looks follow it more closely than they do a Gaussian's likelihood, which counts components that nobody sees.
+        """
+        return cosine_similarity(y, self.mean[None])
 
 
 @dataclass(frozen=True)
