@@ -7,6 +7,7 @@ from tests.benchmarks import ablations, dial, exposure, rounds, speed, steering,
 PARTS = {
     "speed": speed.lines,
     "ablations": ablations.lines,
+    "hard": ablations.hard_lines,
     "dial": dial.lines,
     "steering": steering.lines,
     "exposure": exposure.lines,

@@ -5,7 +5,7 @@ from statistics import fmean, median
 
 import torch
 
-from deploy.evaluate.metrics import nearest_distances
+from deploy.evaluate.metrics import nearest_distances, vendi_score
 from services.diffusion.generate import generate
 from services.diffusion.recipe import Recipe
 from services.diffusion.steering import UNSTEERED, History, steer
@@ -38,3 +38,4 @@ def user(way: str) -> Iterator[str]:
         valid = fmean(output.validity for output in outputs)
         yield f"| {job + 1} | {way} | {novelty:.1f} | {distance:.3f} | {valid:.2f} |"
         seen, pictures = torch.cat([seen, embeds]), pictures + rows.tolist()
+    yield f"All {len(pictures)} {way}: Vendi score {vendi_score(torch.tensor(pictures).numpy()):.2f}"

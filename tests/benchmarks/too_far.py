@@ -14,20 +14,21 @@ from services.diffusion.trials import MIN_VALIDITY
 from tests.benchmarks import setup
 
 CONCEPTS = ["handbag", "chair", "cup"]
-LOOKS = (0, 25, 50, 100, 200, 300, 500, 1000)
-STEP, PICTURES, SEED = 3e-4, 8, 6000
+LOOKS = (0, 25, 50, 100, 150, 200, 300, 500, 1000)
+STEP, PICTURES, SEED, RARE = 2e-5, 8, 6000, 5.0
 
 
 def lines() -> Iterator[str]:
     """Markdown, a line at a time: one trial of low-rank factors for each concept, fresh noise each step."""
-    yield "| steps | way | median bits | valid, scorer | valid, judge |"
-    yield "|---|---|---|---|---|"
+    yield f"| steps | way | median bits | valid, scorer | valid, judge | valid, judge, and above {RARE:.0f} bits |"
+    yield "|---|---|---|---|---|---|"
     for way in ("without", "with"):
         looks = [list(trial(concept, way)) for concept in CONCEPTS]
         for step, found in zip(LOOKS, zip(*looks, strict=True), strict=True):
             bits, scorer, judge = ([x for one in found for x in one[i]] for i in range(3))
             rates = " | ".join(f"{fmean(x >= MIN_VALIDITY for x in column):.0%}" for column in (scorer, judge))
-            yield f"| {step} | {way} | {median(bits):.1f} | {rates} |"
+            both = fmean(b > RARE and p >= MIN_VALIDITY for b, p in zip(bits, judge, strict=True))
+            yield f"| {step} | {way} | {median(bits):.1f} | {rates} | {both:.0%} |"
 
 
 def trial(concept: str, way: str) -> Iterator[tuple[list[float], list[float], list[float]]]:
