@@ -15,10 +15,11 @@ from api.deps import Gateway
 from api.errors import Problem, answer_with_problems
 from api.routes import exposures, files, health, images, jobs, quarantine
 from services.changes import Changes
-from services.jobs import Jobs, connect_async
+from services.jobs import Jobs
 from services.quarantine import Quarantine
 from services.settings import Settings
 from services.storage import open_storage
+from services.store import connect_async
 from services.uploads import Uploads
 
 STORE_PATIENCE_S = 5.0  # a client waits for the answer

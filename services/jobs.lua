@@ -1,5 +1,5 @@
 -- The job store's operations, each one atomic; the only code that changes a job's status.
--- jobs.py puts three values before it: TRANSITIONS (status -> allowed next ones), HINT (a Celery message) and LATE
+-- store.py puts three values before it: TRANSITIONS (status -> allowed next ones), HINT (a Celery message) and LATE
 -- (the result of a job that was not started in time).
 -- Every key carries the hash tag {rarebit}, so that a cluster keeps them in one slot; times are the server's, in ms.
 

@@ -6,8 +6,8 @@ from typing import Any
 import redis.asyncio
 
 from services.errors import NotQuarantinedError, QueueFullError
-from services.jobs import SLOT, script
 from services.records import Page, read_page
+from services.store import SLOT, script
 
 
 class Quarantine:

@@ -7,7 +7,7 @@ import redis.asyncio
 from pydantic import BaseModel
 
 from services.errors import UploadExpiredError, UploadNotFoundError
-from services.jobs import SLOT, script
+from services.store import SLOT, script
 
 
 class Upload(BaseModel):

@@ -12,8 +12,10 @@ import redis
 from fastapi import FastAPI
 
 from api.app import create_app
-from services.jobs import Jobs, Leases, connect, connect_async
+from services.jobs import Jobs
+from services.leases import Leases
 from services.settings import Settings
+from services.store import connect, connect_async
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own modules, `servers` among them
 

@@ -3,7 +3,7 @@
 import numpy as np
 from safetensors.numpy import save
 
-from services.jobs import Claim
+from services.leases import Claim
 from services.schemas import ReachedRarity, StoredOutput
 from services.storage import Storage, output_key, state_key
 

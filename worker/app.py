@@ -15,11 +15,12 @@ from redis.exceptions import RedisError
 from services.diffusion.subject import Subject
 from services.durability import require_durable
 from services.errors import ServiceError, StoreUnsafeError
-from services.jobs import Leases, connect
+from services.leases import Leases
 from services.queue import RUN_TASK, celery_app
 from services.schemas import DEFAULT_PROMPT
 from services.settings import Settings
 from services.storage import open_storage
+from services.store import connect
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
 from worker.models import load_models

@@ -8,7 +8,7 @@ from typing import cast
 from redis.exceptions import RedisError
 
 from services.errors import ServiceError
-from services.jobs import Claim, Leases
+from services.leases import Claim, Leases
 from services.schemas import JobStatus, Metrics, Phase, Progress
 
 logger = logging.getLogger(__name__)

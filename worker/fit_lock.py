@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from redis.lock import Lock
 
 from services.diffusion.fit import Report
-from services.jobs import SLOT
+from services.store import SLOT
 
 _WAIT_S = 0.5
 

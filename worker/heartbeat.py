@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from redis.exceptions import RedisError
 
 from services.errors import LeaseLostError, ServiceError
-from services.jobs import Leases
+from services.leases import Leases
 from worker.attempt import Attempt
 
 DEAF_BEATS = 6  # two leases: far longer than a consumer takes to come back after a restart of Redis

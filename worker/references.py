@@ -17,7 +17,7 @@ from services.diffusion.steering import History, Steering, Wish, steer
 from services.diffusion.subject import Subject
 from services.errors import ReferenceGoneError
 from services.exposure import Feedback, View
-from services.jobs import Leases
+from services.leases import Leases
 from services.schemas import Direction, JobRecord, JobRequest, PictureRef
 from services.storage import Storage, state_key, upload_key
 

@@ -7,7 +7,7 @@ from redis.exceptions import RedisError
 
 from services.diffusion.savepoint import Savepoint
 from services.errors import LeaseLostError, StorageError
-from services.jobs import Claim, Leases
+from services.leases import Claim, Leases
 from services.storage import Storage, savepoint_key
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import time
 from redis.exceptions import RedisError
 
 from services.errors import StorageError
-from services.jobs import Leases
+from services.leases import Leases
 from services.storage import Storage
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from services.diffusion.outputs import Output
 from services.diffusion.safety import withhold
 from services.errors import LeaseLostError, ServiceError, StorageError
 from services.exposure import Feedback, View
-from services.jobs import Claim, Leases
+from services.leases import Claim, Leases
 from services.schemas import JobError, JobStatus, StoredOutput
 from services.storage import Storage, attempt_prefix
 from worker.attempt import Attempt, Canceled, HandedBack

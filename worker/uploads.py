@@ -8,7 +8,7 @@ from safetensors.torch import save
 
 from services.diffusion.fit import Report
 from services.diffusion.outputs import Output
-from services.jobs import Claim
+from services.leases import Claim
 from services.schemas import ReachedRarity, StoredOutput
 from services.storage import Storage, output_key, state_key
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.jobs import Claim, Leases
+from services.leases import Claim, Leases
 from services.schemas import Metrics
 from services.settings import Settings
 from services.storage import Storage, open_storage

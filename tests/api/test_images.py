@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from api.app import create_app
-from services.jobs import Leases
+from services.leases import Leases
 from services.storage import upload_key
 from worker.sweeper import Sweeper
 

@@ -13,7 +13,8 @@ import httpx
 import psutil
 
 from deploy.local.child import Child
-from services.jobs import Leases, connect
+from services.leases import Leases
+from services.store import connect
 from tests.faults.page import publish
 from tests.faults.rig import Rig, rig
 from tests.servers import Server, eventually, redis_binaries

@@ -12,8 +12,9 @@ from typing import Any
 import redis
 from minio import Minio
 
-from services.jobs import Jobs, connect_async
+from services.jobs import Jobs
 from services.schemas import JobRequest
+from services.store import connect_async
 from tests.faults.audit import FINAL, Audit, audit, bucket_objects
 from tests.faults.fleet import Fleet
 from tests.servers import Server, eventually, free_port, redis_server, s3_server, url_of

@@ -14,10 +14,12 @@ from proxy import proxied
 from servers import SIGNING_KEY, Server, free_port, redis_binaries
 from services.changes import Changes
 from services.errors import StoreUnsafeError
-from services.jobs import Jobs, Leases, connect, connect_async
+from services.jobs import Jobs
+from services.leases import Leases
 from services.queue import RUN_TASK, celery_app
 from services.schemas import JobRequest, Metrics
 from services.settings import Settings
+from services.store import connect, connect_async
 from worker.app import check_redis
 from worker.fit_lock import fit_lock
 

@@ -6,8 +6,10 @@ import time
 import pytest
 
 from deploy.local.child import StackError
-from services.jobs import Jobs, Leases, connect, connect_async
+from services.jobs import Jobs
+from services.leases import Leases
 from services.schemas import JobRequest
+from services.store import connect, connect_async
 
 
 @pytest.fixture

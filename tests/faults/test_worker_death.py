@@ -8,9 +8,10 @@ import pytest
 
 from deploy.local.child import StackError
 from servers import eventually
-from services.jobs import Jobs, connect_async
+from services.jobs import Jobs
 from services.queue import QUEUE, celery_app
 from services.schemas import JobRequest, JobStatus
+from services.store import connect_async
 
 
 async def once(jobs, job_id, holds):

@@ -18,10 +18,11 @@ from urllib.request import ProxyHandler, build_opener
 import psutil
 
 from services.errors import LeaseLostError
-from services.jobs import Claim, Leases, connect
+from services.leases import Claim, Leases
 from services.schemas import JobError, Metrics
 from services.settings import Settings
 from services.storage import Storage, open_storage
+from services.store import connect
 from tests.published import store_output
 from tests.servers import SIGNING_KEY, free_port, redis_binaries, redis_server, url_of
 

@@ -8,8 +8,9 @@ import pytest
 
 from servers import url_of
 from services.changes import Changes
-from services.jobs import Jobs, connect_async
+from services.jobs import Jobs
 from services.schemas import JobRequest
+from services.store import connect_async
 
 
 @pytest.fixture

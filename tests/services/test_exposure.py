@@ -11,8 +11,9 @@ from hypothesis import settings as limits
 
 from services.errors import LeaseLostError
 from services.exposure import Feedback, View
-from services.jobs import Leases, connect
+from services.leases import Leases
 from services.schemas import JobRequest, Metrics
+from services.store import connect
 
 JOB = "a" * 32
 OUTPUTS = [f"{JOB}/{index}" for index in range(4)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -15,11 +16,13 @@ from services.errors import (
     QueueFullError,
 )
 from services.exposure import Feedback, View
-from services.jobs import Jobs, Leases, connect, connect_async
+from services.jobs import Jobs
+from services.leases import Leases
 from services.queue import HINTS
 from services.records import estimate
 from services.schemas import JobError, JobRequest, JobStatus, Metrics, Progress, ReachedRarity, StoredOutput
 from services.storage import attempt_prefix, job_prefix, savepoint_key, upload_prefix
+from services.store import connect, connect_async
 from services.uploads import Upload, Uploads
 
 REQUEST = JobRequest(concept="handbag")

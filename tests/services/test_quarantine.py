@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from services.errors import NotQuarantinedError, QueueFullError
-from services.jobs import connect_async
 from services.quarantine import Quarantine
 from services.schemas import JobRequest, JobStatus
 from services.storage import job_prefix
+from services.store import connect_async
 
 REQUEST = JobRequest(concept="handbag", seed=7, metadata={"for": "spring"})
 

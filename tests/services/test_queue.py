@@ -4,9 +4,9 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from servers import eventually
-from services.jobs import connect
 from services.queue import HINTS, RUN_TASK, celery_app
 from services.schemas import JobRequest
+from services.store import connect
 
 
 async def test_worker_runs_its_task_once_for_each_submitted_job(jobs, leases, settings, redis_url):

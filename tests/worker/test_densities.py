@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from services.diffusion.subject import Subject
-from services.jobs import connect
 from services.schemas import DEFAULT_PROMPT
+from services.store import connect
 from worker.densities import Densities
 from worker.fit_lock import fit_lock
 

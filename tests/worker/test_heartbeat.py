@@ -3,8 +3,10 @@
 import pytest
 
 from servers import url_of
-from services.jobs import Jobs, Leases, connect, connect_async
+from services.jobs import Jobs
+from services.leases import Leases
 from services.schemas import JobRequest
+from services.store import connect, connect_async
 from worker.attempt import Attempt
 from worker.heartbeat import DEAF_BEATS, DeafError, Heartbeat
 

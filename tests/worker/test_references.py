@@ -12,9 +12,10 @@ from safetensors.torch import load
 
 from services.diffusion.subject import Subject
 from services.exposure import Feedback, View
-from services.jobs import Leases, connect
+from services.leases import Leases
 from services.schemas import Direction, JobRequest, JobStatus, PictureRef
 from services.storage import state_key, upload_key
+from services.store import connect
 from worker.references import history_of
 
 QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)

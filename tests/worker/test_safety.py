@@ -13,10 +13,11 @@ from dark_classifier import save_dark_classifier
 from servers import SIGNING_KEY
 from services.diffusion.safety import load_safety_checker
 from services.errors import CheckpointError
-from services.jobs import Leases, connect
+from services.leases import Leases
 from services.schemas import JobRequest, JobStatus, PictureRef
 from services.settings import Settings
 from services.storage import job_prefix, output_key, state_key, upload_key
+from services.store import connect
 from worker.models import load_models
 
 QUICK = JobRequest(concept="handbag", count=4, steps=2, trials=4, decoder_steps=2, seed=7, exposure="somebody")

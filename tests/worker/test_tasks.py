@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 
 from servers import url_of
-from services.jobs import Jobs, Leases, connect, connect_async
+from services.jobs import Jobs
+from services.leases import Leases
 from services.schemas import JobRequest, JobStatus, Rarity
 from services.storage import savepoint_key
+from services.store import connect, connect_async
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
 from worker.tasks import Runner

@@ -1,0 +1,165 @@
+"""What a worker does with jobs: claim one, renew, publish and end it, and recover those of dead workers.
+
+Claiming a job makes its attempt number the fencing token of every later write: a write of an attempt that is no longer
+current raises LeaseLostError and changes nothing.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis.asyncio
+from pydantic import TypeAdapter
+from redis.exceptions import RedisError
+
+from services.errors import LeaseLostError
+from services.exposure import View
+from services.records import pairs, read_record, read_view
+from services.schemas import JobError, JobRecord, JobRequest, JobStatus, Metrics, Progress, StoredOutput
+from services.store import SLOT, History, name_of, read_history, script, write_views
+
+TOMBSTONE_MS = 30 * 24 * 3600 * 1000
+_OUTPUTS = TypeAdapter(list[StoredOutput])
+_LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that this worker runs: the request, the number of the attempt, and how long earlier ones have run.
+
+    `savepoint` is the object that says where an earlier attempt stood, if one got so far.
+    """
+
+    id: str
+    attempt: int
+    request: JobRequest
+    created_at: datetime
+    queue_ms: int
+    ran_ms: int
+    savepoint: str | None
+
+
+class Leases:
+    """What a worker does with jobs. A lease lasts `lease_s` seconds and is renewed by the worker while it runs."""
+
+    def __init__(self, client: redis.Redis, *, worker: str, lease_s: float) -> None:
+        self._script = client.register_script(script())
+        self._worker = worker
+        self._lease_ms = int(lease_s * 1000)
+        self._seen_ms = 0
+        self._unanswered: list[str] = []
+
+    def _call(self, operation: str, *arguments: str | int) -> Any:
+        return self._script(keys=[SLOT], args=[operation, *arguments])
+
+    def _fenced(self, operation: str, claim: Claim, *arguments: str | int) -> JobStatus:
+        status = self._call(operation, claim.id, claim.attempt, *arguments)
+        if status is None:
+            raise _lost(claim)
+        return JobStatus(status)
+
+    def claim(self) -> Claim | None:
+        """Lease the job that has waited longest; None when none waits.
+
+        After a claim whose answer was lost, the same job again: Redis may have given it to us.
+        """
+        token = self._unanswered.pop() if self._unanswered else uuid.uuid4().hex
+        try:
+            flat = self._call("claim", self._worker, self._lease_ms, token)
+        except RedisError:
+            self._unanswered.append(token)
+            raise
+        if flat is None:
+            return None
+        fields = pairs(flat)
+        record = read_record(fields)
+        queue_ms, ran_ms = int(fields["queue_ms"]), int(fields.get("ran_ms", 0))
+        savepoint = fields.get("savepoint")
+        return Claim(record.id, record.attempt, record.request, record.created_at, queue_ms, ran_ms, savepoint)
+
+    def renew(self, claim: Claim) -> JobStatus:
+        """Lengthen the lease; `canceling` says that the job is to stop."""
+        return self._fenced("renew", claim, self._lease_ms)
+
+    def progress(self, claim: Claim, progress: Progress) -> JobStatus:
+        """Publish how far the attempt is; `canceling` says that it is to stop."""
+        return self._fenced("progress", claim, progress.model_dump_json())
+
+    def name_savepoint(self, claim: Claim, key: str) -> str:
+        """Let the object `key` be what a next attempt goes on from; answers with the key that it replaces, or ""."""
+        before: str | None = self._call("savepoint", claim.id, claim.attempt, key)
+        if before is None:
+            raise _lost(claim)
+        return before
+
+    def succeed(
+        self,
+        claim: Claim,
+        outputs: Sequence[StoredOutput],
+        warnings: Sequence[str],
+        metrics: Metrics,
+        views: Sequence[View] = (),
+    ) -> JobStatus:
+        """Publish the outputs, and with them the views in the history of the request's exposure key, if it has one.
+
+        Answers `canceled`, and publishes nothing, when a cancel came first.
+        """
+        result = {"outputs": _OUTPUTS.dump_python(list(outputs), mode="json"), "warnings": list(warnings)}
+        arguments = [json.dumps(result), metrics.model_dump_json()]
+        if claim.request.exposure is not None:
+            arguments += [name_of(claim.request.exposure), write_views(views)]
+        return self._fenced("finish", claim, JobStatus.SUCCEEDED, *arguments)
+
+    def fail(self, claim: Claim, error: JobError, metrics: Metrics) -> JobStatus:
+        """End the job with an error, or canceled when that was asked for before."""
+        result = {"error": error.model_dump()}
+        return self._fenced("finish", claim, JobStatus.FAILED, json.dumps(result), metrics.model_dump_json())
+
+    def end_canceled(self, claim: Claim, metrics: Metrics) -> JobStatus:
+        """Confirm a cancel: from `canceling` to `canceled`."""
+        return self._fenced("finish", claim, JobStatus.CANCELED, "{}", metrics.model_dump_json())
+
+    def hand_back(self, claim: Claim) -> JobStatus:
+        """Put the job back to where it waited, for another worker; a cancel asked for meanwhile takes effect."""
+        return self._fenced("hand_back", claim)
+
+    def recover(self) -> list[str]:
+        """Say that this worker lives; re-queue jobs of dead ones (or fail them) and jobs without a hint.
+
+        The first call after an outage of Redis recovers nothing, so that those who outlived it can renew their leases.
+        """
+        lost = json.dumps({"error": _LOST.model_dump()})
+        ids: list[str]
+        self._seen_ms, ids = self._call("recover", self._worker, lost, self._seen_ms, self._lease_ms)
+        return ids
+
+    def waiting(self) -> int:
+        """How many jobs are queued."""
+        count: int = self._call("waiting")
+        return count
+
+    def find(self, job_id: str) -> JobRecord | None:
+        """The record; None where there is none, or its outputs are erased or about to be."""
+        view = self._call("get", job_id)
+        record = read_view(view)[0] if isinstance(view, list) else None
+        return None if record is None or record.expired else record
+
+    def views(self, exposure: str) -> History:
+        """The history of the exposure key, in the order of being seen."""
+        return read_history(self._call("history", name_of(exposure)))
+
+    def due(self) -> list[str]:
+        """Prefixes of the object store to be erased, expired ones above all; erase each, then `bury` it."""
+        prefixes: list[str] = self._call("due")
+        return prefixes
+
+    def bury(self, prefix: str) -> None:
+        """Replace the record of the job or upload, if there is one, by a tombstone: "expired" instead of "unknown"."""
+        self._call("bury", prefix, TOMBSTONE_MS)
+
+
+def _lost(claim: Claim) -> LeaseLostError:
+    return LeaseLostError(f"attempt {claim.attempt} of job {claim.id} is no longer the current one")
