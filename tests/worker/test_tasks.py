@@ -116,7 +116,7 @@ async def test_run_that_needs_redis_while_it_is_away_is_handed_back(own_redis, m
 
 
 async def test_handed_back_run_goes_on_from_its_savepoint_and_ends_the_same(jobs, submit, make_runner, tmp_path):
-    request = ENDLESS.model_copy(update={"steps": 60, "trials": 4})
+    request = ENDLESS.model_copy(update={"steps": 60})
     whole, broken = await submit(request), await submit(request)
     looks = []
     await asyncio.to_thread(make_runner(stopping=lambda: looks.append("whole")).run_next)
@@ -124,7 +124,7 @@ async def test_handed_back_run_goes_on_from_its_savepoint_and_ends_the_same(jobs
     await asyncio.to_thread(make_runner(stopping=lambda: next(left, None) is None).run_next)
     assert len([*(tmp_path / "objects/jobs" / broken).rglob("run.safetensors")]) == 1
     await asyncio.to_thread(make_runner(stopping=lambda: looks.append("rest")).run_next)
-    assert 0 < looks.count("rest") < looks.count("whole") / 2
+    assert 0 < looks.count("rest") < looks.count("whole") - 20
     first, second = [(await jobs.get(job_id))[0] for job_id in (whole, broken)]
     assert (first.status, second.attempt) == (JobStatus.SUCCEEDED, 2)
     assert [output.sha256 for output in first.outputs] == [output.sha256 for output in second.outputs]
