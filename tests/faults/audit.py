@@ -56,8 +56,9 @@ def audit(redis_url: str, objects: set[str], acknowledged: Iterable[str], publis
 
 
 def bucket_objects(client: Minio, bucket: str) -> set[str]:
-    """The keys of all jobs' objects."""
-    return {item.object_name or "" for item in client.list_objects(bucket, "jobs/", recursive=True)}
+    """The keys of all jobs' objects; JuiceFS lists empty folders too, which end in a slash."""
+    names = (item.object_name or "" for item in client.list_objects(bucket, "jobs/", recursive=True))
+    return {name for name in names if not name.endswith("/")}
 
 
 def _outputs(record: dict[str, str]) -> list[str]:

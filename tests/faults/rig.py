@@ -40,6 +40,7 @@ class Rig:
             "RAREBIT_S3_SECRET_KEY": KEYS[1],
             "RAREBIT_S3_BUCKET": BUCKET,
             "RAREBIT_LEASE_S": str(lease_s),
+            "RAREBIT_SHUTDOWN_GRACE_S": "1",
         }
         self.fleet = Fleet(self.env, folder)
         self.gateways: list[Server] = []
