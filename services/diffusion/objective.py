@@ -14,7 +14,7 @@ from services.diffusion.steering import Cluster, Steering
 
 SHELL_BITS = 0.5
 ANCHOR_RAISE = 4.0
-HALF_WAY = 0.25  # of a wish's loss, which is 1 at a typical sample
+FOLLOWED = 0.25  # the loss at which a wish counts as followed; 1 is the spread of plain samples short of it
 NEWS = 0.2  # the unit of what is missing to as surprising as to somebody who has seen nothing
 TYPICAL, LITTLE, MUCH = 0.5, 0.05, 0.95  # quantiles of held-out samples
 
@@ -62,8 +62,8 @@ class Shell:
 class Pull:
     """Toward a cluster (`sign` 1) or away from it (−1): likeness from what is typical of plain samples to the wished.
 
-    The wished is what 19 in 20 plain samples do not come to; toward a cluster it is half-way from there to its centre,
-    since what is rare is beyond plain samples in any case.
+    The wished is what 19 in 20 plain samples do not come to, and toward a cluster half-way from there to its own
+    direction: what is rare is beyond plain samples in any case.
     """
 
     cluster: Cluster
@@ -105,8 +105,8 @@ class Objective:
         return self.shell.loss(figures.d2) + self.kept(figures, strict) + self._wishes(figures.y)
 
     def arrived(self, figures: Figures) -> Bool[Tensor, "rows"]:
-        """As rare as wanted, and at least half-way from typical to what is wished for."""
-        return self.shell.holds(figures.d2) & (self._wishes(figures.y) <= HALF_WAY)
+        """As rare as wanted, and where the wishes count as followed."""
+        return self.shell.holds(figures.d2) & (self._wishes(figures.y) <= FOLLOWED)
 
     def kept(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
         """The pull back: no further from the words and from the components than 19 in 20 plain samples are."""

@@ -33,11 +33,19 @@ class Cluster:
 
     @classmethod
     def of(cls, density: DensityModel, image_embeds: Float[Tensor, "samples dim"], weight: float = 1.0) -> "Cluster":
-        """Around the samples' mean, with the density's own variances: samples of one trial are all but the same, so
-        that their spread says nothing."""
-        variance = density.mixture.moments()[1].diagonal()
-        y = density.subspace.project(image_embeds.to(variance.device))
-        return cls(y.mean(0).float().double(), variance.float().double(), weight)
+        """Around pictures, or one trial's samples, which hardly differ: alike in all components, as looks are."""
+        own = density.mixture.moments()[1].diagonal()
+        return cls._around(density, image_embeds, own.mean().expand(len(own)), weight)
+
+    @classmethod
+    def described(cls, density: DensityModel, image_embeds: Float[Tensor, "samples dim"]) -> "Cluster":
+        """Around what words give, as wide as the density: they shift all samples, most clearly where it is narrow."""
+        return cls._around(density, image_embeds, density.mixture.moments()[1].diagonal(), 1.0)
+
+    @classmethod
+    def _around(cls, density: DensityModel, image_embeds: Tensor, variance: Tensor, weight: float) -> "Cluster":
+        mean = density.subspace.project(image_embeds.to(variance.device)).mean(0)
+        return cls(mean.float().double(), variance.float().double(), weight)
 
     def log_prob(self, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch"]:
         """log N(y), in nats; differentiable."""
@@ -45,11 +53,12 @@ class Cluster:
         return each.sum(-1)
 
     def likeness(self, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch"]:
-        """Cosine between what is not typical of a sample and of the cluster, from −1 to 1; differentiable.
+        """Cosine between what is not typical of a sample and of the cluster, in units of its variances; differentiable.
 
-        Looks follow it more closely than they do a Gaussian's likelihood, which counts components that nobody sees.
+        Looks follow a picture's direction more closely than the distance to it.
         """
-        return cosine_similarity(y, self.mean[None])
+        scale = self.variance.sqrt()
+        return cosine_similarity(y / scale, (self.mean / scale)[None])
 
 
 @dataclass(frozen=True)
@@ -109,4 +118,4 @@ def _cluster(model: Kandinsky, density: DensityModel, wish: Wish, report: Report
         return Cluster.of(density, wish)
     subject = density.subject
     described = Subject(f"{wish.strip()} {subject.concept}", subject.prompt, subject.start)
-    return Cluster.of(density, draw_baseline(model, described, TEXT_SAMPLES, TEXT_SEED, report))
+    return Cluster.described(density, draw_baseline(model, described, TEXT_SAMPLES, TEXT_SEED, report))

@@ -39,20 +39,22 @@ def test_log_prob_of_a_cluster_matches_scipy(density, cluster):
     np.testing.assert_allclose(cluster.log_prob(y), expected)
 
 
-def test_a_cluster_has_its_samples_mean_and_varies_as_the_density_does(density):
-    few = Cluster.of(density, embeds_of(density, density.held_out[:3]))
-    torch.testing.assert_close(few.mean, density.held_out[:3].mean(0), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(few.variance, density.mixture.moments()[1].diagonal(), rtol=1e-6, atol=0.0)
+def test_pictures_count_alike_in_all_components_and_words_as_the_density_varies(density):
+    embeds, own = embeds_of(density, density.held_out[:3]), density.mixture.moments()[1].diagonal()
+    pictures, words = Cluster.of(density, embeds), Cluster.described(density, embeds)
+    for cluster, variance in ((pictures, own.mean().expand(len(own))), (words, own)):
+        torch.testing.assert_close(cluster.mean, density.held_out[:3].mean(0), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(cluster.variance, variance, rtol=1e-6, atol=0.0)
 
 
 def test_likeness_is_a_direction_from_what_is_typical(cluster):
-    across = cluster.mean.flip(0) - (cluster.mean.flip(0) @ cluster.mean) / cluster.mean.square().sum() * cluster.mean
+    across = torch.linalg.svd((cluster.mean / cluster.variance)[None]).Vh[1]
     found = cluster.likeness(torch.stack([3 * cluster.mean, across, -cluster.mean]))
     torch.testing.assert_close(found, torch.tensor([1.0, 0.0, -1.0]).double())
 
 
 def test_avoid_pushes_away_toward_pulls_and_both_stop(density, cluster):
-    inside, outside = cluster.mean[None], -2 * cluster.mean[None]
+    inside, outside = 3 * cluster.mean[None], -3 * cluster.mean[None]
     avoid, toward = Steering(avoid=(cluster,)), Steering(toward=(cluster,))
     assert loss_of(density, avoid, inside) > 0.5
     assert loss_of(density, avoid, outside) == 0
@@ -62,7 +64,7 @@ def test_avoid_pushes_away_toward_pulls_and_both_stop(density, cluster):
 
 def test_one_in_twenty_plain_samples_is_away_enough_and_fewer_are_near_enough(density, cluster):
     away, near = (
-        (loss_of(density, steering, density.held_out) == 0).double().mean()
+        (loss_of(density, steering, density.held_out) == 0).double().mean().item()
         for steering in (Steering(avoid=(cluster,)), Steering(toward=(cluster,)))
     )
     assert away == pytest.approx(0.05, abs=0.01)
