@@ -108,9 +108,9 @@ class Optimization:
                 self._rest(trial)
 
     def _fall_back(self) -> None:
-        """Once fewer are left than pictures are wanted, take up again what was given up, once per trial: strict, from
-        the last values that passed, or from where it began."""
-        if sum(trial.ready or not trial.ended for trial in self.trials) >= self.count:
+        """Once fewer go on than are missing, take up again what was given up, once per trial: strict, from the last
+        values that passed, or from where it began."""
+        if sum(not trial.ended for trial in self.trials) >= self._missing():
             return
         for trial in self.trials:
             if trial.ended and not (trial.ready or trial.strict):

@@ -14,7 +14,6 @@ from services.diffusion import generate as generating
 from services.diffusion import objective, optimize, trials
 from services.diffusion.generate import generate
 from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.objective import Figures, Objective
 from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
@@ -63,12 +62,6 @@ class DirectSpace(Space):
         return torch.stack([embeds for (embeds,) in rows])
 
 
-def as_before(objective: Objective, figures: Figures, strict: torch.Tensor, kept: Any = Objective.kept) -> torch.Tensor:
-    """In place of the strictness after a failure."""
-    pull: torch.Tensor = kept(objective, figures, torch.zeros_like(strict))
-    return pull
-
-
 def nothing(x: torch.Tensor, *_: object) -> torch.Tensor:
     """In place of a hinge."""
     return torch.zeros_like(x)
@@ -86,7 +79,6 @@ def variants() -> dict[str, tuple[dict[str, Any], Callable[[], Patches]]]:
         "no residual hinge": ({}, lambda: [patch.object(objective, "ceiling_loss", nothing)]),
         "no check": ({"trials": COUNT}, lambda: [patch.object(trials, "MIN_VALIDITY", 0.0)]),
         "no fallback": ({}, lambda: [patch.object(Optimization, "_fall_back", lambda _self: None)]),
-        "no strictness": ({}, lambda: [patch.object(Objective, "kept", as_before)]),
         "no early stop": ({}, lambda: [patch.object(optimize, "ENOUGH", 64)]),
     }
 
@@ -115,4 +107,4 @@ def lines() -> Iterator[str]:
 
 def hard_lines() -> Iterator[str]:
     """What is for trials that do not come through at once, at a target that few reach."""
-    yield from table(HARD, ["all of it", "no fallback", "no strictness"])
+    yield from table(HARD, ["all of it", "no fallback"])
