@@ -28,8 +28,17 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
 
 _ENDED: Responses = {200: {"model": Job, "description": "The job, which ended within the preferred wait"}}
 _STOPPING: Responses = {202: {"model": Job, "description": "The job, which is asked to stop"}}
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["status", "progress", "output"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["id", "event", "data"],
+}
 _STREAM: Responses = {
-    200: {"description": "The events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"description": "The events", "content": {"text/event-stream": {"schema": _EVENT}}},
     204: {"description": "The job has ended, and its last event was the one that the client has"},
 }
 _FIRST = "0-0"

@@ -107,7 +107,7 @@ def _work(settings: Settings, ending: threading.Event) -> None:
         while not ending.wait(0.005):
             if draw.random() < 0.1:
                 dying.claim()
-                dying.recover()
+                leases.recover()
             elif claim := leases.claim():
                 _end(leases, storage, claim, fails=draw.random() < 0.1)
 
