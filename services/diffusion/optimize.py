@@ -51,7 +51,8 @@ class Optimization:
             self.measure(step)
             report("optimize", step, steps, median(trial.state.bits for trial in self.trials if trial.state))
             self._check(self._due(step, steps), judge)
-            self._fall_back()
+            if step % CHECK_EVERY == 0:
+                self._halve()
             if self._missing() <= 0 or all(trial.ended for trial in self.trials):
                 break
             self.optimizer.step()
@@ -93,7 +94,7 @@ class Optimization:
         return arrived if len(arrived) >= self._missing() else []
 
     def _check(self, trials: list[Trial], judge: Judge) -> None:
-        """Decode and judge; a pass at the target ends a trial, as a failure does."""
+        """Decode and judge; a pass at the target ends a trial, as a second failure does."""
         states = [trial.state for trial in trials if trial.state]
         if not states:
             return
@@ -104,20 +105,22 @@ class Optimization:
             if check.passed:
                 trial.ended = trial.arrived
             else:
-                trial.ended, trial.arrived = True, False
-                self._rest(trial)
+                self._fall_back(trial)
 
-    def _fall_back(self) -> None:
-        """Once fewer go on than are missing, take up again what was given up, once per trial: strict, from the last
-        values that passed, or from where it began."""
-        if sum(not trial.ended for trial in self.trials) >= self._missing():
-            return
-        for trial in self.trials:
-            if trial.ended and not (trial.ready or trial.strict):
-                trial.ended, trial.strict = False, True
-                good = trial.best.learnt if trial.best and trial.best.passed else self.space.start(trial.seed)
-                for tensor, value in zip(trial.parameters, good, strict=True):
-                    tensor.data.copy_(value)
+    def _halve(self) -> None:
+        """End the less valid half of the trials that go on (successive halving, arXiv 1502.07943)."""
+        going = sorted((t for t in self.trials if not t.ended), key=lambda t: t.validity, reverse=True)
+        for trial in going[max(self._missing(), (len(going) + 1) // 2) :]:
+            trial.ended = True
+            self._rest(trial)
+
+    def _fall_back(self, trial: Trial) -> None:
+        """Return to the last values that passed, at first where it began, and be strict; once per trial."""
+        trial.ended, trial.arrived, trial.strict = trial.strict, False, True
+        good = trial.best.learnt if trial.best and trial.best.passed else self.space.start(trial.seed)
+        for tensor, value in zip(trial.parameters, good, strict=True):
+            tensor.data.copy_(value)
+        self._rest(trial)
 
     def _rest(self, trial: Trial) -> None:
         """No gradient, no step, no momentum: AdamW would go on by it."""

@@ -73,7 +73,7 @@ class Checked:
 class Trial:
     """One row: its noise, what it learns, its latest state and what its checks found.
 
-    `best` is the last check that was passed, or the most valid one if none was.
+    `best` is the last check that was passed, or the most valid one if none was; `validity` is the latest check's.
     """
 
     seed: int
@@ -83,6 +83,7 @@ class Trial:
     ended: bool = False
     state: State | None = None
     best: Checked | None = None
+    validity: float = 0.0
 
     @property
     def moving(self) -> bool:
@@ -95,6 +96,7 @@ class Trial:
 
     def see(self, check: Checked) -> None:
         """Take in what a check found."""
+        self.validity = check.validity
         best = self.best
         if best is None or check.passed or (not best.passed and check.validity > best.validity):
             self.best = check
@@ -103,7 +105,7 @@ class Trial:
         """All but the seed; an ended trial's parameters are no longer needed."""
         return {
             "parameters": [] if self.ended else self.parameters,
-            "flags": {name: getattr(self, name) for name in ("strict", "arrived", "ended")},
+            "flags": {name: getattr(self, name) for name in ("strict", "arrived", "ended", "validity")},
             "state": self.state and vars(self.state),
             "best": self.best and self.best.saved(),
         }

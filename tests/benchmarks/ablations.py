@@ -18,6 +18,7 @@ from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
 from services.diffusion.subject import Subject
+from services.diffusion.trials import Trial
 from tests.benchmarks import setup
 from tests.benchmarks.scores import HEAD, Made, made_of, row
 
@@ -62,6 +63,11 @@ class DirectSpace(Space):
         return torch.stack([embeds for (embeds,) in rows])
 
 
+def give_up(_self: Optimization, trial: Trial) -> None:
+    """In place of the fallback."""
+    trial.ended, trial.arrived = True, False
+
+
 def nothing(x: torch.Tensor, *_: object) -> torch.Tensor:
     """In place of a hinge."""
     return torch.zeros_like(x)
@@ -78,7 +84,8 @@ def variants() -> dict[str, tuple[dict[str, Any], Callable[[], Patches]]]:
         "no anchor": ({}, lambda: [patch.object(objective, "floor_loss", nothing)]),
         "no residual hinge": ({}, lambda: [patch.object(objective, "ceiling_loss", nothing)]),
         "no check": ({"trials": COUNT}, lambda: [patch.object(trials, "MIN_VALIDITY", 0.0)]),
-        "no fallback": ({}, lambda: [patch.object(Optimization, "_fall_back", lambda _self: None)]),
+        "no halving": ({}, lambda: [patch.object(Optimization, "_halve", lambda _self: None)]),
+        "no fallback": ({}, lambda: [patch.object(Optimization, "_fall_back", give_up)]),
         "no early stop": ({}, lambda: [patch.object(optimize, "ENOUGH", 64)]),
     }
 
@@ -107,4 +114,4 @@ def lines() -> Iterator[str]:
 
 def hard_lines() -> Iterator[str]:
     """What is for trials that do not come through at once, at a target that few reach."""
-    yield from table(HARD, ["all of it", "no fallback"])
+    yield from table(HARD, ["all of it", "no halving", "no fallback"])

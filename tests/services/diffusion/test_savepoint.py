@@ -70,7 +70,7 @@ def test_passes_and_failures_are_remembered(model, density, space):
     assert len(outcomes) > 2
     again = begin().run(4 * CHECK_EVERY, picky, lambda *_: None, Savepoint(kept[0]))
     for one, other in zip(whole, again, strict=True):
-        assert (one.ended, one.strict, one.best.validity) == (other.ended, other.strict, other.best.validity)
+        assert (one.ended, one.strict, one.validity) == (other.ended, other.strict, other.validity)
         assert torch.equal(one.best.state.image_embeds, other.best.state.image_embeds)
         assert one.best.image.tobytes() == other.best.image.tobytes()
         assert all(torch.equal(a, b) for a, b in zip(one.best.learnt, other.best.learnt, strict=True))
