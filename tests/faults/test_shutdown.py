@@ -46,7 +46,7 @@ async def test_job_that_ends_within_the_grace_is_finished_and_none_is_begun(jobs
 async def test_job_that_does_not_is_handed_back_at_the_first_step_after_the_grace(
     jobs, start_worker, endless, own_redis_url, grace_s
 ):
-    running = await submit(jobs, endless)
+    running = await submit(jobs, endless | {"count": 16, "trials": 16, "decoder_steps": 200})
     stopped_s = await terminate_in_the_middle(jobs, running, start_worker(RAREBIT_SHUTDOWN_GRACE_S=str(grace_s)))
     assert grace_s <= stopped_s < grace_s + 20
     with connect(own_redis_url) as client:
