@@ -1,7 +1,7 @@
 """What a Redis URL means, to redis-py and to Celery.
 
-`redis://USER:PASSWORD@HOST:PORT/DB` names a server, `unix:///PATH?db=DB` a socket, and
-`redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/DB?master=NAME` Sentinels, who know which server is the primary;
+`redis://[USER:PASSWORD@]HOST:PORT/DB` names a server, `unix:///PATH?db=DB` a socket, and
+`redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/DB?master=NAME` Sentinels, who know which server is the primary;
 they may ask for a `sentinel_password` of their own. `rediss` in place of `redis` is TLS, to Sentinel too, with
 `ssl_ca_certs=FILE` where the system's authorities do not know the server, and `ssl_certfile`, `ssl_keyfile` where it
 wants to know us.

@@ -23,7 +23,7 @@ from services.store import connect, connect_async
 from worker.app import check_redis
 from worker.fit_lock import fit_lock
 
-PASSWORD = "drawn-for-the-tests"
+PASSWORD = "drawn-for-the-tests"  # pragma: allowlist secret
 REFUSED = [
     "CONFIG GET *",
     "FLUSHALL",

@@ -10,7 +10,7 @@ import redis
 from api.app import create_app
 from servers import Server, eventually, free_port, redis_binaries, served
 
-PASSWORD = "drawn-for-the-tests"
+PASSWORD = "drawn-for-the-tests"  # pragma: allowlist secret
 SENTINEL = """\
 port {port}
 bind 127.0.0.1
