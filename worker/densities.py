@@ -14,6 +14,7 @@ from services.diffusion.subject import Subject
 from services.errors import CheckpointError
 from services.storage import Storage
 
+PICTURE_SAMPLES = 2000  # at most for a picture that is varied, which somebody waits for: bits hold as with 5,000
 FIT_SEED = 0  # one seed for everybody: whoever fits a density model makes the same artefact
 _MEDIA_TYPES = {WEIGHTS: "application/octet-stream", META: "application/json"}  # in the order in which they are stored
 logger = logging.getLogger(__name__)
@@ -36,11 +37,12 @@ class Densities:
 
         Raises StorageError, and whatever `report` raises to stop.
         """
-        key = "densities/" + density_key(self._model.fingerprint, subject, self._samples)
+        samples = self._samples if subject.start is None else min(self._samples, PICTURE_SAMPLES)
+        key = "densities/" + density_key(self._model.fingerprint, subject, samples)
         density = self._memory.get(key) or self._fetch(key)
         if density is None:
             with fit_lock(key, report) as report_fit:
-                density = self._fetch(key) or self._fit(key, subject, report_fit)
+                density = self._fetch(key) or self._fit(key, subject, samples, report_fit)
         self._remember(key, density)
         return density
 
@@ -57,8 +59,8 @@ class Densities:
                 logger.warning("fitting %s anew: %s", key, error)
                 return None
 
-    def _fit(self, key: str, subject: Subject, report: Report) -> DensityModel:
-        density = fit_density(self._model, subject, samples=self._samples, seed=FIT_SEED, report=report)
+    def _fit(self, key: str, subject: Subject, samples: int, report: Report) -> DensityModel:
+        density = fit_density(self._model, subject, samples=samples, seed=FIT_SEED, report=report)
         with tempfile.TemporaryDirectory() as folder:
             density.save(Path(folder))
             for name, media_type in _MEDIA_TYPES.items():

@@ -4,6 +4,7 @@ import threading
 from functools import partial
 
 import pytest
+import torch
 
 from services.diffusion.subject import Subject
 from services.schemas import DEFAULT_PROMPT
@@ -75,3 +76,10 @@ def test_wait_for_a_fit_ends_when_the_report_raises(redis_url):
 def test_holder_that_stops_reporting_loses_the_lock(redis_url):
     with connect(redis_url) as client, fit_lock(client, 0.2, "key", Reports()), fit_lock(client, 0.2, "key", Reports()):
         pass
+
+
+def test_a_picture_gets_by_with_fewer_samples(models, storage, lock, monkeypatch):
+    monkeypatch.setattr("worker.densities.PICTURE_SAMPLES", 300)
+    densities = Densities(models.model, storage, samples=500, capacity=2)
+    picture = Subject("chair", DEFAULT_PROMPT, torch.zeros(models.model.prior.config.embedding_dim))
+    assert [densities.get(subject, Reports(), lock).samples for subject in (CHAIR, picture)] == [500, 300]
