@@ -14,8 +14,8 @@ from services.diffusion.steering import Cluster, Steering
 
 SHELL_BITS = 0.5
 ANCHOR_RAISE = 4.0
-FOLLOWED = 0.25  # the loss at which a wish counts as followed; 1 is the spread of plain samples short of it
-NEWS = 0.2  # the unit of what is missing to as surprising as to somebody who has seen nothing
+FOLLOWED = 0.25  # a loss: no more than half of the spread of plain samples is missing
+NEWS = 0.2  # the unit in which d² falls short of what it is to somebody who has seen nothing, as a share
 TYPICAL, LITTLE, MUCH = 0.5, 0.05, 0.95  # quantiles of held-out samples
 
 
