@@ -19,7 +19,7 @@ def is_final(job):
 )
 def test_jobs_survive_a_restart_and_no_process_survives_a_stop(served, quick, endless):
     """The running job is handed back within its grace, runs again after the restart, and the queued one after it."""
-    interrupted = served.submit(endless)
+    interrupted = served.submit(endless | {"count": 16, "trials": 16, "decoder_steps": 200})
     waiting = served.submit(quick)
     served.wait_for(interrupted, is_optimizing)
     assert served.end(signal.SIGTERM) == 0
