@@ -120,6 +120,45 @@ class IdempotencyConflictError(ServiceError):
     title = "The idempotency key belongs to another request"
 
 
+class UnauthorizedError(ServiceError):
+    """The request comes with no API key, or with one that opens nothing."""
+
+    code = "unauthorized"
+    title = "An API key is needed"
+
+
+class ForbiddenError(ServiceError):
+    """The API key is not one of an operator."""
+
+    code = "forbidden"
+    title = "The API key does not allow this"
+
+
+class RateLimitedError(ServiceError):
+    """More requests than the tenant may send in this time."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TenantError(ServiceError):
+    """A tenant, a key or a limit that an operator names cannot be."""
+
+    code = "tenant"
+    title = "The tenant or key cannot be used"
+
+
+class BatchNotFoundError(ServiceError):
+    """No batch has this id, or not any more."""
+
+    code = "not_found"
+    title = "There is no such batch"
+
+
 class LeaseLostError(ServiceError):
     """A write came from an attempt that is no longer the current one."""
 

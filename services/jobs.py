@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from services.errors import IdempotencyConflictError, JobExpiredError, JobNotFou
 from services.exposure import View
 from services.records import Event, Page, pairs, read_page, read_view
 from services.schemas import JobRecord, JobRequest, JobStatus, QueuePlace
-from services.store import SLOT, History, name_of, read_history, script, write_views
+from services.store import EVERYBODY, SLOT, History, name_of, read_history, script, write_views
 
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 CALLS = 50  # at once: half of the connections that redis-py's pool has, which others share
@@ -23,21 +24,33 @@ CALLS = 50  # at once: half of the connections that redis-py's pool has, which o
 class Submitted:
     """The job that answers a submission; `replayed` when its idempotency key had named it before."""
 
-    id: str
+    record: JobRecord
+    place: QueuePlace | None
     replayed: bool
+
+    @property
+    def id(self) -> str:
+        return self.record.id
 
 
 class Jobs:
-    """What the gateway does with jobs. Every method raises redis-py's errors while Redis is away."""
+    """What the gateway does with a tenant's jobs. Every method raises redis-py's errors while Redis is away."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
         self._client = client
         self._script = client.register_script(script())
         self._calls = asyncio.Semaphore(CALLS)
+        self._tenant = tenant
+
+    def of(self, tenant: str) -> "Jobs":
+        """The same for another tenant."""
+        other = copy(self)
+        other._tenant = tenant
+        return other
 
     async def _call(self, operation: str, *arguments: str | int) -> Any:
         async with self._calls:
-            return await self._script(keys=[SLOT], args=[operation, *arguments])
+            return await self._script(keys=[SLOT], args=[operation, self._tenant, *arguments])
 
     async def check(self) -> None:
         """Return when Redis answers; StoreUnsafeError when it is set up to lose jobs."""
@@ -54,16 +67,14 @@ class Jobs:
     ) -> Submitted:
         """Record the job, queue it and spend the key, or do none of it.
 
-        Raises QueueFullError, and IdempotencyConflictError for a key that was spent on another body.
+        Raises QueueFullError, IdempotencyConflictError for a key that was spent on another body, and, for one that
+        was spent on a job that is no more, JobExpiredError or JobNotFoundError.
         """
         new = uuid.uuid4().hex
         arguments = (request.model_dump_json(), keep_s * 1000, max_queued, idempotency_key, body_hash, IDEMPOTENCY_MS)
-        verdict, job_id = await self._call("submit", new, *arguments)
-        if verdict == "full":
-            raise QueueFullError(f"{max_queued} jobs are waiting, no more are taken; try again later")
-        if verdict == "conflict":
-            raise IdempotencyConflictError("the idempotency key was used before with another body")
-        return Submitted(job_id, replayed=verdict == "replayed")
+        verdict, *answer = await self._call("submit", new, *arguments)
+        refuse(verdict, answer, max_queued)
+        return Submitted(*_found("of this idempotency key", answer[0]), replayed=verdict == "replayed")
 
     async def key_is_spent(self, idempotency_key: str) -> bool:
         """Whether a submission with this key has made a job."""
@@ -71,25 +82,16 @@ class Jobs:
 
     async def get(self, job_id: str) -> tuple[JobRecord, QueuePlace | None]:
         """The record, and the place in the queue while it waits. Raises JobNotFoundError or JobExpiredError."""
-        view = await self._call("get", job_id)
-        if not isinstance(view, list):
-            raise _absent(job_id, gone=bool(view))
-        record, place = read_view(view)
-        if record.expired:
-            raise _absent(job_id, gone=True)
-        return record, place
+        return _found(job_id, await self._call("get", job_id))
 
     async def list(self, *, status: JobStatus | None, before: int | None, limit: int) -> Page:
         """Up to `limit` jobs, newest first, from the cursor `before`; with the next cursor, if there are more."""
-        chosen = f"status:{status}" if status else "jobs"
-        return read_page(await self._call("list", chosen, "+inf" if before is None else before, limit + 1), limit)
+        cursor = "+inf" if before is None else before
+        return read_page(await self._call("list", status or "", cursor, limit + 1), limit)
 
-    async def cancel(self, job_id: str) -> JobStatus:
-        """Cancel a queued job, ask a running one to stop, leave a final one. Raises JobNotFoundError."""
-        status = await self._call("cancel", job_id)
-        if status is None:
-            raise _absent(job_id, gone=False)
-        return JobStatus(status)
+    async def cancel(self, job_id: str) -> tuple[JobRecord, QueuePlace | None]:
+        """Cancel a queued job, ask a running one to stop, leave a final one; answers and raises as `get` does."""
+        return _found(job_id, await self._call("cancel", job_id))
 
     async def delete(self, job_id: str, *, sweep_after_s: int) -> None:
         """Forget the record; whoever runs the job finds its next write refused, and what it stored is `due` later."""
@@ -97,15 +99,15 @@ class Jobs:
 
     async def views(self, exposure: str) -> History:
         """The history of the exposure key, in the order of being seen; empty for a key that was never used."""
-        return read_history(await self._call("history", name_of(exposure)))
+        return read_history(await self._call("history", name_of(self._tenant, exposure)))
 
     async def add_views(self, exposure: str, views: Sequence[View]) -> None:
         """Add to the history, or judge anew what is in it: an output counts once and keeps its place."""
-        await self._call("see", name_of(exposure), write_views(views))
+        await self._call("see", name_of(self._tenant, exposure), write_views(views))
 
     async def forget(self, exposure: str) -> None:
         """Erase the history of the exposure key."""
-        await self._call("forget", name_of(exposure))
+        await self._call("forget", name_of(self._tenant, exposure))
 
     async def events(self, job_id: str, after: str) -> Sequence[Event]:
         """Some of what happened after the event with the id `after` ("0-0": from the first), the oldest first."""
@@ -113,7 +115,21 @@ class Jobs:
         return [Event(event_id, **pairs(flat)) for event_id, flat in found]
 
 
-def _absent(job_id: str, *, gone: bool) -> JobNotFoundError | JobExpiredError:
-    if gone:
-        return JobExpiredError(f"job {job_id} has expired, its outputs are erased")
-    return JobNotFoundError(f"there is no job {job_id}")
+def refuse(verdict: str, answer: Sequence[str], max_queued: int) -> None:
+    """Raise what a submission's verdict means, if it is no job."""
+    if verdict == "full" and answer[0] == "tenant":
+        raise QueueFullError("as many of your jobs are waiting as your limit allows; try again later")
+    if verdict == "full":
+        raise QueueFullError(f"{max_queued} jobs are waiting, no more are taken; try again later")
+    if verdict == "conflict":
+        raise IdempotencyConflictError("the idempotency key was used before with another body")
+
+
+def _found(job_id: str, view: Any) -> tuple[JobRecord, QueuePlace | None]:
+    """What `get` in jobs.lua answered. Raises JobNotFoundError or JobExpiredError."""
+    record, place = read_view(view) if isinstance(view, list) else (None, None)
+    if record is not None and not record.expired:
+        return record, place
+    if record is not None or view:
+        raise JobExpiredError(f"job {job_id} has expired, its outputs are erased")
+    raise JobNotFoundError(f"there is no job {job_id}")

@@ -19,7 +19,7 @@ from services.errors import LeaseLostError
 from services.exposure import View
 from services.records import pairs, read_record, read_view
 from services.schemas import JobError, JobRecord, JobRequest, JobStatus, Metrics, Progress, StoredOutput
-from services.store import SLOT, History, name_of, read_history, script, write_views
+from services.store import EVERYBODY, SLOT, History, name_of, read_history, script, write_views
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 _OUTPUTS = TypeAdapter(list[StoredOutput])
@@ -34,6 +34,7 @@ class Claim:
     """
 
     id: str
+    tenant: str
     attempt: int
     request: JobRequest
     created_at: datetime
@@ -53,7 +54,7 @@ class Leases:
         self._unanswered: list[str] = []
 
     def _call(self, operation: str, *arguments: str | int) -> Any:
-        return self._script(keys=[SLOT], args=[operation, *arguments])
+        return self._script(keys=[SLOT], args=[operation, EVERYBODY, *arguments])
 
     def _fenced(self, operation: str, claim: Claim, *arguments: str | int) -> JobStatus:
         status = self._call(operation, claim.id, claim.attempt, *arguments)
@@ -76,9 +77,16 @@ class Leases:
             return None
         fields = pairs(flat)
         record = read_record(fields)
-        queue_ms, ran_ms = int(fields["queue_ms"]), int(fields.get("ran_ms", 0))
-        savepoint = fields.get("savepoint")
-        return Claim(record.id, record.attempt, record.request, record.created_at, queue_ms, ran_ms, savepoint)
+        return Claim(
+            id=record.id,
+            tenant=fields["tenant"],
+            attempt=record.attempt,
+            request=record.request,
+            created_at=record.created_at,
+            queue_ms=int(fields["queue_ms"]),
+            ran_ms=int(fields.get("ran_ms", 0)),
+            savepoint=fields.get("savepoint"),
+        )
 
     def renew(self, claim: Claim) -> JobStatus:
         """Lengthen the lease; `canceling` says that the job is to stop."""
@@ -110,7 +118,7 @@ class Leases:
         result = {"outputs": _OUTPUTS.dump_python(list(outputs), mode="json"), "warnings": list(warnings)}
         arguments = [json.dumps(result), metrics.model_dump_json()]
         if claim.request.exposure is not None:
-            arguments += [name_of(claim.request.exposure), write_views(views)]
+            arguments += [name_of(claim.tenant, claim.request.exposure), write_views(views)]
         return self._fenced("finish", claim, JobStatus.SUCCEEDED, *arguments)
 
     def fail(self, claim: Claim, error: JobError, metrics: Metrics) -> JobStatus:
@@ -137,19 +145,19 @@ class Leases:
         return ids
 
     def waiting(self) -> int:
-        """How many jobs are queued."""
+        """How many jobs a worker could take now."""
         count: int = self._call("waiting")
         return count
 
     def find(self, job_id: str) -> JobRecord | None:
-        """The record; None where there is none, or its outputs are erased or about to be."""
-        view = self._call("get", job_id)
-        record = read_view(view)[0] if isinstance(view, list) else None
+        """The record, whoever's it is; None where there is none, or its outputs are erased or about to be."""
+        view = self._call("find", job_id)
+        record = None if view is None else read_view(view)[0]
         return None if record is None or record.expired else record
 
-    def views(self, exposure: str) -> History:
-        """The history of the exposure key, in the order of being seen."""
-        return read_history(self._call("history", name_of(exposure)))
+    def views(self, tenant: str, exposure: str) -> History:
+        """The history of the tenant's exposure key, in the order of being seen."""
+        return read_history(self._call("history", name_of(tenant, exposure)))
 
     def due(self) -> list[str]:
         """Prefixes of the object store to be erased, expired ones above all; erase each, then `bury` it."""

@@ -5,9 +5,11 @@ from typing import Any
 
 import redis.asyncio
 
-from services.errors import NotQuarantinedError, QueueFullError
-from services.records import Page, read_page
-from services.store import SLOT, script
+from services.errors import NotQuarantinedError
+from services.jobs import refuse
+from services.records import Page, read_page, read_view
+from services.schemas import JobRecord, QueuePlace
+from services.store import EVERYBODY, SLOT, script
 
 
 class Quarantine:
@@ -17,21 +19,19 @@ class Quarantine:
         self._script = client.register_script(script())
 
     async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._script(keys=[SLOT], args=[operation, *arguments])
+        return await self._script(keys=[SLOT], args=[operation, EVERYBODY, *arguments])
 
     async def list(self, *, before: int | None, limit: int) -> Page:
         """Up to `limit` of the jobs, newest first, from the cursor `before`; with the next cursor, if any."""
-        arguments = ("quarantine", "+inf" if before is None else before, limit + 1)
-        return read_page(await self._call("list", *arguments), limit)
+        return read_page(await self._call("quarantined", "+inf" if before is None else before, limit + 1), limit)
 
-    async def replay(self, job_id: str, *, max_queued: int) -> str:
-        """Queue a new job of the same request, seed and all; the old one leaves the quarantine. Answers the new id.
+    async def replay(self, job_id: str, *, max_queued: int) -> tuple[JobRecord, QueuePlace | None]:
+        """Queue a new job of the same request, seed and all, and answer with it; the old one leaves the quarantine.
 
         Raises NotQuarantinedError, as a second replay of the job does, and QueueFullError.
         """
-        verdict, new = await self._call("replay", job_id, uuid.uuid4().hex, max_queued)
+        verdict, *answer = await self._call("replay", job_id, uuid.uuid4().hex, max_queued)
         if verdict == "absent":
             raise NotQuarantinedError(f"there is no job {job_id} in quarantine")
-        if verdict == "full":
-            raise QueueFullError(f"{max_queued} jobs are waiting, no more are taken; try again later")
-        return str(new)
+        refuse(verdict, answer, max_queued)
+        return read_view(answer[0])

@@ -1,8 +1,6 @@
 """The job store's answers as records: what a job's hash in Redis says, and when a waiting job may start."""
 
 import json
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,7 +33,10 @@ def read_view(view: Sequence[Any]) -> tuple[JobRecord, QueuePlace | None]:
     record = read_record(pairs(view[0]))
     if len(view) == 1:
         return record, None
-    return record, QueuePlace(position=view[1], eta_seconds=estimate(view[1], view[2], [int(ms) for ms in view[3]]))
+    position, *eta_ms = view[1]
+    p50_p90 = [round(ms / 1000, 1) for ms in eta_ms]
+    eta = Eta(p50=p50_p90[0], p90=p50_p90[1]) if p50_p90 else None
+    return record, QueuePlace(position=position, eta_seconds=eta)
 
 
 def read_page(views: Sequence[Any], limit: int) -> Page:
@@ -55,12 +56,3 @@ def read_record(fields: dict[str, str]) -> JobRecord:
         "attempts": fields["attempt"],
     }
     return JobRecord.model_validate(document | json.loads(fields.get("result", "{}")))
-
-
-def estimate(position: int, workers: int, durations_ms: Sequence[int]) -> Eta | None:
-    """When the job at `position` starts: rounds of `workers` jobs before it, each as long as the last ones were."""
-    if not workers or len(durations_ms) < 2:
-        return None
-    rounds = math.ceil(position / workers)
-    tenths = statistics.quantiles(durations_ms, n=10, method="inclusive")
-    return Eta(p50=round(rounds * tenths[4] / 1000, 1), p90=round(rounds * tenths[8] / 1000, 1))

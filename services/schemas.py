@@ -143,7 +143,9 @@ class JobRequest(Strict):
     decoder_steps: int | None = Field(default=None, ge=1, le=200)
     guidance_scale: float | None = Field(default=None, ge=1, le=30)
     format: Literal["png", "webp", "jpeg"] = "png"
-    priority: Annotated[Literal["normal"], _only("normal")] = "normal"
+    priority: Literal["low", "normal", "high"] = Field(
+        default="normal", description="Ten minutes later, or earlier, than its turn."
+    )
     start_within: float | None = Field(
         default=None, gt=0, le=30 * 86400, description="Seconds until the first start at most; null: however long."
     )

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
     picture_limit_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_queued: int = Field(default=1000, ge=1)
+    auth: Literal["off", "keys", "proxy"] = "off"
 
     storage: Literal["local", "s3"] = "local"
     data_dir: Path = Path("data")
@@ -101,6 +102,16 @@ class Settings(BaseSettings):
         if missing := [name for name in needed if getattr(self, name) is None]:
             names = ", ".join(f"RAREBIT_{name.upper()}" for name in missing)
             raise ValueError(f"storage {self.storage!r} needs {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_asks_for_keys(self) -> Self:
+        host = urlsplit(self.public_url).hostname
+        if self.auth == "off" and not _is_loopback(host):
+            raise ValueError(
+                f"RAREBIT_AUTH=off with {host} in RAREBIT_PUBLIC_URL lets everybody there read and erase all jobs: "
+                "use keys, or proxy if one before the gateway lets nobody else in"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The job store in Redis: `jobs.lua` has its operations, each atomic, and is the only place that changes a status.
+"""The job store in Redis: `scripts/` has its operations, each atomic; only `jobs.lua` there changes a status.
 
 The gateway calls them through `Jobs` (asyncio), the worker through `Leases`.
 """
@@ -22,6 +22,10 @@ from services.schemas import TRANSITIONS, JobError
 History = list[View]  # oldest first, each output once
 
 SLOT = "{rarebit}"
+EVERYBODY = ""  # the tenant where keys are off
+_FOLDER = Path(__file__).with_name("scripts")
+_SCRIPTS = ("common", "queue", "tenants", "jobs", "batches")  # each uses what those before it have
+_CALL = "fail_late()\nreturn operations[OPERATION](unpack(ARGV, 3))\n"
 _VIEWS = TypeAdapter(list[View])
 _LATE = JobError(code="start_deadline", title="The job waited too long", detail="No worker began within start_within.")
 _CONNECTION: dict[str, Any] = {"decode_responses": True, "socket_connect_timeout": 2, "socket_timeout": 5}
@@ -38,15 +42,16 @@ def connect_async(url: str) -> redis.asyncio.Redis:
 
 
 def script() -> str:
-    """`jobs.lua` with the three values that it needs from here."""
+    """The scripts as one, with the three values that they need from here; the operation comes in as an argument."""
     transitions, late = json.dumps(TRANSITIONS), json.dumps({"error": _LATE.model_dump()})
     head = f"local TRANSITIONS = cjson.decode([==[{transitions}]==])\nlocal HINT = [==[{hint()}]==]\n"
-    return f"{head}local LATE = [==[{late}]==]\n" + Path(__file__).with_name("jobs.lua").read_text()
+    files = [(_FOLDER / f"{name}.lua").read_text() for name in _SCRIPTS]
+    return "\n".join([head, f"local LATE = [==[{late}]==]", *files, _CALL])
 
 
-def name_of(exposure: str) -> str:
-    """What stands for an exposure key in Redis: of bounded length, and nobody's address in plain sight."""
-    return hashlib.sha256(exposure.encode()).hexdigest()
+def name_of(tenant: str, exposure: str) -> str:
+    """What stands for a tenant's exposure key in Redis: of bounded length, and nobody's address in plain sight."""
+    return hashlib.sha256(f"{tenant}:{exposure}".encode()).hexdigest()
 
 
 def write_views(views: Sequence[View]) -> str:

@@ -17,7 +17,7 @@ from services.diffusion.steering import History, Steering, Wish, steer
 from services.diffusion.subject import Subject
 from services.errors import ReferenceGoneError
 from services.exposure import Feedback, View
-from services.leases import Leases
+from services.leases import Claim, Leases
 from services.schemas import Direction, JobRecord, JobRequest, PictureRef
 from services.storage import Storage, state_key, upload_key
 
@@ -33,21 +33,23 @@ class References:
         start = None if request.image is None else self._picture(request.image)
         return Subject(request.concept, request.prompt, start)
 
-    def steering(self, request: JobRequest, density: DensityModel, report: Report) -> Steering:
+    def steering(self, claim: Claim, density: DensityModel, report: Report) -> Steering:
         """The wishes and the history in the density's terms."""
+        request = claim.request
         return steer(
             self._model,
             density,
             avoid=[self._wish(direction) for direction in request.avoid],
             toward=[self._wish(direction) for direction in request.toward],
-            history=self._history(request),
+            history=self._history(claim),
             report=report,
         )
 
-    def _history(self, request: JobRequest) -> History | None:
-        if request.exposure is None:
+    def _history(self, claim: Claim) -> History | None:
+        if claim.request.exposure is None:
             return None
-        return history_of(self._leases.views(request.exposure), request.concept, self._model.prior.config.embedding_dim)
+        views = self._leases.views(claim.tenant, claim.request.exposure)
+        return history_of(views, claim.request.concept, self._model.prior.config.embedding_dim)
 
     def _picture(self, reference: PictureRef) -> Tensor:
         if reference.output:

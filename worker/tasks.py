@@ -105,7 +105,7 @@ class Runner:
         begin = time.perf_counter()
         subject = self._references.subject(request)
         density = models.densities.get(subject, attempt.report, self._fit_lock)
-        steering = self._references.steering(request, density, attempt.report)
+        steering = self._references.steering(attempt.claim, density, attempt.report)
         metrics.fit_ms = _ms_since(begin)
         recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
         parts = (models.model, density, models.checker)

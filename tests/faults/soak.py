@@ -127,7 +127,7 @@ def _redis_dies(built: Rig, plan: Plan) -> Iterator[None]:
 def _ended(built: Rig) -> int:
     try:
         with built.client() as client:
-            return sum(client.zcard(f"{{rarebit}}:status:{status}") for status in FINAL)
+            return sum(client.zcard(f"{{rarebit}}:status::{status}") for status in FINAL)
     except redis.ConnectionError:
         return 0
 

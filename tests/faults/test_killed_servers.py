@@ -38,7 +38,7 @@ def test_submission_whose_answer_was_lost_makes_one_job(broken, gateways):
     """The answer waits for the job's end, and the gateway dies meanwhile."""
     with ThreadPoolExecutor(1) as client, broken.client() as store:
         first = client.submit(post, gateways[0], prefer="wait=30")
-        assert eventually(lambda: store.zcard("{rarebit}:status:queued") == 1)
+        assert eventually(lambda: store.zcard("{rarebit}:queue") == 1)
         gateways[0].kill()
         assert isinstance(first.exception(), httpx.TransportError)
     gateways[0].start()

@@ -33,7 +33,7 @@ def busy():
         def feed():
             while not over.wait(0.5):
                 with suppress(redis.RedisError), built.client() as store:
-                    if store.zcard("{rarebit}:status:queued") < WORKERS:
+                    if store.zcard("{rarebit}:queue") < WORKERS:
                         built.submit(step_s=0.5, steps=8)
 
         feeder = threading.Thread(target=feed)
@@ -46,7 +46,7 @@ def busy():
 def kill_a_run(busy, rng):
     """The job whose worker was killed in its first attempt, and when; None if it ended at that moment."""
     with busy.client() as store:
-        fresh = [job_id for job_id in store.zrange("{rarebit}:status:running", 0, -1) if first_attempt(busy, job_id)]
+        fresh = [job_id for job_id in store.zrange("{rarebit}:leases", 0, -1) if first_attempt(busy, job_id)]
     runs = [(job_id, worker) for job_id in fresh if (worker := busy.fleet.running(job_id))]
     if not runs:
         return None

@@ -13,7 +13,7 @@ from services.errors import LeaseLostError
 from services.exposure import Feedback, View
 from services.leases import Leases
 from services.schemas import JobRequest, Metrics
-from services.store import connect
+from services.store import EVERYBODY, connect
 
 JOB = "a" * 32
 OUTPUTS = [f"{JOB}/{index}" for index in range(4)]
@@ -49,15 +49,15 @@ def test_view_gives_back_the_floats_it_was_made_of(values):
 
 async def test_views_join_the_history_with_the_result_that_has_them(jobs, leases, claim_one):
     claim = await claim_one("me")
-    assert leases.views("me") == []
+    assert leases.views(EVERYBODY, "me") == []
     leases.succeed(claim, [], [], Metrics(), [view(OUTPUTS[0]), view(OUTPUTS[1])])
-    assert leases.views("me") == await jobs.views("me") == [view(OUTPUTS[0]), view(OUTPUTS[1])]
-    assert leases.views("me ") == leases.views("you") == []
+    assert leases.views(EVERYBODY, "me") == await jobs.views("me") == [view(OUTPUTS[0]), view(OUTPUTS[1])]
+    assert leases.views(EVERYBODY, "me ") == leases.views(EVERYBODY, "you") == []
 
 
 async def test_views_of_a_job_without_a_key_go_nowhere(leases, claim_one):
     leases.succeed(await claim_one(None), [], [], Metrics(), [view(OUTPUTS[0])])
-    assert leases.views("None") == leases.views("") == []
+    assert leases.views(EVERYBODY, "None") == leases.views(EVERYBODY, "") == []
 
 
 async def test_replaced_attempt_adds_no_view(leases, claim_one, redis_url):
@@ -71,14 +71,14 @@ async def test_replaced_attempt_adds_no_view(leases, claim_one, redis_url):
     leases.succeed(fresh, [], [], Metrics(), [view(OUTPUTS[1])])
     with pytest.raises(LeaseLostError):
         leases.succeed(fresh, [], [], Metrics(), [view(OUTPUTS[2])])
-    assert leases.views("me") == [view(OUTPUTS[1])]
+    assert leases.views(EVERYBODY, "me") == [view(OUTPUTS[1])]
 
 
 async def test_canceled_job_adds_no_view(jobs, leases, claim_one):
     claim = await claim_one("me")
     await jobs.cancel(claim.id)
     assert leases.succeed(claim, [], [], Metrics(), [view(OUTPUTS[0])]) == "canceled"
-    assert leases.views("me") == []
+    assert leases.views(EVERYBODY, "me") == []
 
 
 @limits(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

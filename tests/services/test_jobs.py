@@ -19,7 +19,6 @@ from services.exposure import Feedback, View
 from services.jobs import Jobs
 from services.leases import Leases
 from services.queue import HINTS
-from services.records import estimate
 from services.schemas import JobError, JobRequest, JobStatus, Metrics, Progress, ReachedRarity, StoredOutput
 from services.storage import attempt_prefix, job_prefix, savepoint_key, upload_prefix
 from services.store import connect, connect_async
@@ -36,6 +35,10 @@ async def submit(jobs: Jobs, **options: object) -> str:
 
 async def status_of(jobs: Jobs, job_id: str) -> JobStatus:
     return (await jobs.get(job_id))[0].status
+
+
+async def cancel(jobs: Jobs, job_id: str) -> JobStatus:
+    return (await jobs.cancel(job_id))[0].status
 
 
 def output(key: str = "jobs/0/1/0.png") -> StoredOutput:
@@ -90,7 +93,7 @@ async def test_final_state_never_changes(jobs, leases):
     ):
         with pytest.raises(LeaseLostError, match="attempt 1"):
             late()
-    assert await jobs.cancel(job_id) == "failed"
+    assert await cancel(jobs, job_id) == "failed"
     assert (await jobs.get(job_id))[0].error == ERROR
 
 
@@ -147,8 +150,8 @@ async def test_handed_back_job_comes_first_and_counts_no_loss(jobs, leases):
 async def test_cancel_stops_a_queued_job_at_once_and_a_running_one_when_it_hears(jobs, leases):
     running, queued = await submit(jobs), await submit(jobs)
     claim = leases.claim()
-    assert await jobs.cancel(queued) == await jobs.cancel(queued) == "canceled"
-    assert await jobs.cancel(running) == await jobs.cancel(running) == "canceling"
+    assert await cancel(jobs, queued) == await cancel(jobs, queued) == "canceled"
+    assert await cancel(jobs, running) == await cancel(jobs, running) == "canceling"
     assert leases.renew(claim) == leases.progress(claim, Progress(phase="decode", step=1, steps=2)) == "canceling"
     assert leases.end_canceled(claim, Metrics()) == "canceled"
     assert leases.claim() is None
@@ -181,7 +184,7 @@ async def test_job_that_is_not_started_in_time_fails_for_whoever_looks(jobs, lea
     elif look == "recover":
         assert leases.recover() == []
     elif look == "cancel":
-        assert await jobs.cancel(late) == "failed"
+        assert await cancel(jobs, late) == "failed"
     record, place = await jobs.get(late)
     assert (record.status, record.error.code, record.started_at, place) == ("failed", "start_deadline", None, None)
     assert record.attempt == 0
@@ -218,7 +221,7 @@ async def test_cancel_survives_the_death_of_worker_and_server(own_redis):
             jobs = Jobs(client)
             job_id = await submit(jobs)
             dead.claim()
-            assert await jobs.cancel(job_id) == "canceling"
+            assert await cancel(jobs, job_id) == "canceling"
             own_redis.kill()
             own_redis.start()
             assert await status_of(jobs, job_id) == "canceling"
@@ -376,15 +379,6 @@ async def test_lost_hints_are_given_again(jobs, leases, redis_url):
         leases.recover()
         leases.recover()
         assert client.llen(HINTS) == 3
-
-
-def test_estimate_grows_with_the_rounds_before_the_job():
-    durations = [1000 * seconds for seconds in range(1, 12)]
-    assert estimate(1, 2, durations) == estimate(2, 2, durations)
-    assert (estimate(1, 1, durations).p50, estimate(1, 1, durations).p90) == (6.0, 10.0)
-    assert estimate(5, 2, durations).p50 == 3 * 6.0
-    assert estimate(1, 0, durations) is None
-    assert estimate(1, 1, []) is None
 
 
 async def test_operations_on_pictures_and_histories_lie_in_one_slot_of_a_cluster(cluster_url):

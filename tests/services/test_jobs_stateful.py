@@ -107,7 +107,7 @@ class Model(RuleBasedStateMachine):
             with pytest.raises(NotQuarantinedError):
                 self.loop.run(self.quarantine.replay(job_id, max_queued=99))
             return multiple()
-        new = self.loop.run(self.quarantine.replay(job_id, max_queued=99))
+        new = self.loop.run(self.quarantine.replay(job_id, max_queued=99))[0].id
         self.quarantined.remove(job_id)
         self.statuses[new] = "queued"
         return new
@@ -116,7 +116,7 @@ class Model(RuleBasedStateMachine):
     def cancel(self, job_id):
         status = self.statuses[job_id]
         self.statuses[job_id] = {"queued": "canceled", "running": "canceling"}.get(status, status)
-        assert self.loop.run(self.jobs.cancel(job_id)) == self.statuses[job_id]
+        assert self.loop.run(self.jobs.cancel(job_id))[0].status == self.statuses[job_id]
 
     @rule(job_id=consumes(submitted))
     def delete(self, job_id):

@@ -31,6 +31,10 @@ def kill(jobs, lose_next):
     return kill
 
 
+async def replayed(quarantine, job_id):
+    return (await quarantine.replay(job_id, max_queued=9))[0].id
+
+
 async def listed(quarantine):
     return [record.id for record, _ in (await quarantine.list(before=None, limit=9))[0]]
 
@@ -38,7 +42,7 @@ async def listed(quarantine):
 async def test_replay_is_a_new_job_of_the_same_request_and_leaves_the_old_one_failed(jobs, leases, quarantine, kill):
     old = await kill()
     assert await listed(quarantine) == [old]
-    new = await quarantine.replay(old, max_queued=9)
+    new = await replayed(quarantine, old)
     assert await listed(quarantine) == []
     record, _ = await jobs.get(old)
     assert (record.status, record.error.code) == (JobStatus.FAILED, "worker_lost")
@@ -48,7 +52,7 @@ async def test_replay_is_a_new_job_of_the_same_request_and_leaves_the_old_one_fa
 
 async def test_twenty_replays_at_once_make_one_job(jobs, quarantine, kill):
     old = await kill()
-    replays = (quarantine.replay(old, max_queued=9) for _ in range(20))
+    replays = (replayed(quarantine, old) for _ in range(20))
     answers = await asyncio.gather(*replays, return_exceptions=True)
     assert sorted(type(answer).__name__ for answer in answers) == ["NotQuarantinedError"] * 19 + ["str"]
     assert len((await jobs.list(status=JobStatus.QUEUED, before=None, limit=9))[0]) == 1
@@ -64,7 +68,7 @@ async def test_replay_into_a_full_queue_is_refused_and_may_be_tried_again(jobs, 
 
 
 async def test_replayed_job_that_kills_again_is_quarantined_again(quarantine, kill, lose_next):
-    new = await quarantine.replay(await kill(), max_queued=9)
+    new = await replayed(quarantine, await kill())
     lose_next()
     assert await listed(quarantine) == [new]
 

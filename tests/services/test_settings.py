@@ -87,7 +87,7 @@ def test_redis_that_only_this_machine_or_a_password_reaches_is_taken(redis_url):
 )
 def test_pictures_sent_unencrypted_over_a_network_are_a_warning(public_url, warnings, caplog):
     caplog.set_level("WARNING")
-    Settings.read(signing_key=SIGNING_KEY, public_url=public_url)
+    Settings.read(signing_key=SIGNING_KEY, public_url=public_url, auth="keys")
     assert [public_url in record.getMessage() for record in caplog.records] == [True] * warnings
 
 

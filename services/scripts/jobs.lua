@@ -1,37 +1,12 @@
--- The job store's operations, each one atomic; the only code that changes a job's status.
--- store.py puts three values before it: TRANSITIONS (status -> allowed next ones), HINT (a Celery message) and LATE
--- (the result of a job that was not started in time).
--- Every key carries the hash tag {rarebit}, so that a cluster keeps them in one slot; times are the server's, in ms.
+-- The job store's operations, each atomic; the only code that changes a job's status.
 
-local P = '{rarebit}:'
-local HINTS = '{rarebit}.run'
-local DURATIONS = 100    -- of the last jobs, for the estimate
 local LOSSES = 2         -- dead workers before a job is given up
 local OUTAGE = 2 / 3     -- of a lease: what is left of one, at least, that is renewed every third of it
-local WORKER_MS = 60000  -- how long a silent worker still counts
-local BATCH = 100
 local HISTORY = 500      -- views kept of an exposure key, the newest
 local EVENTS = 1000      -- kept of a job, about, the newest
 local EVENTS_MS = 3600000  -- kept after its end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function job(id) return P .. 'job:' .. id end
-local function upload(id) return P .. 'upload:' .. id end
-local function events(id) return P .. 'events:' .. id end
-local function gone(prefix) return P .. 'gone:' .. prefix end
-
--- What expires is a prefix of the object store: storage.job_prefix and storage.upload_prefix.
-local function outputs(id) return 'jobs/' .. id .. '/' end
-local function picture(id) return 'uploads/' .. id .. '/' end
-
-local function field(id, name) return redis.call('HGET', job(id), name) end
-
-local function push_hint()
-  local text = string.gsub(HINT, 'HINT%-ID', 'hint-' .. redis.call('INCR', P .. 'hints'))
-  redis.call('LPUSH', HINTS, text)
-end
+local leave_batch  -- in batches.lua
 
 -- Write an event (its data is JSON) and wake who waits for news of the job.
 local function tell(id, kind, data)
@@ -40,13 +15,13 @@ local function tell(id, kind, data)
 end
 
 local function move(id, status)
-  local old = field(id, 'status')
+  local old, tenant, seq = unpack(redis.call('HMGET', job(id), 'status', 'tenant', 'seq'))
   local allowed = false
   for _, next in ipairs(TRANSITIONS[old]) do allowed = allowed or next == status end
   if not allowed then error('a job cannot go from ' .. old .. ' to ' .. status) end
-  redis.call('ZREM', P .. 'status:' .. old, id)
+  redis.call('ZREM', status_of(tenant, old), id)
   redis.call('ZREM', P .. 'starts', id)
-  redis.call('ZADD', P .. 'status:' .. status, field(id, 'seq'), id)
+  redis.call('ZADD', status_of(tenant, status), seq, id)
   redis.call('HSET', job(id), 'status', status)
   tell(id, 'status', cjson.encode({status = status}))
 end
@@ -64,11 +39,15 @@ end
 local function settle(id, status)
   move(id, status)
   sweep(id, status == 'succeeded' and tonumber(field(id, 'attempt')))
-  local expires = now + field(id, 'keep_ms')
+  local tenant, keep_ms, of = unpack(redis.call('HMGET', job(id), 'tenant', 'keep_ms', 'batch'))
+  local expires = now + keep_ms
+  release(id, tenant)
+  count('ended:' .. status)
   redis.call('HSET', job(id), 'finished_at', now, 'expires_at', expires)
   redis.call('ZREM', P .. 'leases', id)
   redis.call('ZADD', P .. 'expiry', expires, outputs(id))
   redis.call('PEXPIRE', events(id), EVENTS_MS)
+  if of then leave_batch(of, id, expires) end
 end
 
 -- A dead worker ran the job until its lease ended at most, however late somebody notices.
@@ -78,7 +57,7 @@ local function requeue(id)
   move(id, 'queued')
   redis.call('ZREM', P .. 'leases', id)
   redis.call('HDEL', job(id), 'started_at', 'progress', 'claim')
-  push_hint()
+  enqueue(id)
 end
 
 -- The status, if `attempt` is the current one of a job that runs.
@@ -89,23 +68,22 @@ local function current(id, attempt)
 end
 
 local function erase(id)
-  local status = field(id, 'status')
+  local status, tenant, of = unpack(redis.call('HMGET', job(id), 'status', 'tenant', 'batch'))
   if not status then return end
+  release(id, tenant)
+  if of then leave_batch(of, id, now) end
   redis.call('DEL', job(id), events(id))
-  for _, set in ipairs({'jobs', 'status:' .. status, 'starts', 'leases', 'quarantine'}) do redis.call('ZREM', P .. set, id) end
+  redis.call('ZREM', jobs_of(tenant), id)
+  redis.call('ZREM', status_of(tenant, status), id)
+  for _, set in ipairs({'starts', 'leases', 'quarantine'}) do redis.call('ZREM', P .. set, id) end
   redis.call('ZREM', P .. 'expiry', outputs(id))
   redis.call('PUBLISH', P .. 'changed:' .. id, 'erased')
 end
 
 local function fields(id) return redis.call('HGETALL', job(id)) end
 
--- The fields, and for a queued job its position, the number of workers and the last jobs' durations.
-local function view(id)
-  local rank = redis.call('ZRANK', P .. 'status:queued', id)
-  if not rank then return {fields(id)} end
-  local workers = redis.call('ZCOUNT', P .. 'workers', now - WORKER_MS, '+inf')
-  return {fields(id), rank + 1, workers, redis.call('LRANGE', P .. 'durations', 0, -1)}
-end
+-- The fields, and for a waiting job its place: its position and, once known, the milliseconds until its start.
+local function view(id) return {fields(id), place(id)} end
 
 local function exposure(name) return P .. 'exposure:' .. name end          -- output -> view
 local function order(name) return P .. 'exposure:' .. name .. ':order' end  -- outputs as they were seen
@@ -133,64 +111,104 @@ local function fail_late()
   end
 end
 
-local operations = {}
-
-function operations.submit(id, request, keep_ms, max_queued, idempotency_key, body_hash, keep_key_ms)
-  if field(id, 'status') then return {'created', id} end  -- our own call, sent again after a broken connection
-  local key = P .. 'idempotency:' .. idempotency_key
-  if idempotency_key ~= '' then
-    local first = redis.call('HMGET', key, 'id', 'body_hash')
-    if first[1] then return {first[2] == body_hash and 'replayed' or 'conflict', first[1]} end
-  end
-  if redis.call('ZCARD', P .. 'status:queued') >= tonumber(max_queued) then return {'full', ''} end
-  local seq = redis.call('INCR', P .. 'seq')
-  redis.call('HSET', job(id), 'id', id, 'status', 'queued', 'seq', seq, 'attempt', 0, 'request', request,
-    'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms, 'idempotency_key', idempotency_key)
-  redis.call('ZADD', P .. 'status:queued', seq, id)
-  redis.call('ZADD', P .. 'jobs', seq, id)
-  local start_within = cjson.decode(request).start_within
-  if type(start_within) == 'number' then
-    redis.call('ZADD', P .. 'starts', now + math.floor(1000 * start_within), id)
-  end
-  if idempotency_key ~= '' then
-    redis.call('HSET', key, 'id', id, 'body_hash', body_hash)
-    redis.call('PEXPIRE', key, keep_key_ms)
-  end
-  push_hint()
-  return {'created', id}
+-- Whether the tenant or the service has no room for one more waiting job.
+local function full(tenant, max_queued)
+  local queued = limit(tenant, 'queued')
+  if queued and redis.call('ZCARD', status_of(tenant, 'queued')) >= queued then return 'tenant' end
+  local waiting = redis.call('ZCARD', P .. 'queue') + redis.call('ZCARD', P .. 'held')
+  return waiting >= tonumber(max_queued) and 'service'
 end
 
-function operations.key_is_spent(key) return redis.call('EXISTS', P .. 'idempotency:' .. key) end
+local function add(id, tenant, request, keep_ms, of)
+  local seq, wanted = redis.call('INCR', P .. 'seq'), cjson.decode(request)
+  redis.call('HSET', job(id), 'id', id, 'tenant', tenant, 'status', 'queued', 'seq', seq, 'attempt', 0,
+    'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
+    'turn', new_turn(wanted.priority))
+  if of then redis.call('HSET', job(id), 'batch', of) end
+  redis.call('ZADD', status_of(tenant, 'queued'), seq, id)
+  redis.call('ZADD', jobs_of(tenant), seq, id)
+  if type(wanted.start_within) == 'number' then
+    redis.call('ZADD', P .. 'starts', now + math.floor(1000 * wanted.start_within), id)
+  end
+  enqueue(id)
+  promise(id)
+end
 
+local function idempotency(key) return P .. 'idempotency:' .. TENANT .. ':' .. key end
+
+-- What the key was spent on: the id, and whether that was with another body.
+local function spent(key, body_hash)
+  if key == '' then return nil end
+  local first = redis.call('HMGET', idempotency(key), 'id', 'body_hash')
+  return first[1], first[2] ~= body_hash
+end
+
+local function spend(key, body_hash, id, keep_key_ms)
+  if key == '' then return end
+  redis.call('HSET', idempotency(key), 'id', id, 'body_hash', body_hash)
+  redis.call('PEXPIRE', idempotency(key), keep_key_ms)
+end
+
+function operations.submit(id, request, keep_ms, max_queued, key, body_hash, keep_key_ms)
+  if field(id, 'status') then return {'created', view(id)} end  -- our own call, sent again after a broken connection
+  local first, conflicts = spent(key, body_hash)
+  if conflicts and first then return {'conflict'} end
+  if first then return {'replayed', operations.get(first)} end
+  local refusal = full(TENANT, max_queued)
+  if refusal then return {'full', refusal} end
+  add(id, TENANT, request, keep_ms)
+  if key ~= '' then redis.call('HSET', job(id), 'idempotency_key', idempotency(key)) end
+  spend(key, body_hash, id, keep_key_ms)
+  return {'created', view(id)}
+end
+
+function operations.key_is_spent(key) return redis.call('EXISTS', idempotency(key)) end
+
+-- A view; 1 for a job whose outputs are erased, 0 for what the caller does not know of.
 function operations.get(id)
-  if field(id, 'status') then return view(id) end
-  return redis.call('EXISTS', gone(outputs(id)))
+  if visible(id) then return view(id) end
+  return redis.call('GET', gone(outputs(id))) == TENANT and 1 or 0
 end
+
+function operations.find(id) return field(id, 'status') and view(id) end
 
 function operations.events(id, after)
+  if not visible(id) then return {} end
   return redis.call('XRANGE', events(id), '(' .. after, '+', 'COUNT', BATCH)
 end
 
--- `set` is `jobs`, `quarantine`, or `status:` and a status.
-function operations.list(set, before, limit)
+local function page(set, before, limit)
   local views = {}
-  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', P .. set, '(' .. before, '-inf', 'LIMIT', 0, limit)) do
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', set, '(' .. before, '-inf', 'LIMIT', 0, limit)) do
     table.insert(views, view(id))
   end
   return views
 end
 
-function operations.cancel(id)
+-- The caller's jobs, of one status or, with '', of all.
+function operations.list(status, before, limit)
+  return page(status == '' and jobs_of(TENANT) or status_of(TENANT, status), before, limit)
+end
+
+function operations.quarantined(before, limit) return page(P .. 'quarantine', before, limit) end
+
+local function cancel(id)
   local status = field(id, 'status')
   if status == 'queued' then settle(id, 'canceled') end
   if status == 'running' then move(id, 'canceling') end
-  return field(id, 'status')
+end
+
+function operations.cancel(id)
+  if not visible(id) then return operations.get(id) end
+  cancel(id)
+  return view(id)
 end
 
 -- A worker may be storing outputs of a running job just now: they are swept, like expired ones, after sweep_ms.
 function operations.delete(id, sweep_ms)
+  if not visible(id) then return end
   local status, key = unpack(redis.call('HMGET', job(id), 'status', 'idempotency_key'))
-  if key and key ~= '' then redis.call('DEL', P .. 'idempotency:' .. key) end
+  if key then redis.call('DEL', key) end
   erase(id)
   if status == 'running' or status == 'canceling' then
     redis.call('ZADD', P .. 'expiry', now + sweep_ms, outputs(id))
@@ -206,9 +224,11 @@ function operations.claim(worker, lease_ms, token)
     redis.call('ZADD', P .. 'leases', now + lease_ms, claimed)
     return fields(claimed)
   end
-  local id = redis.call('ZRANGE', P .. 'status:queued', 0, 0)[1]
+  local id = redis.call('ZRANGE', P .. 'queue', 0, 0)[1]
   if not id then return false end
   move(id, 'running')
+  dequeue(id, field(id, 'tenant'))
+  keep_promise(id)
   redis.call('SET', P .. 'claim:' .. token, id, 'PX', math.max(1, lease_ms))
   redis.call('HINCRBY', job(id), 'attempt', 1)
   redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'), 'claim', token)
@@ -244,8 +264,7 @@ function operations.finish(id, attempt, status, result, metrics, exposure_name, 
   if not old then return false end
   if old == 'canceling' then status = 'canceled' end
   if status == 'succeeded' then
-    redis.call('LPUSH', P .. 'durations', now - field(id, 'started_at'))
-    redis.call('LTRIM', P .. 'durations', 0, DURATIONS - 1)
+    took(now - field(id, 'started_at'))
     if exposure_name then see(exposure_name, views, false) end
     for index = 1, #cjson.decode(result).outputs do tell(id, 'output', cjson.encode({index = index - 1})) end
   end
@@ -282,24 +301,24 @@ function operations.recover(worker, lost, seen_ms, lease_ms)
   end
   for _, id in ipairs(ids) do lose(id, lost) end
   if redis.call('LLEN', HINTS) == 0 then
-    for _ = 1, math.min(BATCH, redis.call('ZCARD', P .. 'status:queued')) do push_hint() end
+    for _ = 1, math.min(BATCH, redis.call('ZCARD', P .. 'queue')) do push_hint() end
   end
   return {now, ids}
 end
 
--- A new job of a quarantined one's request; only the first replay finds the job in quarantine.
+-- A new job of a quarantined one's request and tenant; only the first replay finds the job in quarantine.
 function operations.replay(id, new, max_queued)
-  if field(new, 'status') then return {'created', new} end  -- our own call, sent again after a broken connection
+  if field(new, 'status') then return {'created', view(new)} end  -- our own call, sent again after a broken connection
   if not redis.call('ZSCORE', P .. 'quarantine', id) or tonumber(field(id, 'expires_at')) <= now then
-    return {'absent', ''}
+    return {'absent'}
   end
-  local request, keep_ms = unpack(redis.call('HMGET', job(id), 'request', 'keep_ms'))
-  local submitted = operations.submit(new, request, keep_ms, max_queued, '')
-  if submitted[1] == 'created' then redis.call('ZREM', P .. 'quarantine', id) end
-  return submitted
+  local tenant, request, keep_ms = unpack(redis.call('HMGET', job(id), 'tenant', 'request', 'keep_ms'))
+  local refusal = full(tenant, max_queued)
+  if refusal then return {'full', refusal} end
+  add(new, tenant, request, keep_ms)
+  redis.call('ZREM', P .. 'quarantine', id)
+  return {'created', view(new)}
 end
-
-function operations.waiting() return redis.call('ZCARD', P .. 'status:queued') end
 
 function operations.due()
   return redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now, 'LIMIT', 0, BATCH)
@@ -307,22 +326,29 @@ end
 
 function operations.bury(prefix, keep_ms)
   local kind, id = string.match(prefix, '^(%l+)/(.+)/$')
-  local record = kind == 'jobs' and job(id) or upload(id)
-  if redis.call('EXISTS', record) == 1 then redis.call('SET', gone(prefix), 1, 'PX', keep_ms) end
+  local tenant = redis.call('HGET', kind == 'jobs' and job(id) or upload(id), 'tenant')
+  if tenant then redis.call('SET', gone(prefix), tenant, 'PX', keep_ms) end
   redis.call('ZREM', P .. 'expiry', prefix)
-  if kind == 'jobs' then erase(id) else redis.call('DEL', record) end
+  if kind == 'jobs' then erase(id) else redis.call('DEL', upload(id)) end
 end
 
 function operations.add_upload(id, document, keep_ms)
-  redis.call('SET', upload(id), document)
+  redis.call('HSET', upload(id), 'tenant', TENANT, 'document', document)
   redis.call('ZADD', P .. 'expiry', now + keep_ms, picture(id))
 end
 
+local function uploaded(id)
+  local tenant, document = unpack(redis.call('HMGET', upload(id), 'tenant', 'document'))
+  return tenant == TENANT and document
+end
+
+-- The document; 1 for a picture that is erased, 0 for what the caller does not know of.
 function operations.get_upload(id)
-  return redis.call('GET', upload(id)) or redis.call('EXISTS', gone(picture(id)))
+  return uploaded(id) or (redis.call('GET', gone(picture(id))) == TENANT and 1 or 0)
 end
 
 function operations.delete_upload(id)
+  if not uploaded(id) then return end
   redis.call('DEL', upload(id))
   redis.call('ZREM', P .. 'expiry', picture(id))
 end
@@ -336,6 +362,3 @@ end
 function operations.see(name, views) see(name, views, true) end
 
 function operations.forget(name) redis.call('DEL', exposure(name), order(name)) end
-
-fail_late()
-return operations[ARGV[1]](unpack(ARGV, 2))
