@@ -12,14 +12,17 @@ from fastapi.openapi.utils import get_openapi
 
 from api.body import BodyLimit
 from api.deps import Gateway
-from api.errors import Problem, answer_with_problems
-from api.routes import exposures, files, health, images, jobs, quarantine
+from api.errors import Problem, answer_with_problems, problems
+from api.limits import RateLimiter, RateLimitHeaders
+from api.routes import batches, exposures, files, health, images, jobs, quarantine
+from services.batches import Batches
 from services.changes import Changes
 from services.jobs import Jobs
 from services.quarantine import Quarantine
 from services.settings import Settings
 from services.storage import open_storage
 from services.store import connect_async
+from services.tenants import Doorkeeper
 from services.uploads import Uploads
 
 STORE_PATIENCE_S = 5.0  # a client waits for the answer
@@ -38,10 +41,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions={images.PATH: settings.picture_limit_bytes}
     )
+    app.add_middleware(RateLimitHeaders)
     answer_with_problems(app)
-    for module in (jobs, quarantine, images, exposures, files, health):
+    for module in (jobs, batches, quarantine, images, exposures, files, health):
         app.include_router(module.router)
-    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
+    app.openapi = partial(_openapi, app, keys=settings.auth == "keys")  # type: ignore[method-assign]
     return app
 
 
@@ -50,21 +54,39 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
     changes = Changes(client)
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
-        storage = open_storage(settings, STORE_PATIENCE_S)
-        stores = (Jobs(client), changes, Quarantine(client), Uploads(client), storage)
-        app.state.gateway = Gateway(settings, client, *stores, decoders)
+        app.state.gateway = Gateway(
+            settings=settings,
+            redis=client,
+            doorkeeper=Doorkeeper(client),
+            limiter=RateLimiter(client),
+            jobs=Jobs(client),
+            batches=Batches(client),
+            changes=changes,
+            quarantine=Quarantine(client),
+            uploads=Uploads(client),
+            storage=open_storage(settings, STORE_PATIENCE_S),
+            decoders=decoders,
+        )
         async with changes.listening():
             yield
     await client.aclose()
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document with our problem in place of its own validation error, which no route answers with."""
+def _openapi(app: FastAPI, *, keys: bool) -> dict[str, Any]:
+    """FastAPI's document as it holds here.
+
+    Our problem stands in place of its own validation error, which no route answers with; `keys` says whether any are
+    asked for, and with them come answers of their own.
+    """
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         for operation in (operation for path in document["paths"].values() for operation in path.values()):
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
+            if "security" in operation and keys:
+                operation["responses"] |= {str(status): answer for status, answer in problems(401, 429).items()}
+            if not keys:
+                operation.pop("security", None)
         schemas = document["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)

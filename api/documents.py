@@ -7,6 +7,9 @@ from typing import Self
 
 from pydantic import BaseModel
 
+from api.errors import Problem, problem_of
+from services import batches
+from services.errors import JobExpiredError, QueueFullError
 from services.exposure import Feedback, View
 from services.records import Page
 from services.schemas import (
@@ -96,6 +99,53 @@ class JobList(BaseModel):
         found, following = page
         jobs = [Job.of(record, place, storage, url_ttl_s) for record, place in found]
         return cls(jobs=jobs, next_cursor=None if following is None else str(following))
+
+
+class BatchItem(BaseModel):
+    """One job of a batch, or the problem that stands for it: `status` is that of `POST /jobs`, 410 of an erased job."""
+
+    status: int
+    job: Job | None = None
+    problem: Problem | None = None
+
+
+class BatchUrls(BaseModel):
+    """Where to go from here, relative to the gateway."""
+
+    self: str
+    cancel: str
+
+
+class Batch(BaseModel):
+    """Jobs that were submitted together, in the order of the request; finished when the last of them has ended."""
+
+    id: str
+    created_at: datetime
+    finished_at: datetime | None
+    items: list[BatchItem]
+    urls: BatchUrls
+
+    @classmethod
+    def of(cls, batch: batches.Batch, storage: Storage, url_ttl_s: int) -> Self:
+        def item(one: batches.Item) -> BatchItem:
+            if not isinstance(one, str):
+                problem = Problem.model_validate(one)
+            elif one in batch.jobs:
+                return BatchItem(status=202, job=Job.of(*batch.jobs[one], storage, url_ttl_s))
+            elif one in batch.refused:
+                problem = problem_of(QueueFullError("as many jobs are waiting as are taken; try again later"))
+            else:
+                problem = problem_of(JobExpiredError(f"job {one} has expired or was erased"))
+            return BatchItem(status=problem.status, problem=problem)
+
+        path = f"/batches/{batch.id}"
+        return cls(
+            id=batch.id,
+            created_at=batch.created_at,
+            finished_at=batch.finished_at,
+            items=[item(one) for one in batch.items],
+            urls=BatchUrls(self=path, cancel=f"{path}/cancel"),
+        )
 
 
 class Picture(Upload):

@@ -1,13 +1,14 @@
 """Every error as application/problem+json (RFC 9457); the one table from ServiceError to HTTP."""
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -26,6 +27,10 @@ STATUS = {
     errors.PictureError: 422,
     errors.IdempotencyConflictError: 422,
     errors.QueueFullError: 429,
+    errors.RateLimitedError: 429,
+    errors.UnauthorizedError: 401,
+    errors.ForbiddenError: 403,
+    errors.BatchNotFoundError: 404,
     errors.StorageError: 503,
     errors.StoreUnsafeError: 503,
 }
@@ -45,11 +50,15 @@ _RETRY_AFTER_S = {429: "5", 503: "2"}
 Responses = dict[int | str, dict[str, Any]]  # as FastAPI's `responses` takes them
 
 
+Known = TypeVar("Known")
+IfKnown = Annotated[Known | None, Field(exclude_if=lambda value: value is None)]  # left out where there is none
+
+
 class FieldProblem(BaseModel):
     """One thing wrong: where in the body (a JSON pointer), or in which parameter."""
 
-    pointer: str | None = None
-    parameter: str | None = None
+    pointer: IfKnown[str] = None
+    parameter: IfKnown[str] = None
     detail: str
 
 
@@ -59,8 +68,8 @@ class Problem(BaseModel):
     type: str
     title: str
     status: int
-    detail: str | None = None
-    errors: list[FieldProblem] | None = None
+    detail: IfKnown[str] = None
+    errors: IfKnown[list[FieldProblem]] = None
 
 
 def problems(*statuses: int) -> Responses:
@@ -81,8 +90,9 @@ def answer_with_problems(app: FastAPI) -> None:
 
 def _answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
     retry = {"Retry-After": _RETRY_AFTER_S[problem.status]} if problem.status in _RETRY_AFTER_S else {}
-    body = problem.model_dump(exclude_none=True)
-    return JSONResponse(body, problem.status, headers=retry | (headers or {}), media_type="application/problem+json")
+    return JSONResponse(
+        problem.model_dump(), problem.status, headers=retry | (headers or {}), media_type="application/problem+json"
+    )
 
 
 def _problem(name: str, title: str, status: int, detail: str | None = None) -> Problem:
@@ -92,14 +102,29 @@ def _problem(name: str, title: str, status: int, detail: str | None = None) -> P
 async def _service_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.ServiceError) or type(error) not in STATUS:
         raise error
-    return _answer(_problem(error.code, error.title, STATUS[type(error)], str(error)))
+    return _answer(problem_of(error), _headers(error))
+
+
+def problem_of(error: errors.ServiceError) -> Problem:
+    """The problem that tells of the error; KeyError for one that no client causes."""
+    return _problem(error.code, error.title, STATUS[type(error)], str(error))
+
+
+def _headers(error: errors.ServiceError) -> dict[str, str]:
+    """What the error asks for beside its document."""
+    if isinstance(error, errors.RateLimitedError):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, errors.UnauthorizedError) else {}
 
 
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    problem = _problem("invalid_request", "The request is not valid", 422)
+    return _answer(invalid_request(error.errors() if isinstance(error, RequestValidationError) else []))
+
+
+def invalid_request(found: Sequence[Any]) -> Problem:
+    """The problem of a request in which pydantic found these errors."""
     fields = [_field_problem(one["loc"], one["msg"]) for one in found[:_FIELD_PROBLEMS]]
-    return _answer(problem.model_copy(update={"errors": fields}))
+    return _problem("invalid_request", "The request is not valid", 422).model_copy(update={"errors": fields})
 
 
 def _field_problem(location: tuple[str | int, ...], detail: str) -> FieldProblem:

@@ -14,10 +14,15 @@ BodyProblem = dict[str, object]  # as RequestValidationError takes them
 
 async def check_references(gateway: Gateway, request: JobRequest, idempotency_key: str) -> None:
     """RequestValidationError names whatever is missing, unless the key has made a job, which answers then."""
-    looked_up = [await _problem(gateway, location, value) for location, value in _references(request)]
-    problems = [problem for problem in looked_up if problem]
+    problems = await find_problems(gateway, request)
     if problems and not (idempotency_key and await gateway.jobs.key_is_spent(idempotency_key)):
         raise RequestValidationError(problems)
+
+
+async def find_problems(gateway: Gateway, request: JobRequest) -> list[BodyProblem]:
+    """What the request names and is not there, each where it stands."""
+    looked_up = [await _problem(gateway, location, value) for location, value in _references(request)]
+    return [problem for problem in looked_up if problem]
 
 
 async def find_output(gateway: Gateway, output: str) -> tuple[JobRecord, int] | None:

@@ -88,7 +88,8 @@ def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
     """The gateway's settings over the shared Redis and a folder."""
-    return Settings(redis_url=redis_url, data_dir=tmp_path, signing_key=SIGNING_KEY, public_url="http://gateway")
+    away = {"public_url": "http://gateway", "auth": "proxy"}
+    return Settings(redis_url=redis_url, data_dir=tmp_path, signing_key=SIGNING_KEY, **away)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import asyncio
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from api.deps import CurrentGateway
+from api.deps import OpenGateway
 from api.errors import problems
 
 router = APIRouter(prefix="/health", tags=["health"])
@@ -24,7 +24,7 @@ async def live() -> Health:
 
 
 @router.get("/ready", responses=problems(503))
-async def ready(gateway: CurrentGateway) -> Health:
+async def ready(gateway: OpenGateway) -> Health:
     """Redis answers, and objects can be stored."""
     await gateway.jobs.check()
     await asyncio.to_thread(gateway.storage.check)

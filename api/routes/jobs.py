@@ -16,12 +16,12 @@ from api.documents import Job, JobList
 from api.errors import Responses, problems
 from api.events import follow, wait_until_final
 from api.references import check_references
-from services.schemas import JobRequest, JobStatus
+from services.schemas import JobRecord, JobRequest, JobStatus, QueuePlace
 from services.settings import Settings
 from services.storage import job_prefix
 
 MAX_WAIT_S = 60
-_POLL_S = "1"
+MAX_POLL_S = 30
 _SWEEP_AFTER_S = 600  # long after a worker has found its erased job gone
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
@@ -47,6 +47,7 @@ JobId = Annotated[str, Path(description="As the job's `id` has it.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")]
 LastEventId = Annotated[str, Header(pattern="^[0-9]{1,20}-[0-9]{1,20}$", description="The `id` of an event.")]
+IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255)]
 Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end.")]
 
 
@@ -59,7 +60,7 @@ async def submit(
     request: JobRequest,
     response: Response,
     gateway: CurrentGateway,
-    idempotency_key: Annotated[str, Header(min_length=1, max_length=255)] = "",
+    idempotency_key: IdempotencyKey = "",
     prefer: Annotated[str, Header(description="`wait=N`: answer when the job has ended, or after N seconds.")] = "",
 ) -> Job:
     """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours.
@@ -68,7 +69,7 @@ async def submit(
     key's job has expired; 404: the job was erased before it could be answered with.
     """
     await check_references(gateway, request, idempotency_key)
-    accepted = _fill_in(request, gateway.settings)
+    accepted = fill_in(request, gateway.settings)
     submitted = await gateway.jobs.submit(
         accepted,
         keep_s=accepted.expires_in or gateway.settings.output_ttl_s,
@@ -81,7 +82,8 @@ async def submit(
     if wait_s := _preferred_wait_s(prefer):
         response.headers["Preference-Applied"] = f"wait={wait_s}"
         await wait_until_final(gateway, submitted.id, wait_s)
-    return await answer_with_job(submitted.id, gateway, response, pending_status=202)
+        return await _look(submitted.id, gateway, response, pending_status=202)
+    return answer_with((submitted.record, submitted.place), gateway, response, pending_status=202)
 
 
 @router.get("/{job_id}", responses=problems(404, 410, 422, 503))
@@ -89,7 +91,7 @@ async def read(job_id: JobId, response: Response, gateway: CurrentGateway, wait:
     """The job; with `wait`, as soon as it has ended, or after that many seconds."""
     if wait:
         await wait_until_final(gateway, job_id, wait)
-    return await answer_with_job(job_id, gateway, response)
+    return await _look(job_id, gateway, response)
 
 
 @router.get("", responses=problems(422, 503))
@@ -110,9 +112,7 @@ async def list_jobs(
 )
 async def cancel(job_id: JobId, response: Response, gateway: CurrentGateway) -> Job:
     """Cancel a queued job at once; have a running one stop within a step; leave one that has ended."""
-    await gateway.jobs.get(job_id)
-    await gateway.jobs.cancel(job_id)
-    return await answer_with_job(job_id, gateway, response, pending_status=202)
+    return answer_with(await gateway.jobs.cancel(job_id), gateway, response, pending_status=202)
 
 
 @router.get("/{job_id}/events", response_class=StreamingResponse, responses=_STREAM | problems(404, 410, 422, 503))
@@ -136,17 +136,29 @@ async def erase(job_id: JobId, gateway: CurrentGateway) -> None:
     await gateway.jobs.delete(job_id, sweep_after_s=_SWEEP_AFTER_S)
 
 
-async def answer_with_job(job_id: str, gateway: Gateway, response: Response, pending_status: int = 200) -> Job:
+async def _look(job_id: str, gateway: Gateway, response: Response, pending_status: int = 200) -> Job:
+    return answer_with(await gateway.jobs.get(job_id), gateway, response, pending_status)
+
+
+def answer_with(
+    found: tuple[JobRecord, QueuePlace | None], gateway: Gateway, response: Response, pending_status: int = 200
+) -> Job:
     """The document, with the headers and the status that its state asks for."""
-    record, place = await gateway.jobs.get(job_id)
-    response.headers["Location"] = f"/jobs/{job_id}"
+    record, place = found
+    response.headers["Location"] = f"/jobs/{record.id}"
     response.status_code = 200 if record.status.final else pending_status
     if not record.status.final:
-        response.headers["Retry-After"] = _POLL_S
+        response.headers["Retry-After"] = str(_look_again_s(place))
     return Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s)
 
 
-def _fill_in(request: JobRequest, settings: Settings) -> JobRequest:
+def _look_again_s(place: QueuePlace | None) -> int:
+    """Soon for a job that runs; half-way to its start for one that waits."""
+    eta = place and place.eta_seconds
+    return max(1, min(MAX_POLL_S, round(eta.p50 / 2))) if eta else 1
+
+
+def fill_in(request: JobRequest, settings: Settings) -> JobRequest:
     """What the client left open and the service decides once, so that every attempt sees the same."""
     return request.model_copy(
         update={

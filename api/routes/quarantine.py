@@ -3,23 +3,23 @@
 from fastapi import APIRouter, Response
 
 from api.body import JsonRoute
-from api.deps import CurrentGateway
+from api.deps import OperatorGateway
 from api.documents import Job, JobList
 from api.errors import problems
-from api.routes.jobs import Cursor, JobId, Limit, answer_with_job
+from api.routes.jobs import Cursor, JobId, Limit, answer_with
 
 router = APIRouter(prefix="/quarantine", tags=["quarantine"], route_class=JsonRoute)
 
 
-@router.get("", responses=problems(422, 503))
-async def list_quarantine(gateway: CurrentGateway, limit: Limit = 20, cursor: Cursor = None) -> JobList:
+@router.get("", responses=problems(403, 422, 503))
+async def list_quarantine(gateway: OperatorGateway, limit: Limit = 20, cursor: Cursor = None) -> JobList:
     """Jobs that failed as `worker_lost`, newest first, until they are replayed, erased or expired."""
     page = await gateway.quarantine.list(before=None if cursor is None else int(cursor), limit=limit)
     return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
 
 
-@router.post("/{job_id}/replay", status_code=202, responses=problems(404, 429, 503))
-async def replay(job_id: JobId, response: Response, gateway: CurrentGateway) -> Job:
+@router.post("/{job_id}/replay", status_code=202, responses=problems(403, 404, 429, 503))
+async def replay(job_id: JobId, response: Response, gateway: OperatorGateway) -> Job:
     """Queue a new job of the same request, seed and all, once; the old one leaves the quarantine and stays failed."""
-    new = await gateway.quarantine.replay(job_id, max_queued=gateway.settings.max_queued)
-    return await answer_with_job(new, gateway, response, pending_status=202)
+    found = await gateway.quarantine.replay(job_id, max_queued=gateway.settings.max_queued)
+    return answer_with(found, gateway, response, pending_status=202)

@@ -35,7 +35,7 @@ async def test_views_are_added_with_what_their_outputs_learnt(gateway, make_outp
     expected = {"liked": 2, "disliked": 0, "neutral": 1}
     assert answer.json() == {"key": "me", "size": 3, "feedback": expected, "concepts": {"handbag": 2, "lamp": 1}}
     assert answer.json() == (await gateway.get("/exposures/me")).json()
-    views = leases.views("me")
+    views = leases.views("", "me")
     assert [view.output for view in views] == [*bags, lamp]
     assert views[1].values() == b"\0\0\x80?" * 3  # 1.0 in float32
 

@@ -25,6 +25,7 @@ def png():
 
 BODIES = {
     ("POST", "/jobs"): {"json": {"concept": "handbag"}},
+    ("POST", "/batches"): {"json": {"jobs": [{"concept": "handbag"}]}},
     ("POST", "/images"): {"content": png(), "headers": {"content-type": "image/png"}},
     ("POST", "/exposures/{key}/views"): {"json": {"views": [SEEN]}},
 }

@@ -107,7 +107,6 @@ async def test_answer_to_ten_thousand_mistakes_is_short(gateway):
 @pytest.mark.parametrize(
     "later",
     [
-        {"priority": "high"},
         {"webhook": {"url": "https://example.com"}},
     ],
 )

@@ -1,0 +1,74 @@
+"""Batches: many jobs with one request, each with a status of its own."""
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import Field, ValidationError
+
+from api.body import JsonRoute
+from api.deps import CurrentGateway, Gateway
+from api.documents import Batch
+from api.errors import invalid_request, problems
+from api.references import find_problems
+from api.routes.jobs import IdempotencyKey, fill_in
+from services.schemas import JobRequest, Strict
+
+MAX_JOBS = 100
+
+router = APIRouter(prefix="/batches", tags=["batches"], route_class=JsonRoute)
+
+BatchId = Annotated[str, Path(description="As the batch's `id` has it.")]
+Fields = dict[str, Any]
+
+
+class BatchRequest(Strict):
+    """Jobs as `POST /jobs` takes them, 100 at most; each has the fields of `shared` that it does not have itself."""
+
+    jobs: list[Fields] = Field(
+        min_length=1, max_length=MAX_JOBS, examples=[[{"concept": "chair"}, {"concept": "lamp"}]]
+    )
+    shared: Fields = Field(default={}, examples=[{"count": 4}])
+
+
+@router.post("", status_code=202, responses=problems(400, 404, 413, 415, 422, 503))
+async def submit(
+    request: BatchRequest, response: Response, gateway: CurrentGateway, idempotency_key: IdempotencyKey = ""
+) -> Batch:
+    """Queue many jobs at once. Each is taken, or refused with the problem that it would have had on its own."""
+    requests = [await _job(gateway, request.shared | fields) for fields in request.jobs]
+    submitted = await gateway.batches.submit(
+        requests,
+        keep_s=gateway.settings.output_ttl_s,
+        max_queued=gateway.settings.max_queued,
+        idempotency_key=idempotency_key,
+        body_hash=hashlib.sha256(json.dumps(request.model_dump(), sort_keys=True).encode()).hexdigest(),
+    )
+    if submitted.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    response.headers["Location"] = f"/batches/{submitted.batch.id}"
+    return Batch.of(submitted.batch, gateway.storage, gateway.settings.url_ttl_s)
+
+
+@router.get("/{batch_id}", responses=problems(404, 503))
+async def read(batch_id: BatchId, gateway: CurrentGateway) -> Batch:
+    """The batch and its jobs as they are now; it is kept as long as the last of them."""
+    return Batch.of(await gateway.batches.get(batch_id), gateway.storage, gateway.settings.url_ttl_s)
+
+
+@router.post("/{batch_id}/cancel", responses=problems(404, 503))
+async def cancel(batch_id: BatchId, gateway: CurrentGateway) -> Batch:
+    """Cancel every job of the batch that has not ended."""
+    return Batch.of(await gateway.batches.cancel(batch_id), gateway.storage, gateway.settings.url_ttl_s)
+
+
+async def _job(gateway: Gateway, fields: Fields) -> JobRequest | dict[str, Any]:
+    """The request as it is accepted, or the problem that it has."""
+    try:
+        request = JobRequest.model_validate(fields)
+    except ValidationError as error:
+        found = [dict(one) | {"loc": ("body", *one["loc"])} for one in error.errors()]
+    else:
+        found = await find_problems(gateway, request)
+    return invalid_request(found).model_dump() if found else fill_in(request, gateway.settings)

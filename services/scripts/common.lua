@@ -1,0 +1,36 @@
+-- What the job store's scripts share: names, the clock, and who calls.
+-- store.py puts three values before them: TRANSITIONS (status -> allowed next ones), HINT (a Celery message) and LATE
+-- (the result of a job that was not started in time), and reads the files in the order that it names.
+-- Every key carries the hash tag {rarebit}, so that a cluster keeps them in one slot; times are the server's, in ms.
+
+local P = '{rarebit}:'
+local BATCH = 100
+
+-- The caller's tenant, '' where keys are off. Names have no colon: no key is another tenant's.
+local OPERATION, TENANT = ARGV[1], ARGV[2]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function job(id) return P .. 'job:' .. id end
+local function upload(id) return P .. 'upload:' .. id end
+local function events(id) return P .. 'events:' .. id end
+local function gone(prefix) return P .. 'gone:' .. prefix end
+local function batch(id) return P .. 'batch:' .. id end
+local function jobs_of(tenant) return P .. 'jobs:' .. tenant end
+local function status_of(tenant, status) return P .. 'status:' .. tenant .. ':' .. status end
+
+-- What expires is a prefix of the object store: storage.job_prefix and storage.upload_prefix.
+local function outputs(id) return 'jobs/' .. id .. '/' end
+local function picture(id) return 'uploads/' .. id .. '/' end
+
+local function field(id, name) return redis.call('HGET', job(id), name) end
+local function count(what) redis.call('HINCRBY', P .. 'counters', what, 1) end
+
+-- The job's status if the caller may know of it.
+local function visible(id)
+  local status, tenant = unpack(redis.call('HMGET', job(id), 'status', 'tenant'))
+  return status and tenant == TENANT and status
+end
+
+local operations = {}

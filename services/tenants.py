@@ -1,0 +1,129 @@
+"""API keys and the tenants that they belong to, in Redis; of a key only a digest is kept."""
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import redis
+import redis.asyncio
+
+from services.errors import TenantError, UnauthorizedError
+from services.records import pairs
+from services.store import EVERYBODY, SLOT, script
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_KEY = re.compile(r"rb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+_PREFIX = "{rarebit}:"
+_KEYS = f"{_PREFIX}keys"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a tenant may do: requests a minute, jobs that run at once, jobs that wait; None is no limit of its own."""
+
+    rate: int | None = None
+    running: int | None = None
+    queued: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value is not None and value < 1:
+                raise TenantError(f"the limit {name} must be at least 1, got {value}")
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> Self:
+        return cls(**{name: int(value) for name, value in fields.items()})
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is kept of a key; `operator` lets it see quarantine and metrics, too."""
+
+    id: str
+    tenant: str
+    operator: bool
+    digest: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request."""
+
+    tenant: str
+    operator: bool
+    limits: Limits
+
+
+NOBODY = Caller(EVERYBODY, operator=True, limits=Limits())  # whoever calls where keys are off
+
+
+class Tenants:
+    """What an operator does with keys and limits; every method raises redis-py's errors while Redis is away."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._script = client.register_script(script())
+
+    def create_key(self, tenant: str, *, operator: bool = False) -> str:
+        """A new key of the tenant, which is shown this once. Raises TenantError for a name that cannot be."""
+        if not _NAME.fullmatch(tenant):
+            raise TenantError(f"a tenant's name has 1 to 63 of a-z, 0-9 and -, no - at first; got {tenant!r}")
+        key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        key = Key(key_id, tenant, operator, _digest(secret), datetime.now(UTC).isoformat(timespec="seconds"))
+        self._client.hset(_KEYS, key_id, json.dumps(asdict(key)))
+        return f"rb_{key_id}_{secret}"
+
+    def list_keys(self) -> list[Key]:
+        """All keys, the oldest first."""
+        documents: Any = self._client.hvals(_KEYS)
+        return sorted(map(_parse, documents), key=lambda key: key.created_at)
+
+    def revoke(self, key_id: str) -> None:
+        """Have the key open nothing any more. Raises TenantError when there is none."""
+        if not self._client.hdel(_KEYS, key_id):
+            raise TenantError(f"there is no key {key_id}")
+
+    def limit(self, tenant: str, limits: Limits) -> None:
+        """Replace the tenant's limits; jobs that were held for want of a slot start as the new ones allow."""
+        given = [word for name, value in asdict(limits).items() if value is not None for word in (name, value)]
+        self._script(keys=[SLOT], args=["limit", EVERYBODY, tenant, *given])
+
+    def limits(self, tenant: str) -> Limits:
+        """The tenant's limits."""
+        fields: Any = self._client.hgetall(f"{_PREFIX}tenant:{tenant}")
+        return Limits.of(fields)
+
+
+class Doorkeeper:
+    """Tells the gateway who calls."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._script = client.register_script(script())
+
+    async def admit(self, authorization: str) -> Caller:
+        """Whose key the header names. Raises UnauthorizedError, which does not say what is wrong with a key."""
+        scheme, _, given = authorization.partition(" ")
+        match = _KEY.fullmatch(given.strip())
+        if scheme.lower() != "bearer" or match is None:
+            raise UnauthorizedError("send the header `Authorization: Bearer KEY` with an API key")
+        found = await self._script(keys=[SLOT], args=["caller", EVERYBODY, match[1]])
+        key = _parse(found[0]) if found else None
+        if key is None or not hmac.compare_digest(key.digest, _digest(match[2])):
+            raise UnauthorizedError("the API key is unknown or revoked")
+        return Caller(key.tenant, key.operator, Limits.of(pairs(found[1])))
+
+
+def _digest(secret: str) -> str:
+    """A secret of 256 random bits needs no slow hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _parse(document: str) -> Key:
+    return Key(**json.loads(document))
