@@ -1,23 +1,19 @@
 """`rarebit`: the command line for people."""
 
 import secrets
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
-import httpx
 import typer
-from pydantic import ValidationError
 
+from deploy.local import operators
 from deploy.local.child import StackError
-from deploy.local.client import JobFailed, quarantined, replay_quarantined
 from deploy.local.demo import run_demo
 from deploy.local.progress import progress_bar
+from deploy.local.sentence import one_sentence
 from deploy.local.stack import running
-from services.errors import ServiceError
 from services.schemas import DEFAULT_PROMPT, JobRequest, Rarity
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -27,15 +23,13 @@ Count = Annotated[int, typer.Option(min=1, max=16, help="Images wanted.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Mode = Literal["calibrated", "paper"]
 ReportOut = Annotated[Path, typer.Option("--out", "-o", help="Folder for the page, its pictures and figures.")]
-Url = Annotated[str, typer.Option(help="Where the gateway answers.")]
-LOCAL = "http://127.0.0.1:8000"
 Data = Annotated[Path, typer.Option(help="Folder that keeps queue, pictures and density models.")]
 
 
 @app.command()
 def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000, data: Data = Path("data")) -> None:
     """Run the whole service in the foreground until Ctrl-C."""
-    with _one_sentence(), running(data, port) as stack:
+    with one_sentence(), running(data, port) as stack:
         print(
             f"Rarebit is ready at {stack.url} (contract at /docs, data and logs in {data}); Ctrl-C stops it.",
             flush=True,
@@ -47,7 +41,7 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000, data: Dat
 @app.command()
 def demo(concept: Concept = "handbag", count: Count = 4, out: Out = Path("out")) -> None:
     """Send one job through the whole service and compare its pictures with plain samples."""
-    with _one_sentence():
+    with one_sentence():
         for path in run_demo(concept, count, out):
             print(path)
 
@@ -72,7 +66,7 @@ def generate(
 ) -> None:
     """Run the sampler in this process, without a server."""
     seed = secrets.randbelow(2**32) if seed is None else seed
-    with _one_sentence():
+    with one_sentence():
         rarity = Rarity(bits=bits, percentile=99.9 if bits is None and percentile is None else percentile)
         options = {"mode": mode, "space": space} if space else {"mode": mode}
         request = JobRequest(
@@ -91,7 +85,7 @@ def replay(
     data: Data = Path("data"),
 ) -> None:
     """Make a picture again, bit for bit on the same machine, from its `replay` block alone."""
-    with _one_sentence():
+    with one_sentence():
         from deploy.local.making import make_again
 
         print(make_again(figures, data=data, out=out))
@@ -100,7 +94,7 @@ def replay(
 @app.command()
 def fit(concepts: Annotated[list[str], typer.Argument()], data: Data = Path("data")) -> None:
     """Fit the density models of concepts ahead of time."""
-    with _one_sentence(), progress_bar() as show:
+    with one_sentence(), progress_bar() as show:
         from deploy.local import in_process
         from services.diffusion.subject import Subject
 
@@ -116,7 +110,7 @@ def densities(
     data: Data = Path("data"),
 ) -> None:
     """Measure and draw how far the density models of concepts hold."""
-    with _one_sentence():
+    with one_sentence():
         from deploy.local.density_pages import report_densities
         from deploy.local.in_process import load
 
@@ -143,7 +137,7 @@ def evaluate(
     data: Data = Path("data"),
 ) -> None:
     """Compare ways of sampling; several processes may work on one report at once."""
-    with _one_sentence(), _with_extra("evaluate"):
+    with one_sentence(), _with_extra("evaluate"):
         from deploy.evaluate.plan import Plan
         from deploy.evaluate.run import evaluate as run
 
@@ -154,23 +148,8 @@ def evaluate(
         print(page)
 
 
-quarantine = typer.Typer(no_args_is_help=True, help="Jobs that two workers died with.")
-app.add_typer(quarantine, name="quarantine")
-
-
-@quarantine.command("list")
-def list_quarantine(url: Url = LOCAL) -> None:
-    """Print each one's id, when it failed and its concept, newest first."""
-    with _one_sentence(), httpx.Client(base_url=url, timeout=30) as client:
-        for job in quarantined(client):
-            print(job["id"], job["finished_at"], job["concept"], sep="\t")
-
-
-@quarantine.command("replay")
-def replay_job(job_id: Annotated[str, typer.Argument(metavar="ID")], url: Url = LOCAL) -> None:
-    """Queue a new job of the same request, seed and all, and print its id."""
-    with _one_sentence(), httpx.Client(base_url=url, timeout=30) as client:
-        print(replay_quarantined(client, job_id)["id"])
+app.add_typer(operators.keys, name="keys")
+app.add_typer(operators.quarantine, name="quarantine")
 
 
 @contextmanager
@@ -180,25 +159,3 @@ def _with_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise StackError(f"there is no package {error.name}: pip install 'rarebit[{extra}]'") from None
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """End on a signal without a traceback, and on an expected failure with one sentence and exit code 1."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
-            signal.signal(number, _interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except ValidationError as error:
-        print(*(f"rarebit: {problem['msg']}" for problem in error.errors()), sep="\n", file=sys.stderr)
-        raise typer.Exit(2) from None
-    except (StackError, JobFailed, ServiceError, httpx.HTTPError) as error:
-        print(f"rarebit: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt

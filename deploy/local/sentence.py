@@ -1,0 +1,38 @@
+"""How commands end: on a signal without a traceback, on an expected failure with one sentence."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import httpx
+import typer
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from deploy.local.child import StackError
+from deploy.local.client import JobFailed
+from services.errors import ServiceError
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End on a signal without a traceback, and on an expected failure with one sentence and exit code 1."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except ValidationError as error:
+        print(*(f"rarebit: {problem['msg']}" for problem in error.errors()), sep="\n", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except (StackError, JobFailed, ServiceError, httpx.HTTPError, RedisError) as error:
+        print(f"rarebit: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
