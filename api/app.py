@@ -26,6 +26,7 @@ from services.tenants import Doorkeeper
 from services.uploads import Uploads
 
 STORE_PATIENCE_S = 5.0  # a client waits for the answer
+OPEN = {"files", "health"}  # tags of what needs no API key; a signed URL is one
 DECODERS = 1  # pictures decoded at once; one at the limit of its pixels takes 0.4 GB meanwhile
 
 
@@ -83,14 +84,20 @@ def _openapi(app: FastAPI, *, keys: bool) -> dict[str, Any]:
         for operation in (operation for path in document["paths"].values() for operation in path.values()):
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
-            if "security" in operation and keys:
-                operation["responses"] |= {str(status): answer for status, answer in problems(401, 429).items()}
-            if not keys:
-                operation.pop("security", None)
         schemas = document["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs") | {"Problem": problem}
+        if keys:
+            _document_keys(document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _document_keys(document: dict[str, Any]) -> None:
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        if OPEN.isdisjoint(operation["tags"]):
+            operation["security"] = [{"key": []}]
+            operation["responses"] |= {str(status): answer for status, answer in problems(401, 429).items()}

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import redis.asyncio
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi import Depends, Request
 
 from api.limits import RateLimiter
 from services.batches import Batches
@@ -42,17 +41,25 @@ class Gateway:
         return replace(self, jobs=jobs, batches=batches, uploads=uploads)
 
 
-_BEARER = HTTPBearer(auto_error=False, description="An API key; none is asked for where keys are off.")
-
-
-def _gateway(request: Request) -> Gateway:
+async def _open(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
     return gateway
 
 
-async def _caller(
-    request: Request, gateway: Annotated[Gateway, Depends(_gateway)], _: Annotated[object, Security(_BEARER)]
-) -> Caller:
+async def _as_tenant(request: Request) -> Gateway:
+    gateway = await _open(request)
+    caller = await _caller(gateway, request)
+    return gateway if caller is NOBODY else gateway.of(caller.tenant)
+
+
+async def _as_operator(request: Request) -> Gateway:
+    gateway = await _open(request)
+    if not (await _caller(gateway, request)).operator:
+        raise ForbiddenError("this needs the key of an operator")
+    return gateway
+
+
+async def _caller(gateway: Gateway, request: Request) -> Caller:
     """Who calls. Raises UnauthorizedError or RateLimitedError."""
     if gateway.settings.auth != "keys":
         return NOBODY
@@ -61,18 +68,7 @@ async def _caller(
     return caller
 
 
-def _as_tenant(gateway: Annotated[Gateway, Depends(_gateway)], caller: Annotated[Caller, Depends(_caller)]) -> Gateway:
-    return gateway.of(caller.tenant)
-
-
-def _as_operator(
-    gateway: Annotated[Gateway, Depends(_gateway)], caller: Annotated[Caller, Depends(_caller)]
-) -> Gateway:
-    if not caller.operator:
-        raise ForbiddenError("this needs the key of an operator")
-    return gateway
-
-
-OpenGateway = Annotated[Gateway, Depends(_gateway)]  # for what needs no key
+# FastAPI's own security classes would do no more than document this, at the cost of a dependency for each request.
+OpenGateway = Annotated[Gateway, Depends(_open)]  # for what needs no key
 CurrentGateway = Annotated[Gateway, Depends(_as_tenant)]
 OperatorGateway = Annotated[Gateway, Depends(_as_operator)]

@@ -4,9 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from services.schemas import Eta, JobRecord, QueuePlace
+from services.schemas import Eta, JobRecord, JobRequest, QueuePlace
 
 Page = tuple[list[tuple[JobRecord, QueuePlace | None]], int | None]  # jobs, newest first, and the next cursor
 
@@ -20,6 +21,7 @@ class Event:
     data: str
 
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 
 
@@ -47,12 +49,19 @@ def read_page(views: Sequence[Any], limit: int) -> Page:
 
 def read_record(fields: dict[str, str]) -> JobRecord:
     """The record as its hash has it: times in ms, documents as JSON; absent fields have not happened yet."""
-    epoch = datetime.fromtimestamp(0, UTC)
     document: dict[str, Any] = {name: fields[name] for name in ("id", "status", "attempt")}
-    document |= {name: json.loads(fields[name]) for name in ("request", "progress") if name in fields}
-    document |= {name: epoch + timedelta(milliseconds=int(fields[name])) for name in _TIMES if name in fields}
+    document["request"] = _read_request(fields["request"])
+    if "progress" in fields:
+        document["progress"] = json.loads(fields["progress"])
+    document |= {name: _EPOCH + timedelta(milliseconds=int(fields[name])) for name in _TIMES if name in fields}
     document["metrics"] = json.loads(fields.get("metrics", "{}")) | {
         "queue_ms": fields.get("queue_ms", 0),
         "attempts": fields["attempt"],
     }
     return JobRecord.model_validate(document | json.loads(fields.get("result", "{}")))
+
+
+@lru_cache(maxsize=4096)
+def _read_request(document: str) -> JobRequest:
+    """A request never changes, and whoever waits for its job asks again."""
+    return JobRequest.model_validate_json(document)

@@ -46,7 +46,7 @@ _FIRST = "0-0"
 JobId = Annotated[str, Path(description="As the job's `id` has it.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")]
-LastEventId = Annotated[str, Header(pattern="^[0-9]{1,20}-[0-9]{1,20}$", description="The `id` of an event.")]
+LastEventId = Annotated[str, Header(pattern="^[0-9]{1,19}-[0-9]{1,19}$", description="The `id` of an event.")]
 IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255)]
 Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end.")]
 

@@ -110,7 +110,7 @@ async def lines(text):
 
 @pytest.mark.parametrize(
     ("path", "last", "status"),
-    [("/jobs/00/events", "1-0", 404), ("/jobs/00/events", "yesterday", 422)],
+    [("/jobs/00/events", "1-0", 404), ("/jobs/00/events", "yesterday", 422), ("/jobs/00/events", f"{2**64}-0", 422)],
 )
 async def test_a_stream_that_cannot_be_is_a_problem(gateway, path, last, status):
     answer = await gateway.get(path, headers={"Last-Event-ID": last})
