@@ -78,13 +78,23 @@ class Job(BaseModel):
     def of(cls, record: JobRecord, place: QueuePlace | None, storage: Storage, url_ttl_s: int) -> Self:
         """The record's document, with URLs that last `url_ttl_s` seconds or until the outputs are erased."""
         path = f"/jobs/{record.id}"
-        return cls(
-            **record.model_dump(exclude={"attempt", "outputs"}),
+        return cls.model_construct(  # a record is valid, and what is made of it need not be looked at again
+            id=record.id,
+            status=record.status,
             concept=record.request.concept,
+            request=record.request,
+            created_at=record.created_at,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            expires_at=record.expires_at,
             queue=place,
+            progress=record.progress,
             outputs=outputs_of(record, storage, url_ttl_s),
+            warnings=record.warnings,
+            error=record.error,
+            metrics=record.metrics,
             metadata=record.request.metadata,
-            urls=Urls(self=path, cancel=f"{path}/cancel", events=f"{path}/events"),
+            urls=Urls.model_construct(self=path, cancel=f"{path}/cancel", events=f"{path}/events"),
         )
 
 
@@ -192,8 +202,8 @@ def outputs_of(record: JobRecord, storage: Storage, url_ttl_s: int) -> list[Outp
     ttl_s = _url_lifetime_s(record.expires_at, url_ttl_s)
     url_expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
     return [
-        Output(
-            **stored.model_dump(exclude={"key"}),
+        Output.model_construct(
+            **{name: value for name, value in stored if name != "key"},
             index=index,
             url=storage.signed_url(stored.key, ttl_s),
             url_expires_at=url_expires_at,

@@ -5,16 +5,17 @@ import uuid
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import redis.asyncio
 
+from services.calls import Calls
 from services.errors import BatchNotFoundError
 from services.jobs import IDEMPOTENCY_MS, refuse
-from services.records import pairs, read_view
-from services.schemas import JobRecord, JobRequest, QueuePlace
-from services.store import EVERYBODY, SLOT, script
+from services.records import Found, pairs, read_view, time_of
+from services.schemas import JobRequest
+from services.store import EVERYBODY
 
 Item = str | dict[str, Any]  # a job's id, or the problem that the client was told
 
@@ -28,7 +29,7 @@ class Batch:
     finished_at: datetime | None
     items: Sequence[Item]
     refused: frozenset[str]
-    jobs: Mapping[str, tuple[JobRecord, QueuePlace | None]]
+    jobs: Mapping[str, Found]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Batches:
     """What the gateway does with a tenant's batches. Every method raises redis-py's errors while Redis is away."""
 
     def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
-        self._script = client.register_script(script())
+        self._calls = Calls(client)
         self._tenant = tenant
 
     def of(self, tenant: str) -> "Batches":
@@ -53,7 +54,7 @@ class Batches:
         return other
 
     async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._script(keys=[SLOT], args=[operation, self._tenant, *arguments])
+        return await self._calls(operation, self._tenant, *arguments)
 
     async def submit(
         self,
@@ -97,13 +98,9 @@ def _read(batch_id: str, view: Any) -> Batch:
     found = [read_view(one) for one in views if isinstance(one, list)]
     return Batch(
         id=fields["id"],
-        created_at=_time(fields["created_at"]),
-        finished_at=_time(fields["finished_at"]) if "finished_at" in fields else None,
+        created_at=time_of(fields["created_at"]),
+        finished_at=time_of(fields["finished_at"]) if "finished_at" in fields else None,
         items=json.loads(fields["items"]),
         refused=frozenset(json.loads(fields["refused"])),
         jobs={record.id: (record, place) for record, place in found if not record.expired},
     )
-
-
-def _time(ms: str) -> datetime:
-    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(ms))

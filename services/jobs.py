@@ -1,36 +1,35 @@
 """What the gateway does with jobs: submit, read, list, cancel, erase, and a user's history."""
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import redis.asyncio
 
+from services.calls import Calls
 from services.durability import require_durable
 from services.errors import IdempotencyConflictError, JobExpiredError, JobNotFoundError, QueueFullError
 from services.exposure import View
-from services.records import Event, Page, pairs, read_page, read_view
-from services.schemas import JobRecord, JobRequest, JobStatus, QueuePlace
-from services.store import EVERYBODY, SLOT, History, name_of, read_history, script, write_views
+from services.records import Event, Found, Page, pairs, read_page, read_place, read_view, time_of
+from services.schemas import JobRecord, JobRequest, JobStatus
+from services.store import EVERYBODY, History, name_of, read_history, write_views
 
 IDEMPOTENCY_MS = 24 * 3600 * 1000
-CALLS = 50  # at once: half of the connections that redis-py's pool has, which others share
 
 
 @dataclass(frozen=True)
 class Submitted:
     """The job that answers a submission; `replayed` when its idempotency key had named it before."""
 
-    record: JobRecord
-    place: QueuePlace | None
+    found: Found
     replayed: bool
 
     @property
     def id(self) -> str:
-        return self.record.id
+        return self.found[0].id
 
 
 class Jobs:
@@ -38,8 +37,7 @@ class Jobs:
 
     def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
         self._client = client
-        self._script = client.register_script(script())
-        self._calls = asyncio.Semaphore(CALLS)
+        self._calls = Calls(client)
         self._tenant = tenant
 
     def of(self, tenant: str) -> "Jobs":
@@ -49,8 +47,7 @@ class Jobs:
         return other
 
     async def _call(self, operation: str, *arguments: str | int) -> Any:
-        async with self._calls:
-            return await self._script(keys=[SLOT], args=[operation, self._tenant, *arguments])
+        return await self._calls(operation, self._tenant, *arguments)
 
     async def check(self) -> None:
         """Return when Redis answers; StoreUnsafeError when it is set up to lose jobs."""
@@ -74,13 +71,24 @@ class Jobs:
         arguments = (request.model_dump_json(), keep_s * 1000, max_queued, idempotency_key, body_hash, IDEMPOTENCY_MS)
         verdict, *answer = await self._call("submit", new, *arguments)
         refuse(verdict, answer, max_queued)
-        return Submitted(*_found("of this idempotency key", answer[0]), replayed=verdict == "replayed")
+        if verdict == "replayed":
+            return Submitted(_found("of this idempotency key", answer[0]), replayed=True)
+        created_at = time_of(answer[0])
+        record = JobRecord(
+            id=new,
+            status=JobStatus.QUEUED,
+            attempt=0,
+            request=request,
+            created_at=created_at,
+            expires_at=created_at + timedelta(seconds=keep_s),
+        )
+        return Submitted((record, read_place(answer[1:])), replayed=False)
 
     async def key_is_spent(self, idempotency_key: str) -> bool:
         """Whether a submission with this key has made a job."""
         return bool(await self._call("key_is_spent", idempotency_key))
 
-    async def get(self, job_id: str) -> tuple[JobRecord, QueuePlace | None]:
+    async def get(self, job_id: str) -> Found:
         """The record, and the place in the queue while it waits. Raises JobNotFoundError or JobExpiredError."""
         return _found(job_id, await self._call("get", job_id))
 
@@ -89,7 +97,7 @@ class Jobs:
         cursor = "+inf" if before is None else before
         return read_page(await self._call("list", status or "", cursor, limit + 1), limit)
 
-    async def cancel(self, job_id: str) -> tuple[JobRecord, QueuePlace | None]:
+    async def cancel(self, job_id: str) -> Found:
         """Cancel a queued job, ask a running one to stop, leave a final one; answers and raises as `get` does."""
         return _found(job_id, await self._call("cancel", job_id))
 
@@ -125,7 +133,7 @@ def refuse(verdict: str, answer: Sequence[str], max_queued: int) -> None:
         raise IdempotencyConflictError("the idempotency key was used before with another body")
 
 
-def _found(job_id: str, view: Any) -> tuple[JobRecord, QueuePlace | None]:
+def _found(job_id: str, view: Any) -> Found:
     """What `get` in jobs.lua answered. Raises JobNotFoundError or JobExpiredError."""
     record, place = read_view(view) if isinstance(view, list) else (None, None)
     if record is not None and not record.expired:

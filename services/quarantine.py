@@ -7,8 +7,7 @@ import redis.asyncio
 
 from services.errors import NotQuarantinedError
 from services.jobs import refuse
-from services.records import Page, read_page, read_view
-from services.schemas import JobRecord, QueuePlace
+from services.records import Found, Page, read_page, read_view
 from services.store import EVERYBODY, SLOT, script
 
 
@@ -25,7 +24,7 @@ class Quarantine:
         """Up to `limit` of the jobs, newest first, from the cursor `before`; with the next cursor, if any."""
         return read_page(await self._call("quarantined", "+inf" if before is None else before, limit + 1), limit)
 
-    async def replay(self, job_id: str, *, max_queued: int) -> tuple[JobRecord, QueuePlace | None]:
+    async def replay(self, job_id: str, *, max_queued: int) -> Found:
         """Queue a new job of the same request, seed and all, and answer with it; the old one leaves the quarantine.
 
         Raises NotQuarantinedError, as a second replay of the job does, and QueueFullError.

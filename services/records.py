@@ -9,7 +9,8 @@ from typing import Any
 
 from services.schemas import Eta, JobRecord, JobRequest, QueuePlace
 
-Page = tuple[list[tuple[JobRecord, QueuePlace | None]], int | None]  # jobs, newest first, and the next cursor
+Found = tuple[JobRecord, QueuePlace | None]  # a job, and its place in the queue while it waits
+Page = tuple[list[Found], int | None]  # jobs, newest first, and the next cursor
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,23 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def read_view(view: Sequence[Any]) -> tuple[JobRecord, QueuePlace | None]:
+def read_view(view: Sequence[Any]) -> Found:
     """The record, and the place in the queue while it waits, of `view` in jobs.lua."""
-    record = read_record(pairs(view[0]))
-    if len(view) == 1:
-        return record, None
-    position, *eta_ms = view[1]
+    return read_record(pairs(view[0])), read_place(view[1:])
+
+
+def read_place(place: Sequence[Sequence[int]]) -> QueuePlace | None:
+    """What `place` in queue.lua says, as the rest of an answer that has none once the job waits no more."""
+    if not place:
+        return None
+    position, *eta_ms = place[0]
     p50_p90 = [round(ms / 1000, 1) for ms in eta_ms]
-    eta = Eta(p50=p50_p90[0], p90=p50_p90[1]) if p50_p90 else None
-    return record, QueuePlace(position=position, eta_seconds=eta)
+    return QueuePlace(position=position, eta_seconds=Eta(p50=p50_p90[0], p90=p50_p90[1]) if p50_p90 else None)
+
+
+def time_of(ms: str) -> datetime:
+    """A time as the store keeps it: milliseconds since 1970."""
+    return _EPOCH + timedelta(milliseconds=int(ms))
 
 
 def read_page(views: Sequence[Any], limit: int) -> Page:
@@ -53,7 +62,7 @@ def read_record(fields: dict[str, str]) -> JobRecord:
     document["request"] = _read_request(fields["request"])
     if "progress" in fields:
         document["progress"] = json.loads(fields["progress"])
-    document |= {name: _EPOCH + timedelta(milliseconds=int(fields[name])) for name in _TIMES if name in fields}
+    document |= {name: time_of(fields[name]) for name in _TIMES if name in fields}
     document["metrics"] = json.loads(fields.get("metrics", "{}")) | {
         "queue_ms": fields.get("queue_ms", 0),
         "attempts": fields["attempt"],

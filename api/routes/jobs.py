@@ -16,7 +16,8 @@ from api.documents import Job, JobList
 from api.errors import Responses, problems
 from api.events import follow, wait_until_final
 from api.references import check_references
-from services.schemas import JobRecord, JobRequest, JobStatus, QueuePlace
+from services.records import Found
+from services.schemas import JobRequest, JobStatus, QueuePlace
 from services.settings import Settings
 from services.storage import job_prefix
 
@@ -54,15 +55,15 @@ Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait fo
 @router.post(
     "",
     status_code=202,
+    response_model=Job,
     responses=_ENDED | problems(400, 404, 410, 413, 415, 422, 429, 503),
 )
 async def submit(
     request: JobRequest,
-    response: Response,
     gateway: CurrentGateway,
     idempotency_key: IdempotencyKey = "",
     prefer: Annotated[str, Header(description="`wait=N`: answer when the job has ended, or after N seconds.")] = "",
-) -> Job:
+) -> Response:
     """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours.
 
     What the request refers to has to be there when the job is made, not when a repeated request finds it. 410: the
@@ -77,21 +78,20 @@ async def submit(
         idempotency_key=idempotency_key,
         body_hash=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
     )
-    if submitted.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    if wait_s := _preferred_wait_s(prefer):
-        response.headers["Preference-Applied"] = f"wait={wait_s}"
-        await wait_until_final(gateway, submitted.id, wait_s)
-        return await _look(submitted.id, gateway, response, pending_status=202)
-    return answer_with((submitted.record, submitted.place), gateway, response, pending_status=202)
+    headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
+    if not (wait_s := _preferred_wait_s(prefer)):
+        return answer_with(submitted.found, gateway, 202, headers)
+    await wait_until_final(gateway, submitted.id, wait_s)
+    headers["Preference-Applied"] = f"wait={wait_s}"
+    return answer_with(await gateway.jobs.get(submitted.id), gateway, 202, headers)
 
 
-@router.get("/{job_id}", responses=problems(404, 410, 422, 503))
-async def read(job_id: JobId, response: Response, gateway: CurrentGateway, wait: Wait = 0) -> Job:
+@router.get("/{job_id}", response_model=Job, responses=problems(404, 410, 422, 503))
+async def read(job_id: JobId, gateway: CurrentGateway, wait: Wait = 0) -> Response:
     """The job; with `wait`, as soon as it has ended, or after that many seconds."""
     if wait:
         await wait_until_final(gateway, job_id, wait)
-    return await _look(job_id, gateway, response)
+    return answer_with(await gateway.jobs.get(job_id), gateway)
 
 
 @router.get("", responses=problems(422, 503))
@@ -108,11 +108,12 @@ async def list_jobs(
 
 @router.post(
     "/{job_id}/cancel",
+    response_model=Job,
     responses=_STOPPING | problems(404, 410, 503),
 )
-async def cancel(job_id: JobId, response: Response, gateway: CurrentGateway) -> Job:
+async def cancel(job_id: JobId, gateway: CurrentGateway) -> Response:
     """Cancel a queued job at once; have a running one stop within a step; leave one that has ended."""
-    return answer_with(await gateway.jobs.cancel(job_id), gateway, response, pending_status=202)
+    return answer_with(await gateway.jobs.cancel(job_id), gateway, 202)
 
 
 @router.get("/{job_id}/events", response_class=StreamingResponse, responses=_STREAM | problems(404, 410, 422, 503))
@@ -136,20 +137,18 @@ async def erase(job_id: JobId, gateway: CurrentGateway) -> None:
     await gateway.jobs.delete(job_id, sweep_after_s=_SWEEP_AFTER_S)
 
 
-async def _look(job_id: str, gateway: Gateway, response: Response, pending_status: int = 200) -> Job:
-    return answer_with(await gateway.jobs.get(job_id), gateway, response, pending_status)
-
-
 def answer_with(
-    found: tuple[JobRecord, QueuePlace | None], gateway: Gateway, response: Response, pending_status: int = 200
-) -> Job:
-    """The document, with the headers and the status that its state asks for."""
+    found: Found, gateway: Gateway, pending_status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """The document, with the headers and the status that its state asks for, written here: FastAPI would read it
+    once more, to see whether it is what the route promises."""
     record, place = found
-    response.headers["Location"] = f"/jobs/{record.id}"
-    response.status_code = 200 if record.status.final else pending_status
+    job = Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s)
+    own = {"Location": f"/jobs/{record.id}"} | (headers or {})
     if not record.status.final:
-        response.headers["Retry-After"] = str(_look_again_s(place))
-    return Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s)
+        own["Retry-After"] = str(_look_again_s(place))
+    status = 200 if record.status.final else pending_status
+    return Response(job.model_dump_json(), status, own, media_type="application/json")
 
 
 def _look_again_s(place: QueuePlace | None) -> int:

@@ -18,8 +18,7 @@ async def list_quarantine(gateway: OperatorGateway, limit: Limit = 20, cursor: C
     return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
 
 
-@router.post("/{job_id}/replay", status_code=202, responses=problems(403, 404, 429, 503))
-async def replay(job_id: JobId, response: Response, gateway: OperatorGateway) -> Job:
+@router.post("/{job_id}/replay", status_code=202, response_model=Job, responses=problems(403, 404, 429, 503))
+async def replay(job_id: JobId, gateway: OperatorGateway) -> Response:
     """Queue a new job of the same request, seed and all, once; the old one leaves the quarantine and stays failed."""
-    found = await gateway.quarantine.replay(job_id, max_queued=gateway.settings.max_queued)
-    return answer_with(found, gateway, response, pending_status=202)
+    return answer_with(await gateway.quarantine.replay(job_id, max_queued=gateway.settings.max_queued), gateway, 202)

@@ -149,8 +149,10 @@ local function spend(key, body_hash, id, keep_key_ms)
   redis.call('PEXPIRE', idempotency(key), keep_key_ms)
 end
 
+-- A job that is new is as the caller wrote it: the answer has its time and place alone.
 function operations.submit(id, request, keep_ms, max_queued, key, body_hash, keep_key_ms)
-  if field(id, 'status') then return {'created', view(id)} end  -- our own call, sent again after a broken connection
+  local created = field(id, 'created_at')
+  if created then return {'created', created, place(id)} end  -- our own call, sent again after a broken connection
   local first, conflicts = spent(key, body_hash)
   if conflicts and first then return {'conflict'} end
   if first then return {'replayed', operations.get(first)} end
@@ -159,7 +161,7 @@ function operations.submit(id, request, keep_ms, max_queued, key, body_hash, kee
   add(id, TENANT, request, keep_ms)
   if key ~= '' then redis.call('HSET', job(id), 'idempotency_key', idempotency(key)) end
   spend(key, body_hash, id, keep_key_ms)
-  return {'created', view(id)}
+  return {'created', tostring(now), place(id)}
 end
 
 function operations.key_is_spent(key) return redis.call('EXISTS', idempotency(key)) end

@@ -136,4 +136,4 @@ async def test_many_wait_at_once_and_are_answered_at_once(url, publish):
         begin = time.monotonic()
         answers = await asyncio.gather(*waiting)
     assert {answer.json()["status"] for answer in answers} == {"succeeded"}
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15

@@ -80,8 +80,8 @@ async def test_contract_documents_every_answer(gateway):
     submitted = {"200", "202", "400", "404", "410", "413", "415", "422", "429", "503"}
     assert set(paths["/jobs"]["post"]["responses"]) == submitted
     assert set(paths["/jobs/{job_id}"]["get"]["responses"]) == {"200", "404", "410", "422", "503"}
-    assert set(paths["/quarantine"]["get"]["responses"]) == {"200", "422", "503"}
-    assert set(paths["/quarantine/{job_id}/replay"]["post"]["responses"]) == {"202", "404", "429", "503"}
+    assert set(paths["/quarantine"]["get"]["responses"]) == {"200", "403", "422", "503"}
+    assert set(paths["/quarantine/{job_id}/replay"]["post"]["responses"]) == {"202", "403", "404", "429", "503"}
     assert set(paths["/images"]["post"]["responses"]) == {"201", "413", "415", "422", "503"}
     assert set(paths["/images"]["post"]["requestBody"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
     seen = {"200", "400", "404", "413", "415", "422", "503"}

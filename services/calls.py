@@ -1,0 +1,74 @@
+"""The gateway's calls of the job store: those that come while others are on their way travel together."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import NoScriptError, RedisError
+
+from services.store import SLOT, script
+
+FLIGHTS = 2  # pipelines on their way at once
+SEATS = 100  # calls in one pipeline: what they do takes Redis a few milliseconds
+
+Call = tuple[str, ...]  # operation, tenant, arguments
+
+
+class Calls:
+    """Calls the script; a pipeline costs little more than a call, so that many clients share what one pays alone."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._script = script()
+        self._sha = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
+        self._waiting: list[tuple[Call, asyncio.Future[Any]]] = []
+        self._flights: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, operation: str, tenant: str, *arguments: str | int) -> Any:
+        """What the operation answers. Raises redis-py's errors."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((operation, tenant, *map(str, arguments)), answer))
+        if len(self._flights) < FLIGHTS:
+            self._take_off()
+        return await answer
+
+    def _take_off(self) -> None:
+        flight = asyncio.create_task(self._fly())
+        self._flights.add(flight)
+        flight.add_done_callback(self._flights.discard)
+
+    async def _fly(self) -> None:
+        """Carry calls until none waits. When Redis does not answer, those that wait are told so, too."""
+        while self._waiting:
+            aboard, self._waiting = self._waiting[:SEATS], self._waiting[SEATS:]
+            try:
+                results = await self._execute([call for call, _ in aboard])
+            except RedisError as error:
+                aboard, self._waiting = aboard + self._waiting, []
+                results = [error] * len(aboard)
+            for (_, answer), result in zip(aboard, results, strict=True):
+                _settle(answer, result)
+
+    async def _execute(self, calls: Sequence[Call]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for call in calls:
+                pipeline.evalsha(self._sha, 1, SLOT, *call)
+            results: list[Any] = await pipeline.execute(raise_on_error=False)
+        if not any(isinstance(result, NoScriptError) for result in results):
+            return results
+        await self._client.script_load(self._script)
+        return [
+            await self._client.evalsha(self._sha, 1, SLOT, *call) if isinstance(result, NoScriptError) else result
+            for call, result in zip(calls, results, strict=True)
+        ]
+
+
+def _settle(answer: asyncio.Future[Any], result: Any) -> None:
+    if answer.done():  # whoever called has left
+        return
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
