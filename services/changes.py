@@ -19,6 +19,7 @@ class Changes:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._pubsub = client.pubsub()
+        self._subscribing = asyncio.Lock()  # two who come first at once would open a connection each, and lose one
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     @asynccontextmanager
@@ -37,7 +38,7 @@ class Changes:
         """While Redis is away all are woken, to see it for themselves."""
         while True:
             try:
-                await self._pubsub.subscribe(_CHANNEL)  # of no job: without any subscription, listening would end
+                await self._subscribe(_CHANNEL)  # of no job: without any subscription, listening would end
                 async for message in self._pubsub.listen():
                     self._wake(message["channel"])
             except RedisError:
@@ -53,13 +54,17 @@ class Changes:
         waiting.add(news)
         try:
             if len(waiting) == 1:
-                await self._pubsub.subscribe(channel)
+                await self._subscribe(channel)
             yield news
         finally:
             waiting.discard(news)
             if not waiting and self._waiting.pop(channel, None) is not None:
                 with suppress(RedisError):
                     await self._pubsub.unsubscribe(channel)
+
+    async def _subscribe(self, channel: str) -> None:
+        async with self._subscribing:
+            await self._pubsub.subscribe(channel)
 
     def _wake(self, channel: str) -> None:
         for news in self._waiting.get(channel, ()):

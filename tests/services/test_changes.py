@@ -64,3 +64,14 @@ async def test_who_waits_is_woken_when_redis_is_back(own_redis):
             await jobs.delete(job_id, sweep_after_s=0)
             await woken(news)
         assert time.monotonic() - begin < 10
+
+
+async def test_who_waits_from_the_first_moment_on_is_woken(redis_url, jobs):
+    """All come while the connection is being made."""
+    for _ in range(10):
+        async with connect_async(redis_url) as client:
+            changes = Changes(client)
+            async with changes.listening(), AsyncExitStack() as exits:
+                names = ["one", "two", "three"]
+                news = await asyncio.gather(*(exits.enter_async_context(changes.of(name)) for name in names))
+                await asyncio.gather(*(asyncio.wait_for(each.wait(), 2) for each in news))
