@@ -61,7 +61,7 @@ def output_key(job_id: str, attempt: int, index: int, suffix: str) -> str:
 
 
 def state_key(job_id: str, attempt: int, index: int) -> str:
-    """Where an attempt keeps what an output learnt: float32 tensors `image_embeds` (dim,) and `cluster` (n, dim)."""
+    """Where an attempt keeps what later jobs steer by: the output's `image_embeds` (dim,), float32."""
     return output_key(job_id, attempt, index, "safetensors")
 
 

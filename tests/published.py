@@ -12,7 +12,7 @@ def store_output(storage: Storage, claim: Claim, index: int) -> StoredOutput:
     """Store a picture in name only, whose embedding is its index, three times."""
     picture, key = f"picture {index}".encode(), output_key(claim.id, claim.attempt, index, "png")
     storage.put(key, picture, "image/png")
-    learnt = {"image_embeds": np.full(3, index, "f4"), "cluster": np.zeros((2, 3), "f4")}
+    learnt = {"image_embeds": np.full(3, index, "f4")}
     storage.put(state_key(claim.id, claim.attempt, index), save(learnt), "application/octet-stream")
     rarity = ReachedRarity(percentile=99.9, bits=10.0, d2=80.0, residual=0.5)
     facts = {"media_type": "image/png", "width": 64, "height": 64, "bytes": len(picture), "sha256": "0" * 64}

@@ -53,22 +53,22 @@ class References:
 
     def _picture(self, reference: PictureRef) -> Tensor:
         if reference.output:
-            return self._state(reference.output)["image_embeds"]
+            return self._image_embeds(reference.output)
         data = self._object(upload_key(reference.upload or ""), f"the picture {reference.upload}")
         picture = Image.open(io.BytesIO(data), formats=["png"])
         require_safe(picture, "image", self._safety)
         return self._model.embed_image(picture)
 
     def _wish(self, direction: Direction) -> Wish:
-        return direction.text or self._state(direction.output or "")["cluster"]
+        return direction.text or self._image_embeds(direction.output or "")[None]
 
-    def _state(self, output: str) -> dict[str, Tensor]:
-        """What the output's trial had learnt: `image_embeds` (dim,) and `cluster` (n, dim)."""
+    def _image_embeds(self, output: str) -> Tensor:
+        """The output's embedding, (dim,)."""
         job_id, _, index = output.partition("/")
         record: JobRecord | None = self._leases.find(job_id)
         if record is None or int(index) >= len(record.outputs):
             raise ReferenceGoneError(f"the output {output} is erased")
-        return load(self._object(state_key(job_id, record.attempt, int(index)), f"the output {output}"))
+        return load(self._object(state_key(job_id, record.attempt, int(index)), f"the output {output}"))["image_embeds"]
 
     def _object(self, key: str, name: str) -> bytes:
         if not self._storage.exists(key):

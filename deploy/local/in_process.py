@@ -77,12 +77,9 @@ def plain(models: Models, subject: Subject, recipe: Recipe, seeds: list[int], re
 
 
 def wish(models: Models, word: str) -> Wish:
-    """Words as they are; of a picture what was learnt for it, if that lies beside it, or its embedding."""
+    """Words as they are; of a picture its embedding."""
     path = Path(word)
-    if not path.is_file():
-        return word
-    learnt = path.with_suffix(".safetensors")
-    return load_file(learnt)["cluster"] if learnt.exists() else start(models, path)[None]
+    return start(models, path)[None] if path.is_file() else word
 
 
 def start(models: Models, path: Path) -> Tensor:

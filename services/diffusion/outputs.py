@@ -11,7 +11,6 @@ from torch import Tensor
 from services.diffusion.decoder import Picture
 from services.diffusion.density import DensityModel
 from services.diffusion.kandinsky import PRIOR_STEPS
-from services.diffusion.optimize import noise_of
 from services.diffusion.recipe import Recipe, to_json
 from services.diffusion.spaces import Space
 from services.diffusion.steering import Steering
@@ -19,15 +18,13 @@ from services.diffusion.trials import Checked, State
 from services.diffusion.validity import Checker
 
 LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")
-CLUSTER_SAMPLES = 32
 
 
 @dataclass(frozen=True)
 class Output:
     """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's).
 
-    `image_embeds` is what was decoded, `cluster` more samples of what the trial had learnt: a user who dislikes the
-    picture steers away from these. `novelty_bits` is its surprisal to who has seen the history, if there is one.
+    `image_embeds` is what was decoded. `novelty_bits` is its surprisal to who has seen the history, if there is one.
     """
 
     image: Image.Image
@@ -37,7 +34,6 @@ class Output:
     validity: float
     novelty_bits: float | None
     image_embeds: Float[Tensor, "dim"]
-    cluster: Float[Tensor, "samples dim"]
     replay: dict[str, object]
 
 
@@ -57,7 +53,6 @@ class About:
         """One picture with its figures."""
         state = check.state
         figures = {"percentile": self.density.percentile(state.d2), "bits": state.bits, "d2": state.d2}
-        noise = noise_of([state.seed + 1 + i for i in range(CLUSTER_SAMPLES)])
         return Output(
             image=check.image,
             seed=state.seed,
@@ -66,7 +61,6 @@ class About:
             validity=check.validity,
             novelty_bits=self._novelty_bits(state),
             image_embeds=state.image_embeds.float().cpu(),
-            cluster=self.space.sample([check.learnt] * CLUSTER_SAMPLES, noise).float().cpu(),
             replay=self._replay(state),
         )
 

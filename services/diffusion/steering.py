@@ -33,7 +33,11 @@ class Cluster:
 
     @classmethod
     def of(cls, density: DensityModel, image_embeds: Float[Tensor, "samples dim"], weight: float = 1.0) -> "Cluster":
-        """Around pictures, or one trial's samples, which hardly differ: alike in all components, as looks are."""
+        """Around pictures, alike in all components, as looks are.
+
+        One picture stands for the token that it came of: more samples of that hardly differ (32 of them have a mean at
+        a cosine of 0.999 from the picture).
+        """
         own = density.mixture.moments()[1].diagonal()
         return cls._around(density, image_embeds, own.mean().expand(len(own)), weight)
 

@@ -18,7 +18,7 @@ def lines() -> Iterator[str]:
     models, density, rows = setup.models(), setup.density(CONCEPT), list[Row]()
     disliked: list[Output] = []
     for number in range(ROUNDS):
-        away = [output.cluster for output in disliked]
+        away = [output.image_embeds[None] for output in disliked]
         steering = steer(models.model, density, avoid=away, toward=[], history=None, report=setup.progress)
         recipe = Recipe(BITS, SEED, COUNT)
         outputs = generate(models.model, density, models.checker, recipe, setup.progress, steering).outputs

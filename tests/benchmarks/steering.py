@@ -40,7 +40,7 @@ def row(kind: str, name: str) -> str:
     before, after, valid = list[float](), list[float](), [list[float](), list[float]()]
     for seed in SEEDS:
         first, *others = unsteered(seed)
-        wish, target = (first.cluster, embeds_of([first])[0]) if name == "an output" else (name, words(name))
+        wish, target = (first.image_embeds[None], embeds_of([first])[0]) if name == "an output" else (name, words(name))
         steered = outputs_of(seed, steering_of(kind, wish))
         before.append(likeness(others, target))
         after.append(likeness(steered, target))

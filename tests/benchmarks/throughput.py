@@ -63,7 +63,7 @@ def _measure(gateway: int, beside: int) -> Iterator[Row]:
         yield name, f"{statistics.median(rates[name]):.0f}/s, {statistics.median(ratios):.2f} of bare"
     for name in ("POST /jobs", "GET /jobs/{id}"):
         port, request = kinds[name]
-        seconds = asyncio.run(_paced(port, request, statistics.median(rates[name]) / 2))
+        seconds = asyncio.run(paced(port, request, statistics.median(rates[name]) / 2, REQUESTS))
         yield f"{name} at half of that", _quantiles(seconds)
 
 
@@ -111,8 +111,8 @@ async def _rate(port: int, request: Request) -> float:
     return REQUESTS / (time.perf_counter() - begin)
 
 
-async def _paced(port: int, request: Request, rate: float) -> list[float]:
-    """Seconds that each of REQUESTS takes, sent at this rate whether or not others have been answered."""
+async def paced(port: int, request: Request, rate: float, requests: int) -> list[float]:
+    """Seconds that each request takes, sent at this rate whether or not others have been answered."""
     idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(CONNECTIONS):
         idle.put_nowait(await asyncio.open_connection("127.0.0.1", port))
@@ -125,7 +125,7 @@ async def _paced(port: int, request: Request, rate: float) -> list[float]:
         idle.put_nowait(connection)
 
     async with asyncio.TaskGroup() as tasks:
-        for number in range(REQUESTS):
+        for number in range(requests):
             due = begin + number / rate
             await asyncio.sleep(max(0, due - time.perf_counter()))
             tasks.create_task(send(due))

@@ -50,7 +50,6 @@ def _output(request: JobRequest, index: int) -> Output:
         validity=0.9,
         novelty_bits=None,
         image_embeds=torch.full((DIM,), float(seed)),
-        cluster=torch.zeros(2, DIM),
         replay={},
     )
 
