@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,7 +16,8 @@ from api.body import BodyLimit
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
 from api.limits import RateLimiter, RateLimitHeaders
-from api.routes import batches, exposures, files, health, images, jobs, quarantine
+from api.pages import Assets
+from api.routes import batches, exposures, files, health, images, jobs, pages, quarantine
 from services.batches import Batches
 from services.changes import Changes
 from services.jobs import Jobs
@@ -28,6 +30,7 @@ from services.uploads import Uploads
 
 STORE_PATIENCE_S = 5.0  # a client waits for the answer
 OPEN = {"files", "health"}  # tags of what needs no API key; a signed URL is one
+_STATIC = Path(__file__).with_name("static")
 DECODERS = 1  # pictures decoded at once; one at the limit of its pixels takes 0.4 GB meanwhile
 
 
@@ -46,8 +49,9 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.auth == "keys":
         app.add_middleware(RateLimitHeaders)
     answer_with_problems(app)
-    for module in (jobs, batches, quarantine, images, exposures, files, health):
+    for module in (jobs, batches, quarantine, images, exposures, files, health, pages):
         app.include_router(module.router)
+    app.mount("/static", Assets(directory=_STATIC))
     app.openapi = partial(_openapi, app, keys=settings.auth == "keys")  # type: ignore[method-assign]
     return app
 

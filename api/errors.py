@@ -1,4 +1,4 @@
-"""Every error as application/problem+json (RFC 9457); the one table from ServiceError to HTTP."""
+"""Every error as application/problem+json (RFC 9457); which of them, api/problems.py says."""
 
 import logging
 from collections.abc import Sequence
@@ -14,34 +14,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from services import errors
+from api.problems import PROBLEMS, Kind
+from services.errors import RateLimitedError, ServiceError, UnauthorizedError
 
 logger = logging.getLogger(__name__)
 
-STATUS = {
-    errors.JobNotFoundError: 404,
-    errors.NotQuarantinedError: 404,
-    errors.UploadNotFoundError: 404,
-    errors.JobExpiredError: 410,
-    errors.UploadExpiredError: 410,
-    errors.PictureError: 422,
-    errors.IdempotencyConflictError: 422,
-    errors.QueueFullError: 429,
-    errors.RateLimitedError: 429,
-    errors.UnauthorizedError: 401,
-    errors.ForbiddenError: 403,
-    errors.BatchNotFoundError: 404,
-    errors.StorageError: 503,
-    errors.StoreUnsafeError: 503,
+_BY_STATUS = {
+    PROBLEMS[name].status: PROBLEMS[name]
+    for name in (
+        "bad_request",
+        "forbidden",
+        "not_found",
+        "method_not_allowed",
+        "content_too_large",
+        "unsupported_media_type",
+    )
 }
-_NAMES = {
-    400: "bad_request",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "content_too_large",
-    415: "unsupported_media_type",
-}
+_INVALID, _UNAVAILABLE, _INTERNAL = (PROBLEMS[name] for name in ("invalid_request", "unavailable", "internal"))
 _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")
 _FIELD_PROBLEMS = 50  # told at once; a body has room for ten thousand unknown fields
 _RETRY_AFTER_S = {429: "5", 503: "2"}
@@ -63,9 +52,13 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """`type` is stable: programs decide by it, people read the rest."""
+    """`type` is stable: programs decide by it, people read the rest, and the page that it leads to."""
 
-    type: str
+    type: str = Field(
+        description="A reference, relative to the gateway, to the page that explains it.",
+        examples=[_UNAVAILABLE.type],
+        json_schema_extra={"format": "uri-reference"},
+    )
     title: str
     status: int
     detail: IfKnown[str] = None
@@ -78,9 +71,17 @@ def problems(*statuses: int) -> Responses:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
+def example_of(kind: Kind) -> dict[str, Any]:
+    """A body of a problem of this kind."""
+    problem = _problem(kind, kind.detail or None)
+    if kind is _INVALID:
+        problem.errors = [FieldProblem(pointer="/rarity/bits", detail="Input should be less than or equal to 30")]
+    return problem.model_dump()
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Have every error of the application answered by a problem."""
-    app.add_exception_handler(errors.ServiceError, _service_error)
+    app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _client_left)
@@ -95,26 +96,26 @@ def _answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResp
     )
 
 
-def _problem(name: str, title: str, status: int, detail: str | None = None) -> Problem:
-    return Problem(type=f"urn:rarebit:problem:{name}", title=title, status=status, detail=detail)
+def _problem(kind: Kind, detail: str | None = None) -> Problem:
+    return Problem(type=kind.type, title=kind.title, status=kind.status, detail=detail)
 
 
 async def _service_error(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, errors.ServiceError) or type(error) not in STATUS:
+    if not isinstance(error, ServiceError) or PROBLEMS.get(error.code, _INTERNAL) is _INTERNAL:
         raise error
     return _answer(problem_of(error), _headers(error))
 
 
-def problem_of(error: errors.ServiceError) -> Problem:
+def problem_of(error: ServiceError) -> Problem:
     """The problem that tells of the error; KeyError for one that no client causes."""
-    return _problem(error.code, error.title, STATUS[type(error)], str(error))
+    return _problem(PROBLEMS[error.code], str(error))
 
 
-def _headers(error: errors.ServiceError) -> dict[str, str]:
+def _headers(error: ServiceError) -> dict[str, str]:
     """What the error asks for beside its document."""
-    if isinstance(error, errors.RateLimitedError):
+    if isinstance(error, RateLimitedError):
         return {"Retry-After": str(error.retry_after_s)}
-    return {"WWW-Authenticate": "Bearer"} if isinstance(error, errors.UnauthorizedError) else {}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthorizedError) else {}
 
 
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
@@ -124,7 +125,7 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
 def invalid_request(found: Sequence[Any]) -> Problem:
     """The problem of a request in which pydantic found these errors."""
     fields = [_field_problem(one["loc"], one["msg"]) for one in found[:_FIELD_PROBLEMS]]
-    return _problem("invalid_request", "The request is not valid", 422).model_copy(update={"errors": fields})
+    return _problem(_INVALID).model_copy(update={"errors": fields})
 
 
 def _field_problem(location: tuple[str | int, ...], detail: str) -> FieldProblem:
@@ -136,13 +137,11 @@ def _field_problem(location: tuple[str | int, ...], detail: str) -> FieldProblem
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
+    if not isinstance(error, HTTPException) or error.status_code not in _BY_STATUS:
         raise error
-    name = _NAMES.get(error.status_code, "http_error")
     detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
-    title = name.replace("_", " ").capitalize()
     headers = {"Allow": _methods(request)} if error.status_code == 405 else dict(error.headers or {})
-    return _answer(_problem(name, title, error.status_code, detail), headers)
+    return _answer(_problem(_BY_STATUS[error.status_code], detail), headers)
 
 
 def _methods(request: Request) -> str:
@@ -157,13 +156,13 @@ def _methods(request: Request) -> str:
 
 async def _client_left(_request: Request, _error: Exception) -> JSONResponse:
     """Nobody hears it; without it, everybody who leaves early writes a traceback into the log."""
-    return _answer(_problem("bad_request", "Bad request", 400, "the body ended early"))
+    return _answer(_problem(_BY_STATUS[400], "the body ended early"))
 
 
 async def _redis_error(_request: Request, error: Exception) -> JSONResponse:
     logger.warning("Redis: %s", error)
-    return _answer(_problem("unavailable", "The job store does not answer", 503, "try again in a moment"))
+    return _answer(_problem(_UNAVAILABLE, "try again in a moment"))
 
 
 async def _unexpected_error(_request: Request, _error: Exception) -> JSONResponse:
-    return _answer(_problem("internal", "The service failed", 500))
+    return _answer(_problem(_INTERNAL))

@@ -2,7 +2,10 @@
 
 
 class ServiceError(Exception):
-    """An expected failure; `code` is the stable word that clients and job records see."""
+    """An expected failure; `code` is the stable word that clients and job records see.
+
+    `title` is what a job that fails of it says; the titles of problems are with their pages, in api/problems.py.
+    """
 
     code = "internal"
     title = "The service failed"
@@ -68,77 +71,66 @@ class JobNotFoundError(ServiceError):
     """No job has this id."""
 
     code = "not_found"
-    title = "There is no such job"
 
 
 class JobExpiredError(ServiceError):
     """The job's outputs were kept as long as was promised and are erased."""
 
     code = "expired"
-    title = "The job has expired"
 
 
 class NotQuarantinedError(ServiceError):
     """No job with this id is in quarantine, or not any more."""
 
     code = "not_quarantined"
-    title = "The job is not in quarantine"
 
 
 class UploadNotFoundError(ServiceError):
     """No uploaded picture has this id."""
 
     code = "not_found"
-    title = "There is no such picture"
 
 
 class UploadExpiredError(ServiceError):
     """The uploaded picture was kept as long as was promised and is erased."""
 
     code = "expired"
-    title = "The picture has expired"
 
 
 class PictureError(ServiceError):
     """The bytes are no picture that we take."""
 
     code = "picture"
-    title = "The picture cannot be used"
 
 
 class QueueFullError(ServiceError):
     """As many jobs are waiting as the service accepts."""
 
     code = "queue_full"
-    title = "The queue is full"
 
 
 class IdempotencyConflictError(ServiceError):
     """The idempotency key was used before, for another request."""
 
     code = "idempotency_conflict"
-    title = "The idempotency key belongs to another request"
 
 
 class UnauthorizedError(ServiceError):
     """The request comes with no API key, or with one that opens nothing."""
 
     code = "unauthorized"
-    title = "An API key is needed"
 
 
 class ForbiddenError(ServiceError):
     """The API key is not one of an operator."""
 
     code = "forbidden"
-    title = "The API key does not allow this"
 
 
 class RateLimitedError(ServiceError):
     """More requests than the tenant may send in this time."""
 
     code = "rate_limited"
-    title = "Too many requests"
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
@@ -156,7 +148,6 @@ class BatchNotFoundError(ServiceError):
     """No batch has this id, or not any more."""
 
     code = "not_found"
-    title = "There is no such batch"
 
 
 class LeaseLostError(ServiceError):

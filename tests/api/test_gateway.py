@@ -62,7 +62,7 @@ async def test_long_body_behind_a_long_head_is_taken(app):
     with served(app) as url:
         headers = {"content-type": "image/png", "x-long": "x" * 60_000}
         answer = httpx.post(f"{url}/images", content=bytes(3_000_000), headers=headers, trust_env=False)
-    assert (answer.status_code, answer.json()["type"]) == (422, "urn:rarebit:problem:picture")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/picture")
 
 
 async def test_client_that_leaves_early_is_no_error(app, caplog):
@@ -108,7 +108,7 @@ async def test_service_is_ready_with_redis_and_storage(gateway):
 async def test_service_without_storage_is_not_ready(gateway, settings):
     (settings.data_dir / "objects").write_text("a file where the folder belongs")
     answer = await gateway.get("/health/ready")
-    assert (answer.status_code, answer.json()["type"]) == (503, "urn:rarebit:problem:storage")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/storage")
 
 
 @pytest.mark.parametrize("outage", [(Server.kill, Server.start), (Server.freeze, Server.thaw)], ids=["dead", "frozen"])
@@ -126,7 +126,7 @@ async def test_redis_away_is_503_on_every_route_and_the_gateway_recovers_by_itse
             requests = await requests_that_need_redis(client)
             assert len(requests) >= 14
             for answer in await asyncio.gather(*waits, *map(client.send, requests)):
-                assert (answer.status_code, answer.json()["type"]) == (503, "urn:rarebit:problem:unavailable")
+                assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
                 assert int(answer.headers["retry-after"]) > 0
             assert (await client.get("/health/live")).status_code == 200
             outage[1](own_redis)

@@ -63,7 +63,7 @@ async def test_body_that_is_no_such_picture_is_a_client_error(gateway, settings,
 
 async def test_refused_picture_says_why(gateway):
     answer = await post(gateway, encoded("jpeg", (5001, 5000)), "image/jpeg")
-    assert (answer.json()["type"], answer.json()["status"]) == ("urn:rarebit:problem:picture", 422)
+    assert (answer.json()["type"], answer.json()["status"]) == ("/problems/picture", 422)
     assert "has 25005000 pixels, 25000000 are taken" in answer.json()["detail"]
 
 
@@ -109,7 +109,7 @@ async def test_expired_picture_is_gone_before_and_after_the_sweep(settings, leas
         for sweep in (lambda: None, Sweeper(leases, storage, interval_s=10).sweep):
             sweep()
             for answer in (await gateway.get(path), await gateway.delete(path)):
-                assert (answer.status_code, answer.json()["type"]) == (410, "urn:rarebit:problem:expired")
+                assert (answer.status_code, answer.json()["type"]) == (410, "/problems/expired")
         assert not storage.exists(key)
         assert leases.due() == []
 
@@ -117,4 +117,4 @@ async def test_expired_picture_is_gone_before_and_after_the_sweep(settings, leas
 async def test_store_that_is_away_is_said_so(gateway, settings):
     (settings.data_dir / "objects").write_text("a file where the folder belongs")
     answer = await post(gateway, encoded("png"))
-    assert (answer.status_code, answer.json()["type"]) == (503, "urn:rarebit:problem:storage")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/storage")

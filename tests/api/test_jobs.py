@@ -109,7 +109,7 @@ async def test_expired_job_is_gone_on_every_call(gateway, leases, publish, stora
     for sweep in (lambda: None, lambda: (storage.delete(prefix), leases.bury(prefix))):
         sweep()
         for answer in (await gateway.get(path), await gateway.post(f"{path}/cancel"), await gateway.delete(path)):
-            assert (answer.status_code, answer.json()["type"]) == (410, "urn:rarebit:problem:expired")
+            assert (answer.status_code, answer.json()["type"]) == (410, "/problems/expired")
 
 
 @pytest.mark.parametrize("job_id", ["0" * 32, "x", "%00", "..", "a%2Fb", "%ff", "{rarebit}"])

@@ -26,7 +26,7 @@ async def test_only_a_quarantined_job_is_replayed(gateway, lose_next):
     queued = (await gateway.post("/jobs", json={"concept": "handbag"})).json()
     for job_id in (queued["id"], "0" * 32):
         answer = await gateway.post(f"/quarantine/{job_id}/replay")
-        assert (answer.status_code, answer.json()["type"]) == (404, "urn:rarebit:problem:not_quarantined")
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not_quarantined")
     lose_next()
     statuses = [(await gateway.post(f"/quarantine/{queued['id']}/replay")).status_code for _ in range(2)]
     assert statuses == [202, 404]

@@ -93,5 +93,5 @@ async def test_replay_answers_with_the_first_job_when_its_references_are_gone(ga
     assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
     assert again.headers["idempotency-replayed"] == "true"
     other = await gateway.post("/jobs", json=body | {"concept": "chair"}, headers=key)
-    assert (other.status_code, other.json()["type"]) == (422, "urn:rarebit:problem:idempotency_conflict")
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency_conflict")
     assert (await gateway.post("/jobs", json=body)).status_code == 422

@@ -157,7 +157,7 @@ async def test_body_in_chunks_is_limited_too(gateway):
             yield b" " * 1024
 
     answer = await gateway.post("/jobs", content=chunks(), headers=JSON)
-    assert (answer.status_code, answer.json()["type"]) == (413, "urn:rarebit:problem:content_too_large")
+    assert (answer.status_code, answer.json()["type"]) == (413, "/problems/content_too_large")
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
@@ -181,7 +181,7 @@ async def test_key_belongs_to_the_meaning_of_its_body(gateway):
     other = await gateway.post("/jobs", json={"concept": "lamp"}, headers=key)
     assert same.json()["id"] == first.json()["id"]
     assert same.headers["idempotency-replayed"] == "true"
-    assert (other.status_code, other.json()["type"]) == (422, "urn:rarebit:problem:idempotency_conflict")
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency_conflict")
 
 
 async def test_key_of_an_expired_job_answers_gone(gateway, leases):
@@ -207,7 +207,7 @@ async def test_full_queue_says_so_and_when_to_come_back(gateway):
     for _ in range(60):
         await gateway.post("/jobs", json={"concept": "handbag"})
     answer = await gateway.post("/jobs", json={"concept": "handbag"})
-    assert (answer.status_code, answer.json()["type"]) == (429, "urn:rarebit:problem:queue_full")
+    assert (answer.status_code, answer.json()["type"]) == (429, "/problems/queue_full")
     assert int(answer.headers["retry-after"]) > 0
 
 

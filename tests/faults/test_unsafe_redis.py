@@ -40,7 +40,7 @@ async def test_gateway_over_an_unsafe_redis_is_not_ready_and_says_why(start, set
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://g") as client:
         answer = await client.get("/health/ready")
-    assert (answer.status_code, answer.json()["type"]) == (503, "urn:rarebit:problem:store_unsafe")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/store_unsafe")
     assert answer.json()["detail"].endswith(f"and has {sentence}")
 
 

@@ -1,0 +1,48 @@
+"""Pages for people: Markdown in one frame, with one style and without a script."""
+
+import html
+from string import Template
+from typing import Any
+
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from markdown_it import MarkdownIt
+from mdit_py_plugins.anchors import anchors_plugin
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").use(anchors_plugin, max_level=3)
+_FRAME = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>$title · Rarebit</title>
+<link rel="stylesheet" href="/static/page.css">
+<link rel="icon" href="data:,">
+</head>
+<body>
+<nav>
+<b>Rarebit</b>
+<a href="/docs">Reference</a>
+<a href="/problems">Problems</a>
+</nav>
+<main>
+$body</main>
+</body>
+</html>
+""")
+
+
+def page(title: str, markdown: str) -> HTMLResponse:
+    """The page of the Markdown text, in which HTML is only text."""
+    body = _MARKDOWN.render(markdown)
+    return HTMLResponse(_FRAME.substitute(title=html.escape(title), body=body), headers={"Cache-Control": "no-cache"})
+
+
+class Assets(StaticFiles):
+    """Files that a browser keeps, and asks each time, by their ETag, whether they have changed."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Any:
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response

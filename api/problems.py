@@ -1,0 +1,245 @@
+"""Every kind of problem that the gateway answers with, and every code that a job fails with: the one table of each."""
+
+from dataclasses import dataclass
+
+PATH = "/problems"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of problem: its HTTP status, what it means, what to do about it, an example of its `detail`."""
+
+    name: str
+    status: int
+    title: str
+    meaning: str
+    remedy: str
+    detail: str = ""
+
+    @property
+    def type(self) -> str:
+        """What problems of the kind have as their `type`: a reference to its page, relative to the gateway."""
+        return f"{PATH}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a job's `error.code` means, and what to do about it."""
+
+    code: str
+    meaning: str
+    remedy: str
+
+
+_KINDS = (
+    Kind(
+        "bad_request",
+        400,
+        "The request cannot be read",
+        "The body is not JSON (RFC 8259), is not in UTF-8, is nested too deeply, has numbers of too many digits, or "
+        "ended before its stated length.",
+        "Serialise the body with a JSON library; `NaN` and `Infinity` are no JSON. Sending the same again changes "
+        "nothing.",
+        "the body is not JSON: Expecting value: line 1 column 13 (char 12)",
+    ),
+    Kind(
+        "unauthorized",
+        401,
+        "An API key is needed",
+        "The request comes with no key, or with one that was never made or is revoked.",
+        "Send the key as `Authorization: Bearer KEY`. Operators make keys with `rarebit keys create TENANT`.",
+        "the API key is unknown or revoked",
+    ),
+    Kind(
+        "forbidden",
+        403,
+        "This is not permitted",
+        "The signature in a picture's URL does not fit, or the URL has expired; or the API key is not one of an "
+        "operator.",
+        "Read the job or the picture again: every answer has fresh URLs; use them as they are, query and all. "
+        "Quarantine and metrics need a key that was made with `--operator`.",
+        "the URL is not signed by this service, or has expired",
+    ),
+    Kind(
+        "not_found",
+        404,
+        "There is nothing here",
+        "No job, picture or path of this name is known: it never was, or its owner erased it. What was kept as long "
+        "as promised and then erased answers 410 instead.",
+        "Check the id and the path, which is case-sensitive and has no slash at its end. Asking again changes nothing.",
+        "there is no job 0b5f3e3cbb1e4a5f8f0f5a3c1d2e4f60",
+    ),
+    Kind(
+        "not_quarantined",
+        404,
+        "The job is not in quarantine",
+        "No job with this id is in quarantine: it never was, has expired, or somebody replayed it before.",
+        "List the quarantine (`GET /quarantine`). A replay that was answered by this may have succeeded before.",
+        "there is no job 0b5f3e3cbb1e4a5f8f0f5a3c1d2e4f60 in quarantine",
+    ),
+    Kind(
+        "method_not_allowed",
+        405,
+        "The path does not take this method",
+        "There is such a path, but not with this method.",
+        "The header `Allow` has the methods that the path takes.",
+    ),
+    Kind(
+        "expired",
+        410,
+        "It has expired",
+        "The job or the picture was kept as long as was promised (its `expires_at`), and is erased.",
+        "Fetch pictures before `expires_at`, or ask for a later one with `expires_in`. What is erased does not come "
+        "back; a picture that you have the `replay` block of can be made again.",
+        "job 0b5f3e3cbb1e4a5f8f0f5a3c1d2e4f60 has expired, its outputs are erased",
+    ),
+    Kind(
+        "content_too_large",
+        413,
+        "The body is too large",
+        "The body is longer than the service takes; `detail` says how long it may be.",
+        "Shorten the request, or make the picture smaller before uploading it: 1,024 pixels are kept.",
+        "the body may have 65536 bytes",
+    ),
+    Kind(
+        "unsupported_media_type",
+        415,
+        "The body has the wrong type",
+        "The header `Content-Type` names a type that the path does not take.",
+        "Send `application/json`, and pictures as `image/png`, `image/jpeg` or `image/webp`.",
+        "the body has to be application/json, not text/plain",
+    ),
+    Kind(
+        "invalid_request",
+        422,
+        "The request is not valid",
+        "The request can be read, but a field, a parameter or a header is missing, unknown, of the wrong type or out "
+        "of range, or names an output or an upload that is not there. `errors` has one entry for each: where in the "
+        "body (a JSON pointer) or in which parameter, and what is wrong.",
+        "Correct what `errors` names. Unknown fields are refused, so that no misspelt one is ignored.",
+    ),
+    Kind(
+        "picture",
+        422,
+        "The picture cannot be used",
+        "The bytes are no still picture of the type that `Content-Type` names, are damaged, or have too many pixels.",
+        "Export the picture anew as PNG, JPEG or WebP.",
+        "the picture has 900000000 pixels, 25000000 are taken",
+    ),
+    Kind(
+        "idempotency_conflict",
+        422,
+        "The idempotency key belongs to another request",
+        "The `Idempotency-Key` came with another body within the last 24 hours.",
+        "Use a new key for each new request, and the same key only to send the same request again.",
+        "the idempotency key was used before with another body",
+    ),
+    Kind(
+        "rate_limited",
+        429,
+        "Too many requests",
+        "Your API key's tenant has sent more requests within a minute than its limit allows.",
+        "Wait for `Retry-After` seconds. `RateLimit` says with every answer how many requests are left; long-polls "
+        "and event streams need fewer of them than asking again and again.",
+        "more than 60 requests in a minute",
+    ),
+    Kind(
+        "queue_full",
+        429,
+        "The queue is full",
+        "As many jobs wait as your tenant may have, or as the service accepts. Nothing was recorded, and the "
+        "idempotency key is not spent.",
+        "Send the request again after `Retry-After` seconds, with the same `Idempotency-Key`.",
+        "1000 jobs are waiting, no more are taken; try again later",
+    ),
+    Kind(
+        "internal",
+        500,
+        "The service failed",
+        "Something went wrong that nobody foresaw; the service's log has the reason.",
+        "Send the request again, once, with the same `Idempotency-Key`; tell the operator when it stays so.",
+    ),
+    Kind(
+        "storage",
+        503,
+        "The object store failed",
+        "Where pictures are kept cannot be reached or refuses the service.",
+        "Send the request again after `Retry-After` seconds.",
+        "the store does not answer",
+    ),
+    Kind(
+        "store_unsafe",
+        503,
+        "Redis cannot be trusted with jobs",
+        "Redis is set up in a way that loses jobs (it evicts keys, keeps no append-only file, or runs in cluster "
+        "mode), so the gateway is not ready.",
+        "This is the operator's to mend; `detail` names the setting.",
+        "Redis would lose jobs: it needs maxmemory-policy noeviction and appendonly yes, and has allkeys-lru and yes",
+    ),
+    Kind(
+        "unavailable",
+        503,
+        "The job store does not answer",
+        "Redis cannot be reached at the moment. A submission may have been recorded all the same.",
+        "Send the request again after `Retry-After` seconds; with the same `Idempotency-Key` it makes one job.",
+        "try again in a moment",
+    ),
+)
+
+_FAILURES = (
+    Failure(
+        "start_deadline",
+        "No worker began the job within its `start_within`.",
+        "Ask for it again with a longer `start_within`, or without one, or when fewer jobs wait: `queue` of a waiting "
+        "job says how long it takes.",
+    ),
+    Failure(
+        "run_deadline",
+        "The run took longer than `run_within` or the service's own limit, all its attempts together.",
+        "Allow more time, or ask for fewer `steps`, `trials` or images.",
+    ),
+    Failure(
+        "out_of_memory",
+        "The job needs more memory than the worker's device has.",
+        "Ask for fewer `trials`, a smaller `size` or a smaller `count`; the same request fails again.",
+    ),
+    Failure(
+        "prompt",
+        "The model cannot see the concept in the prompt: together they are longer than what it reads.",
+        "Shorten `prompt` or `concept`; the same request fails again.",
+    ),
+    Failure(
+        "reference_gone",
+        "A picture that the request names in `image`, `avoid` or `toward` was erased, or expired, before the job ran.",
+        "Upload the picture again, or ask for longer-lived outputs (`expires_in`) where others are to start from them.",
+    ),
+    Failure(
+        "unsafe_content",
+        "Content safety is on, and refuses the picture to start from or everything that was made.",
+        "Start from another picture, or ask for something else. Where only some pictures are refused, the job "
+        "succeeds with the others and says so in `warnings`.",
+    ),
+    Failure(
+        "storage",
+        "The object store could not be reached, or refused the service, for longer than the worker's patience.",
+        "Ask for the job again once `GET /health/ready` answers 200; tell the operator when it does not.",
+    ),
+    Failure(
+        "worker_lost",
+        "Two workers in a row died with this job. It is kept in quarantine, so that it cannot take down a third.",
+        "Operators look at `GET /quarantine` and the workers' logs, and replay the job when the cause is mended.",
+    ),
+    Failure(
+        "checkpoint",
+        "A part of the model, or a density that is kept in the store, is missing or damaged.",
+        "This is the operator's to mend; `detail` names the part.",
+    ),
+    Failure(
+        "internal",
+        "The worker met an error that nobody foresaw; its log has the reason.",
+        "Ask for it again, once; tell the operator when it stays so.",
+    ),
+)
+
+PROBLEMS = {kind.name: kind for kind in _KINDS}
+FAILURES = {failure.code: failure for failure in _FAILURES}

@@ -1,0 +1,79 @@
+"""Pages that explain: each kind of problem, and why jobs fail."""
+
+import json
+from http import HTTPStatus
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import HTMLResponse
+
+from api.errors import example_of
+from api.pages import page
+from api.problems import FAILURES, PATH, PROBLEMS, Kind
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+
+@router.get(PATH)
+async def list_problems() -> HTMLResponse:
+    """Every kind of problem, and every reason for which a job fails."""
+    return page("Problems", "\n".join([_PROBLEMS, *map(_row, PROBLEMS.values()), _FAILURES, *map(_failure, FAILURES)]))
+
+
+@router.get(PATH + "/{name}")
+async def read_problem(name: str) -> HTMLResponse:
+    """What a problem of this kind means, and what to do about it."""
+    if name not in PROBLEMS:
+        raise HTTPException(404, "there is no problem of this kind")
+    kind = PROBLEMS[name]
+    return page(kind.title, _problem(kind))
+
+
+_PROBLEMS = """
+# Problems
+
+A request that cannot be answered as asked is answered with `application/problem+json`
+([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)). Its `type` never changes and leads to one of these pages; decide
+by it, and show people its `title` and `detail`.
+
+| type | status | meaning |
+|---|---|---|"""
+
+_FAILURES = """
+## Why jobs fail
+
+A job that fails says so in its document: `status` is `failed`, and `error.code` is one of these words. The request that
+asked for the job was answered well, so these are no problems in the sense above.
+"""
+
+
+def _row(kind: Kind) -> str:
+    return f"| [{kind.name}]({kind.type}) | {kind.status} | {kind.title} |"
+
+
+def _failure(code: str) -> str:
+    return f"### {code}\n\n{FAILURES[code].meaning}\n\n{FAILURES[code].remedy}\n"
+
+
+def _problem(kind: Kind) -> str:
+    example = json.dumps(example_of(kind), indent=2, ensure_ascii=False)
+    return f"""
+# {kind.title}
+
+`{kind.type}` comes with the status **{kind.status} {HTTPStatus(kind.status).phrase}**.
+
+## What it means
+
+{kind.meaning}
+
+## What to do
+
+{kind.remedy}
+
+## An example
+
+```json
+{example}
+```
+
+[All problems]({PATH})
+"""
