@@ -11,10 +11,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp
 
 from api.body import BodyLimit
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
+from api.headers import SecurityHeaders
 from api.limits import RateLimiter, RateLimitHeaders
 from api.pages import Assets
 from api.routes import batches, exposures, files, health, images, jobs, pages, quarantine
@@ -30,18 +32,33 @@ from services.uploads import Uploads
 
 STORE_PATIENCE_S = 5.0  # a client waits for the answer
 OPEN = {"files", "health"}  # tags of what needs no API key; a signed URL is one
-_STATIC = Path(__file__).with_name("static")
 DECODERS = 1  # pictures decoded at once; one at the limit of its pixels takes 0.4 GB meanwhile
+_SWAGGER = ("fastapi_standalone_docs", "static/swagger")  # for its files alone: Swagger UI and its licence
+_STATIC = Path(__file__).with_name("static")
+
+
+class _App(FastAPI):
+    """FastAPI whose outermost layer is ours: the answer to an unexpected error comes through it too."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return SecurityHeaders(super().build_middleware_stack(), self._settings)
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The gateway over the Redis and the store that `settings` name; neither needs to be there when it starts."""
-    app = FastAPI(
+    app = _App(
+        settings,
         title="Rarebit",
         version=version("rarebit"),
         summary="Images rarer than their concept's plain samples, as jobs.",
         lifespan=partial(_lifespan, settings=settings),
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.add_middleware(
         BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions={images.PATH: settings.picture_limit_bytes}
@@ -51,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     answer_with_problems(app)
     for module in (jobs, batches, quarantine, images, exposures, files, health, pages):
         app.include_router(module.router)
+    app.mount("/static/swagger", Assets(packages=[_SWAGGER]))
     app.mount("/static", Assets(directory=_STATIC))
     app.openapi = partial(_openapi, app, keys=settings.auth == "keys")  # type: ignore[method-assign]
     return app

@@ -19,15 +19,14 @@ _FRAME = Template("""<!doctype html>
 <title>$title · Rarebit</title>
 <link rel="stylesheet" href="/static/page.css">
 <link rel="icon" href="data:,">
-</head>
+$head</head>
 <body>
 <nav>
 <b>Rarebit</b>
 <a href="/docs">Reference</a>
 <a href="/problems">Problems</a>
 </nav>
-<main>
-$body</main>
+$body
 </body>
 </html>
 """)
@@ -35,8 +34,13 @@ $body</main>
 
 def page(title: str, markdown: str) -> HTMLResponse:
     """The page of the Markdown text, in which HTML is only text."""
-    body = _MARKDOWN.render(markdown)
-    return HTMLResponse(_FRAME.substitute(title=html.escape(title), body=body), headers={"Cache-Control": "no-cache"})
+    return framed(title, f"<main>\n{_MARKDOWN.render(markdown)}</main>")
+
+
+def framed(title: str, body: str, head: str = "") -> HTMLResponse:
+    """The page of a piece of HTML."""
+    content = _FRAME.substitute(title=html.escape(title), body=body, head=head)
+    return HTMLResponse(content, headers={"Cache-Control": "no-cache"})
 
 
 class Assets(StaticFiles):

@@ -11,7 +11,10 @@ from services.storage import LocalStorage, media_type_of
 
 router = APIRouter(tags=["files"])
 _OBJECT: Responses = {200: {"content": {"image/*": {}}, "description": "The object"}}
-_HEADERS = {"Cache-Control": "private, immutable, max-age=86400", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {
+    "Cache-Control": "private, immutable, max-age=86400",
+    "Cross-Origin-Resource-Policy": "cross-origin",  # the URL is the permission, and other sites show pictures
+}
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""Pages that explain: each kind of problem, and why jobs fail."""
+"""Pages that explain: the reference of the API, each kind of problem, and why jobs fail."""
 
 import json
 from http import HTTPStatus
@@ -7,10 +7,16 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 
 from api.errors import example_of
-from api.pages import page
+from api.pages import framed, page
 from api.problems import FAILURES, PATH, PROBLEMS, Kind
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+
+@router.get("/docs")
+async def reference() -> HTMLResponse:
+    """The contract, to read and to try out: Swagger UI, from here and without a script in the page."""
+    return framed("Reference", _REFERENCE, _REFERENCE_HEAD)
 
 
 @router.get(PATH)
@@ -27,6 +33,13 @@ async def read_problem(name: str) -> HTMLResponse:
     kind = PROBLEMS[name]
     return page(kind.title, _problem(kind))
 
+
+_REFERENCE_HEAD = """<link rel="stylesheet" href="/static/swagger/swagger-ui.css">
+<script src="/static/swagger/swagger-ui-bundle.js" defer></script>
+<script src="/static/reference.js" defer></script>
+"""
+_REFERENCE = """<div id="reference"></div>
+<noscript><main><p>The contract itself is at <a href="/openapi.json">/openapi.json</a>.</p></main></noscript>"""
 
 _PROBLEMS = """
 # Problems

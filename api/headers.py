@@ -1,0 +1,70 @@
+"""What every answer says to browsers: what a page may load, and that nothing else may be done with anything."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.settings import Settings
+from services.storage import open_storage
+
+Headers = Mapping[str, str]
+
+_HSTS = "max-age=31536000"
+_NO_SENSORS = ", ".join(f"{name}=()" for name in ("camera", "display-capture", "geolocation", "microphone", "usb"))
+
+
+class SecurityHeaders:
+    """Adds the headers that an answer does not have itself; a page's are others than data's."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        everywhere = {
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+        }
+        if settings.public_url.startswith("https:"):
+            everywhere["Strict-Transport-Security"] = _HSTS
+        self._of_data = everywhere | {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+        self._of_pages = everywhere | {
+            "Content-Security-Policy": page_policy(picture_origin(settings)),
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Permissions-Policy": _NO_SENSORS,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def add_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                is_page = headers.get("content-type", "").startswith("text/html")
+                for name, value in (self._of_pages if is_page else self._of_data).items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, add_headers if scope["type"] == "http" else send)
+
+
+def page_policy(pictures: str) -> str:
+    """The content policy of a page: its own files, no inline script or style, and pictures from `pictures` too."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            f"img-src 'self' data: blob: {pictures}",
+            f"connect-src 'self' {pictures}",
+            "font-src 'self'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+def picture_origin(settings: Settings) -> str:
+    """The origin that signed URLs lead to: the bucket's, or where the public reaches the gateway."""
+    url = urlsplit(open_storage(settings).signed_url("any", 1))
+    return f"{url.scheme}://{url.netloc}"
