@@ -18,8 +18,9 @@ from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
 from api.headers import SecurityHeaders
 from api.limits import RateLimiter, RateLimitHeaders
+from api.metrics import Measured, Metrics
 from api.pages import Assets
-from api.routes import batches, exposures, files, health, images, jobs, pages, quarantine
+from api.routes import batches, exposures, files, health, images, jobs, metrics, pages, quarantine
 from services.batches import Batches
 from services.changes import Changes
 from services.jobs import Jobs
@@ -43,9 +44,10 @@ class _App(FastAPI):
     def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
         self._settings = settings
+        self.metrics = Metrics()
 
     def build_middleware_stack(self) -> ASGIApp:
-        return SecurityHeaders(super().build_middleware_stack(), self._settings)
+        return Measured(SecurityHeaders(super().build_middleware_stack(), self._settings), self.metrics)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -66,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.auth == "keys":
         app.add_middleware(RateLimitHeaders)
     answer_with_problems(app)
-    for module in (jobs, batches, quarantine, images, exposures, files, health, pages):
+    for module in (jobs, batches, quarantine, images, exposures, files, health, metrics, pages):
         app.include_router(module.router)
     app.mount("/static/swagger", Assets(packages=[_SWAGGER]))
     app.mount("/static", Assets(directory=_STATIC))
@@ -75,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
     changes = Changes(client)
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
@@ -91,6 +93,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             uploads=Uploads(client),
             storage=open_storage(settings, STORE_PATIENCE_S),
             decoders=decoders,
+            metrics=app.metrics,
         )
         gc.collect()
         gc.freeze()  # what was made until now stays: looking through it again and again takes a tenth of the time
@@ -126,4 +129,4 @@ def _document_keys(document: dict[str, Any]) -> None:
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
         if OPEN.isdisjoint(operation["tags"]):
             operation["security"] = [{"key": []}]
-            operation["responses"] |= {str(status): answer for status, answer in problems(401, 429).items()}
+            operation["responses"] |= {str(status): answer for status, answer in problems(401, 429, 503).items()}

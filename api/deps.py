@@ -8,6 +8,7 @@ import redis.asyncio
 from fastapi import Depends, Request
 
 from api.limits import RateLimiter
+from api.metrics import Metrics
 from services.batches import Batches
 from services.changes import Changes
 from services.errors import ForbiddenError
@@ -34,6 +35,7 @@ class Gateway:
     uploads: Uploads
     storage: Storage
     decoders: Executor
+    metrics: Metrics
 
     def of(self, tenant: str) -> "Gateway":
         """The same for a tenant, who sees nothing of another's."""

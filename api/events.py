@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from fastapi.sse import format_sse_event
 from redis.exceptions import RedisError
@@ -20,10 +21,11 @@ KEEP_ALIVE_S = 15.0
 async def wait_until_final(gateway: Gateway, job_id: str, timeout_s: float) -> None:
     """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
-    async with gateway.changes.of(job_id) as news:
-        while not (await gateway.jobs.get(job_id))[0].status.final:
-            if not await _woken(news, deadline - time.monotonic()):
-                return
+    with gateway.metrics.long_polls.track_inprogress():
+        async with gateway.changes.of(job_id) as news:
+            while not (await gateway.jobs.get(job_id))[0].status.final:
+                if not await _woken(news, deadline - time.monotonic()):
+                    return
 
 
 async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[bytes]:
@@ -32,7 +34,8 @@ async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[byt
     Ends early when the job is erased or Redis is away: who comes again with the last id misses nothing.
     """
     ended = False
-    try:
+    over = suppress(JobNotFoundError, JobExpiredError, RedisError)
+    with gateway.metrics.streams.track_inprogress(), over:
         async with gateway.changes.of(job_id) as news:
             while True:
                 events = await gateway.jobs.events(job_id, after)
@@ -45,8 +48,6 @@ async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[byt
                 ended = record.status.final
                 if not ended and not events and not await _woken(news, KEEP_ALIVE_S):
                     yield format_sse_event(comment="")
-    except (JobNotFoundError, JobExpiredError, RedisError):
-        return
 
 
 async def _woken(news: asyncio.Event, timeout_s: float) -> bool:

@@ -1,15 +1,14 @@
 """What every answer says to browsers: what a page may load, and that nothing else may be done with anything."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.settings import Settings
 from services.storage import open_storage
 
-Headers = Mapping[str, str]
+Headers = Sequence[tuple[bytes, bytes]]  # as ASGI has them, names in lower case
 
 _HSTS = "max-age=31536000"
 _NO_SENSORS = ", ".join(f"{name}=()" for name in ("camera", "display-capture", "geolocation", "microphone", "usb"))
@@ -28,23 +27,30 @@ class SecurityHeaders:
         }
         if settings.public_url.startswith("https:"):
             everywhere["Strict-Transport-Security"] = _HSTS
-        self._of_data = everywhere | {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
-        self._of_pages = everywhere | {
-            "Content-Security-Policy": page_policy(picture_origin(settings)),
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Permissions-Policy": _NO_SENSORS,
-        }
+        self._of_data = _raw(everywhere | {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"})
+        self._of_pages = _raw(
+            everywhere
+            | {
+                "Content-Security-Policy": page_policy(picture_origin(settings)),
+                "Cross-Origin-Opener-Policy": "same-origin",
+                "Permissions-Policy": _NO_SENSORS,
+            }
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def add_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                is_page = headers.get("content-type", "").startswith("text/html")
-                for name, value in (self._of_pages if is_page else self._of_data).items():
-                    headers.setdefault(name, value)
+                own = dict(message["headers"])
+                is_page = own.get(b"content-type", b"").startswith(b"text/html")
+                ours = self._of_pages if is_page else self._of_data
+                message["headers"] = [*message["headers"], *(header for header in ours if header[0] not in own)]
             await send(message)
 
         await self._app(scope, receive, add_headers if scope["type"] == "http" else send)
+
+
+def _raw(headers: Mapping[str, str]) -> Headers:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def page_policy(pictures: str) -> str:

@@ -15,6 +15,7 @@ from services.errors import IdempotencyConflictError, JobExpiredError, JobNotFou
 from services.exposure import View
 from services.records import Event, Found, Page, pairs, read_page, read_place, read_view, time_of
 from services.schemas import JobRecord, JobRequest, JobStatus
+from services.stats import Stats
 from services.store import EVERYBODY, History, name_of, read_history, write_views
 
 IDEMPOTENCY_MS = 24 * 3600 * 1000
@@ -104,6 +105,10 @@ class Jobs:
     async def delete(self, job_id: str, *, sweep_after_s: int) -> None:
         """Forget the record; whoever runs the job finds its next write refused, and what it stored is `due` later."""
         await self._call("delete", job_id, sweep_after_s * 1000)
+
+    async def stats(self) -> Stats:
+        """The store in figures, of all tenants."""
+        return Stats.read(await self._call("stats"))
 
     async def views(self, exposure: str) -> History:
         """The history of the exposure key, in the order of being seen; empty for a key that was never used."""

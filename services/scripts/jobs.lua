@@ -123,7 +123,7 @@ local function add(id, tenant, request, keep_ms, of)
   local seq, wanted = redis.call('INCR', P .. 'seq'), cjson.decode(request)
   redis.call('HSET', job(id), 'id', id, 'tenant', tenant, 'status', 'queued', 'seq', seq, 'attempt', 0,
     'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
-    'turn', new_turn(wanted.priority))
+    'priority', wanted.priority, 'turn', new_turn(wanted.priority))
   if of then redis.call('HSET', job(id), 'batch', of) end
   redis.call('ZADD', status_of(tenant, 'queued'), seq, id)
   redis.call('ZADD', jobs_of(tenant), seq, id)

@@ -8,6 +8,7 @@ local DURATIONS = 100    -- of the last jobs, for the estimate
 local PICKUP_MS = 500    -- in which a free worker takes a job, nearly always
 local WORKER_MS = 60000  -- how long a silent worker still counts
 
+local function waiting(priority) return P .. 'waiting:' .. priority end  -- by the time of submission
 local function held(tenant) return P .. 'held:' .. tenant end
 local function slots(tenant) return P .. 'slots:' .. tenant end
 local function limit(tenant, name)
@@ -46,7 +47,8 @@ local function new_turn(priority) return string.format('%.0f', time[1] * 1e6 + t
 
 -- Have the job wait for its turn, which it keeps when it comes again.
 local function enqueue(id)
-  local tenant, turn = unpack(redis.call('HMGET', job(id), 'tenant', 'turn'))
+  local tenant, turn, priority, since = unpack(redis.call('HMGET', job(id), 'tenant', 'turn', 'priority', 'created_at'))
+  redis.call('ZADD', waiting(priority), since, id)
   if redis.call('SISMEMBER', slots(tenant), id) == 1 or has_slot(tenant) then return let_in(id, tenant) end
   redis.call('ZADD', P .. 'held', turn, id)
   redis.call('ZADD', held(tenant), turn, id)
@@ -54,6 +56,7 @@ end
 
 -- The job runs, or waits no more.
 local function dequeue(id, tenant)
+  redis.call('ZREM', waiting(field(id, 'priority')), id)
   redis.call('ZREM', P .. 'queue', id)
   redis.call('ZREM', P .. 'held', id)
   redis.call('ZREM', held(tenant), id)
