@@ -23,6 +23,7 @@ $head</head>
 <body>
 <nav>
 <b>Rarebit</b>
+<a href="/guide">Guide</a>
 <a href="/docs">Reference</a>
 <a href="/problems">Problems</a>
 </nav>

@@ -1,7 +1,9 @@
-"""Pages that explain: the reference of the API, each kind of problem, and why jobs fail."""
+"""Pages that explain: the guides, the reference of the API, each kind of problem, and why jobs fail."""
 
 import json
+import re
 from http import HTTPStatus
+from pathlib import Path
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
@@ -10,7 +12,20 @@ from api.errors import example_of
 from api.pages import framed, page
 from api.problems import FAILURES, PATH, PROBLEMS, Kind
 
+GUIDES = {"api": "The API", "operating": "Operating the service"}  # of docs/
+_DOCS = Path(__file__).parents[2] / "docs"
+
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+
+@router.get("/guide")
+@router.get("/guide/{name}")
+async def read_guide(name: str = "api") -> HTMLResponse:
+    """A page of docs/, whose links to others lead to them here."""
+    if name not in GUIDES:
+        raise HTTPException(404, "there is no guide of this name")
+    text = (_DOCS / f"{name}.md").read_text(encoding="utf-8")
+    return page(GUIDES[name], re.sub(r"\]\(([a-z]+)\.md", r"](/guide/\1", text))
 
 
 @router.get("/docs")

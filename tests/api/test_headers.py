@@ -9,7 +9,7 @@ from api.headers import picture_origin
 from servers import SIGNING_KEY
 from services.storage import open_storage
 
-PAGES = ["/docs", "/problems", "/problems/queue_full"]
+PAGES = ["/docs", "/guide", "/problems", "/problems/queue_full"]
 DATA = ["/openapi.json", "/jobs", "/jobs/none", "/health/live", "/nothing"]
 
 

@@ -10,7 +10,10 @@ import pytest
 from fastapi.responses import HTMLResponse
 
 from api.pages import framed
+from api.routes.pages import GUIDES
 from servers import served
+
+PAGES = ["/docs", "/problems", "/problems/expired", "/guide", *(f"/guide/{name}" for name in GUIDES)]
 
 
 def shown(url, folder):
@@ -48,15 +51,18 @@ def test_browser_tells_of_what_the_policy_forbids(app, tmp_path):
     assert "Content Security Policy" in said[0]
 
 
-@pytest.mark.parametrize("path", ["/docs", "/problems", "/problems/expired"])
-async def test_page_names_files_and_pages_that_are_there(gateway, path):
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_link_of_a_page_leads_somewhere(gateway, path):
     page = (await gateway.get(path)).text
-    links = {link for link in re.findall(r'(?:href|src)="([^"#]+)', page) if link.startswith("/")}
-    assert "/static/page.css" in links
-    for link in links:
-        assert (await gateway.get(link)).status_code == 200
+    links = [link.partition("#") for link in re.findall(r'(?:href|src)="([^"]+)"', page)]
+    assert ("/static/page.css", "", "") in links
+    for link, _, anchor in links:
+        if not link.startswith(("https:", "data:")):
+            target = await gateway.get(link or path)
+            assert target.status_code == 200
+            assert not anchor or f'id="{anchor}"' in target.text
 
 
 async def test_page_has_no_script_or_style_of_its_own(gateway):
-    for path in ("/docs", "/problems", "/problems/expired"):
+    for path in PAGES:
         assert not re.search(r"<style|<script>| style=| on\w+=", (await gateway.get(path)).text)
