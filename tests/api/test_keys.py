@@ -83,6 +83,12 @@ async def test_operators_alone_see_the_quarantine(guarded, tenants, lose_next):
     assert (await guarded.get(new["urls"]["self"], headers=mine)).json()["status"] == "queued"
 
 
+async def test_operators_alone_read_the_metrics(guarded, tenants):
+    mine, operator = bearer(tenants.create_key("acme")), bearer(tenants.create_key("ops", operator=True))
+    assert (await guarded.get("/metrics", headers=mine)).status_code == 403
+    assert "rarebit_jobs_waiting" in (await guarded.get("/metrics", headers=operator)).text
+
+
 async def test_requests_beyond_the_rate_wait_and_every_answer_says_what_is_left(guarded, tenants):
     tenants.limit("acme", Limits(rate=3))
     mine, theirs = bearer(tenants.create_key("acme")), bearer(tenants.create_key("evil"))
