@@ -140,12 +140,14 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException) or error.status_code not in _BY_STATUS:
         raise error
     detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
-    headers = {"Allow": _methods(request)} if error.status_code == 405 else dict(error.headers or {})
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _methods(request) or headers["Allow"]
     return _answer(_problem(_BY_STATUS[error.status_code], detail), headers)
 
 
 def _methods(request: Request) -> str:
-    """What the path takes, of all its routes; Starlette names the first one's methods only."""
+    """What the path takes, of all its routes; Starlette names the first one's methods only. Empty for a file's path."""
     scopes = {method: dict(request.scope) | {"method": method} for method in _METHODS}
     return ", ".join(
         method

@@ -1,6 +1,7 @@
 """Pages for people: Markdown in one frame, with one style and without a script."""
 
 import html
+from functools import cache
 from string import Template
 from typing import Any
 
@@ -35,7 +36,14 @@ $body
 
 def page(title: str, markdown: str) -> HTMLResponse:
     """The page of the Markdown text, in which HTML is only text."""
-    return framed(title, f"<main>\n{_MARKDOWN.render(markdown)}</main>")
+    return framed(title, f"<main>\n{_rendered(markdown)}</main>")
+
+
+@cache
+def _rendered(markdown: str) -> str:
+    """The text as HTML; there are as many texts as pages, and rendering one takes up to 30 ms."""
+    rendered: str = _MARKDOWN.render(markdown)
+    return rendered
 
 
 def framed(title: str, body: str, head: str = "") -> HTMLResponse:

@@ -43,7 +43,13 @@ async def test_what_does_not_exist_is_answered_with_a_problem(gateway, method, p
 
 @pytest.mark.parametrize(
     ("path", "methods"),
-    [("/jobs", "GET, POST"), ("/jobs/x", "DELETE, GET"), ("/images", "POST"), ("/exposures/a/b", "DELETE, GET")],
+    [
+        ("/jobs", "GET, POST"),
+        ("/jobs/x", "DELETE, GET"),
+        ("/images", "POST"),
+        ("/exposures/a/b", "DELETE, GET"),
+        ("/static/page.css", "GET, HEAD"),
+    ],
 )
 async def test_refused_method_is_told_all_methods_of_the_path(gateway, path, methods):
     assert (await gateway.options(path)).headers["allow"] == methods

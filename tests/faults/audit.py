@@ -40,7 +40,7 @@ def audit(redis_url: str, objects: set[str], acknowledged: Iterable[str], publis
     """Of a quiet service; `published` has a job's id once for each time that a worker says it published its result."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         records = [client.hgetall(key) for key in client.scan_iter("{rarebit}:job:*", count=1000)]
-        kept = [client.zcard(f"{{rarebit}}:{name}") for name in ("leases", "queue", "held")]
+        kept = [client.zcard(f"{{rarebit}}:{name}") for name in ("leases", "queue", "held", "waiting:normal")]
     ids, expected = {record["id"] for record in records}, set(acknowledged)
     named = {key for record in records for key in _named(record)}
     return Audit(

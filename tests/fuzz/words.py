@@ -16,13 +16,27 @@ POST /exposures/{key}/views
 DELETE /exposures/{key}
 GET /files/{key}
 GET /health/live
-GET /health/ready""".splitlines()
+GET /health/ready
+GET /metrics""".splitlines()
 
 WITH_BODY = ["POST /jobs", "POST /exposures/{key}/views", "POST /images"]
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "BREW", "PRI"]
 
-TARGETS = ["/metrics", "/docs", "/openapi.json", "/", "/jobs/", "//jobs", "/JOBS", "/health", "*", "http://evil/jobs"]
+TARGETS = [
+    "/docs",
+    "/problems/x",
+    "/guide/..%2fREADME",
+    "/static/../app.py",
+    "/openapi.json",
+    "/",
+    "/jobs/",
+    "//jobs",
+    "/JOBS",
+    "/health",
+    "*",
+    "http://evil/jobs",
+]
 
 JOB = {
     "concept": "handbag",

@@ -134,6 +134,10 @@ class Model(RuleBasedStateMachine):
         assert [record.id for record, _ in listed] == list(self.statuses)[::-1]
         kept, _ = self.loop.run(self.quarantine.list(before=None, limit=100))
         assert [record.id for record, _ in kept] == [job for job in self.statuses if job in self.quarantined][::-1]
+        figures, counts = self.loop.run(self.jobs.stats()).figures, Counter(self.statuses.values())
+        assert figures["waiting:normal"] == counts["queued"]
+        assert figures["jobs_running"] == counts["running"] + counts["canceling"]
+        assert figures["jobs_quarantined"] == len(self.quarantined)
 
 
 def test_store_agrees_with_the_model(redis_url):
