@@ -20,10 +20,14 @@ from api.headers import SecurityHeaders
 from api.limits import RateLimiter, RateLimitHeaders
 from api.metrics import Measured, Metrics
 from api.pages import Assets
-from api.routes import batches, exposures, files, health, images, jobs, metrics, pages, quarantine
+from api.routes import batches, deliveries, exposures, files, health, images, jobs, metrics, pages, quarantine
+from api.webhooks import describe, secret_of
 from services.batches import Batches
 from services.changes import Changes
+from services.deliverer import Deliverer
+from services.egress import open_egress
 from services.jobs import Jobs
+from services.outbox import Outbox
 from services.quarantine import Quarantine
 from services.settings import Settings
 from services.storage import open_storage
@@ -68,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.auth == "keys":
         app.add_middleware(RateLimitHeaders)
     answer_with_problems(app)
-    for module in (jobs, batches, quarantine, images, exposures, files, health, metrics, pages):
+    for module in (jobs, deliveries, batches, quarantine, images, exposures, files, health, metrics, pages):
         app.include_router(module.router)
     app.mount("/static/swagger", Assets(packages=[_SWAGGER]))
     app.mount("/static", Assets(directory=_STATIC))
@@ -81,7 +85,7 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
     changes = Changes(client)
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
-        app.state.gateway = Gateway(
+        app.state.gateway = gateway = Gateway(
             settings=settings,
             redis=client,
             doorkeeper=Doorkeeper(client),
@@ -91,14 +95,17 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             changes=changes,
             quarantine=Quarantine(client),
             uploads=Uploads(client),
+            outbox=Outbox(client),
             storage=open_storage(settings, STORE_PATIENCE_S),
             decoders=decoders,
             metrics=app.metrics,
         )
         gc.collect()
         gc.freeze()  # what was made until now stays: looking through it again and again takes a tenth of the time
-        async with changes.listening():
-            yield
+        async with open_egress(settings.webhook_networks) as egress, changes.listening():
+            deliverer = Deliverer(gateway.outbox, egress, partial(describe, gateway), partial(secret_of, settings))
+            async with deliverer.delivering(changes):
+                yield
     await client.aclose()
 
 

@@ -13,6 +13,7 @@ from services.batches import Batches
 from services.changes import Changes
 from services.errors import ForbiddenError
 from services.jobs import Jobs
+from services.outbox import Outbox
 from services.quarantine import Quarantine
 from services.settings import Settings
 from services.storage import Storage
@@ -33,6 +34,7 @@ class Gateway:
     changes: Changes
     quarantine: Quarantine
     uploads: Uploads
+    outbox: Outbox
     storage: Storage
     decoders: Executor
     metrics: Metrics
@@ -40,7 +42,7 @@ class Gateway:
     def of(self, tenant: str) -> "Gateway":
         """The same for a tenant, who sees nothing of another's."""
         jobs, batches, uploads = self.jobs.of(tenant), self.batches.of(tenant), self.uploads.of(tenant)
-        return replace(self, jobs=jobs, batches=batches, uploads=uploads)
+        return replace(self, jobs=jobs, batches=batches, uploads=uploads, outbox=self.outbox.of(tenant))
 
 
 async def _open(request: Request) -> Gateway:

@@ -1,15 +1,15 @@
-"""Outputs and uploads that a request names: are they there?"""
+"""What a request names: are its outputs and uploads there, and may its webhook be called?"""
 
 from collections.abc import Iterator
 
 from fastapi.exceptions import RequestValidationError
 
 from api.deps import Gateway
+from api.webhooks import BodyProblem, webhook_problems
 from services.errors import JobExpiredError, JobNotFoundError, UploadExpiredError, UploadNotFoundError
 from services.schemas import JobRecord, JobRequest
 
 Location = tuple[str | int, ...]
-BodyProblem = dict[str, object]  # as RequestValidationError takes them
 
 
 async def check_references(gateway: Gateway, request: JobRequest, idempotency_key: str) -> None:
@@ -20,9 +20,9 @@ async def check_references(gateway: Gateway, request: JobRequest, idempotency_ke
 
 
 async def find_problems(gateway: Gateway, request: JobRequest) -> list[BodyProblem]:
-    """What the request names and is not there, each where it stands."""
+    """What the request names and is not there, or may not be called, each where it stands."""
     looked_up = [await _problem(gateway, location, value) for location, value in _references(request)]
-    return [problem for problem in looked_up if problem]
+    return [problem for problem in looked_up if problem] + list(webhook_problems(gateway.settings, request.webhook))
 
 
 async def find_output(gateway: Gateway, output: str) -> tuple[JobRecord, int] | None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
@@ -85,16 +86,22 @@ class Egress:
 
 @asynccontextmanager
 async def open_egress(allowed: Sequence[Network]) -> AsyncIterator[Egress]:
-    """TLS is verified against certifi's authorities and the system's, those of SSL_CERT_FILE among them."""
-    tls = httpcore.default_ssl_context()
-    tls.load_default_certs()
+    """Calls that end with the block."""
     resolvers = ThreadPoolExecutor(RESOLVERS, "resolver")
-    egress = Egress(allowed, resolvers, tls)
+    egress = Egress(allowed, resolvers, _tls())
     try:
         yield egress
     finally:
         await egress.aclose()
         resolvers.shutdown(wait=False, cancel_futures=True)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Verifies against certifi's authorities and the system's, those of SSL_CERT_FILE among them."""
+    context = httpcore.default_ssl_context()
+    context.load_default_certs()
+    return context
 
 
 class _Checked(httpcore.AsyncNetworkBackend):

@@ -150,6 +150,13 @@ class BatchNotFoundError(ServiceError):
     code = "not_found"
 
 
+class DeliveryNotFoundError(ServiceError):
+    """No delivery of the job has this id, or it is not kept any more."""
+
+    code = "not_found"
+    title = "There is no such delivery"
+
+
 class LeaseLostError(ServiceError):
     """A write came from an attempt that is no longer the current one."""
 

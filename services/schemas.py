@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal, LiteralString, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -15,6 +13,9 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from services.strict import Strict
+from services.webhooks import Webhook
 
 DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
 METADATA_LIMIT_BYTES = 1024
@@ -57,12 +58,6 @@ TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
 Phase = Literal["load", "fit", "optimize", "check", "decode", "upload"]
 
 
-class Strict(BaseModel):
-    """A document that takes nothing for something else: no unknown field, no `false` for 0, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
 class OneOf(Strict):
     """A document that has exactly one of its fields."""
 
@@ -100,17 +95,6 @@ class Direction(OneOf):
         return self.text and self.text.casefold().strip(), self.output
 
 
-def _only(default: Any) -> BeforeValidator:
-    """Refuse every other value of a field that the contract names and this version does not offer."""
-
-    def check(value: Any) -> Any:
-        if value != default:
-            raise PydanticCustomError("not_available", "not available yet, leave it out")
-        return default
-
-    return BeforeValidator(check)
-
-
 def _refusal(location: tuple[str | int, ...], detail: LiteralString) -> ValidationError:
     """The error of a place below the model that a validator of the whole model finds wrong."""
     error = PydanticCustomError("direction", detail)
@@ -118,7 +102,7 @@ def _refusal(location: tuple[str | int, ...], detail: LiteralString) -> Validati
 
 
 class JobRequest(Strict):
-    """What a client asks for; a field that says "not available yet" is taken only at its default."""
+    """What a client asks for."""
 
     concept: Annotated[SomeText, Field(examples=["handbag"])]
     prompt: str = Field(default=DEFAULT_PROMPT, max_length=1000, description="Has exactly one {} for the concept.")
@@ -153,7 +137,7 @@ class JobRequest(Strict):
         default=None, gt=0, le=86400, description="Seconds of running, of all attempts; null: the service's limit."
     )
     expires_in: int | None = Field(default=None, ge=1, le=30 * 86400, description="Seconds; null: the service's own.")
-    webhook: Annotated[None, _only(None)] = Field(default=None, description="Not available yet.")
+    webhook: Webhook | None = Field(default=None, description="Who is told when the job starts or ends.")
     metadata: dict[MetadataText, MetadataText] = Field(default={}, description="At most 1 KiB of JSON; echoed.")
 
     @field_validator("prompt")

@@ -1,12 +1,23 @@
 """Every environment variable (prefix RAREBIT_); read only in api/deps.py, worker/app.py and deploy/local."""
 
+import base64
+import binascii
 import ipaddress
 import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    HttpUrl,
+    IPvAnyNetwork,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariableError
 
@@ -32,6 +43,9 @@ class Settings(BaseSettings):
     picture_limit_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_queued: int = Field(default=1000, ge=1)
     auth: Literal["off", "keys", "proxy"] = "off"
+
+    webhook_secret: SecretStr | None = None
+    webhook_networks: list[IPvAnyNetwork] = []
 
     storage: Literal["local", "s3"] = "local"
     data_dir: Path = Path("data")
@@ -90,6 +104,17 @@ class Settings(BaseSettings):
             _refuse_guessable(secret.get_secret_value())
         return secret
 
+    @field_validator("webhook_secret")
+    @classmethod
+    def _webhook_secret_is_strong(cls, secret: SecretStr | None) -> SecretStr | None:
+        """By the Standard Webhooks specification: 24 to 64 random bytes in base64, behind `whsec_`."""
+        if secret is not None:
+            drawn = secret.get_secret_value().removeprefix("whsec_")
+            if drawn == secret.get_secret_value() or not 24 <= _decoded_size(drawn) <= 64:
+                raise ValueError("is not whsec_ and 24 to 64 bytes in base64, as of openssl rand -base64 32")
+            _refuse_guessable(drawn)
+        return secret
+
     @field_validator("public_url")
     @classmethod
     def _http_url(cls, url: str) -> str:
@@ -130,6 +155,14 @@ def _is_loopback(host: str | None) -> bool:
         return host in {None, "localhost"} or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def _decoded_size(text: str) -> int:
+    """Bytes that the text is base64 of; 0 when it is not."""
+    try:
+        return len(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return 0
 
 
 def _refuse_guessable(secret: str) -> None:

@@ -13,7 +13,8 @@ from api.documents import Batch
 from api.errors import invalid_request, problems
 from api.references import find_problems
 from api.routes.jobs import IdempotencyKey, fill_in
-from services.schemas import JobRequest, Strict
+from services.schemas import JobRequest
+from services.strict import Strict
 
 MAX_JOBS = 100
 

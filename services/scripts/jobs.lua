@@ -5,6 +5,7 @@ local OUTAGE = 2 / 3     -- of a lease: what is left of one, at least, that is r
 local HISTORY = 500      -- views kept of an exposure key, the newest
 local EVENTS = 1000      -- kept of a job, about, the newest
 local EVENTS_MS = 3600000  -- kept after its end
+local NEWS = {running = 'job.started', succeeded = 'job.succeeded', failed = 'job.failed', canceled = 'job.canceled'}
 
 local leave_batch  -- in batches.lua
 
@@ -12,6 +13,14 @@ local leave_batch  -- in batches.lua
 local function tell(id, kind, data)
   redis.call('XADD', events(id), 'MAXLEN', '~', EVENTS, '*', 'kind', kind, 'data', data)
   redis.call('PUBLISH', P .. 'changed:' .. id, kind)
+end
+
+-- Owe the job's webhook the news that it asks for; of its starts, the first.
+local function owe(id, tenant, status)
+  local webhook, attempt = unpack(redis.call('HMGET', job(id), 'webhook', 'attempt'))
+  if webhook and NEWS[status] and (status ~= 'running' or attempt == '0') then
+    outbox.add(id, tenant, webhook, NEWS[status])
+  end
 end
 
 local function move(id, status)
@@ -24,6 +33,7 @@ local function move(id, status)
   redis.call('ZADD', status_of(tenant, status), seq, id)
   redis.call('HSET', job(id), 'status', status)
   tell(id, 'status', cjson.encode({status = status}))
+  owe(id, tenant, status)
 end
 
 -- Erase what attempts have stored and no record names: the outputs of all but `kept`, and where the run stood.
@@ -130,6 +140,7 @@ local function add(id, tenant, request, keep_ms, of)
   if type(wanted.start_within) == 'number' then
     redis.call('ZADD', P .. 'starts', now + math.floor(1000 * wanted.start_within), id)
   end
+  if type(wanted.webhook) == 'table' then redis.call('HSET', job(id), 'webhook', cjson.encode(wanted.webhook)) end
   enqueue(id)
   promise(id)
 end
@@ -212,6 +223,7 @@ function operations.delete(id, sweep_ms)
   local status, key = unpack(redis.call('HMGET', job(id), 'status', 'idempotency_key'))
   if key then redis.call('DEL', key) end
   erase(id)
+  outbox.forget(id)
   if status == 'running' or status == 'canceling' then
     redis.call('ZADD', P .. 'expiry', now + sweep_ms, outputs(id))
   end

@@ -105,19 +105,6 @@ async def test_answer_to_ten_thousand_mistakes_is_short(gateway):
 
 
 @pytest.mark.parametrize(
-    "later",
-    [
-        {"webhook": {"url": "https://example.com"}},
-    ],
-)
-async def test_field_of_a_later_version_is_refused_as_such(gateway, later):
-    answer = await gateway.post("/jobs", json={"concept": "handbag"} | later)
-    [error] = answer.json()["errors"]
-    assert (answer.status_code, error["pointer"]) == (422, f"/{next(iter(later))}")
-    assert "not available yet" in error["detail"]
-
-
-@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 422),

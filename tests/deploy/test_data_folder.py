@@ -1,7 +1,8 @@
 import pytest
 
 from deploy.local.child import StackError
-from deploy.local.data_folder import claimed, signing_key
+from deploy.local.data_folder import claimed, signing_key, webhook_secret
+from services.settings import Settings
 
 
 def test_data_folder_is_held_by_one_at_a_time(tmp_path):
@@ -17,8 +18,9 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
-def test_signing_key_is_drawn_once_and_private(tmp_path):
-    key = signing_key(tmp_path)
-    assert len(key) >= 32
-    assert signing_key(tmp_path) == key
-    assert (tmp_path / "signing_key").stat().st_mode & 0o077 == 0
+@pytest.mark.parametrize("secret", [signing_key, webhook_secret])
+def test_secret_is_drawn_once_strong_and_private(tmp_path, secret):
+    drawn = secret(tmp_path)
+    assert Settings.read(**{"signing_key": drawn, secret.__name__: drawn})
+    assert secret(tmp_path) == drawn
+    assert (tmp_path / secret.__name__).stat().st_mode & 0o077 == 0

@@ -14,6 +14,7 @@ import trustme
 from services.egress import Egress, is_public, open_egress
 from tests.receiver import receiving
 
+SERVES = ssl.Purpose.CLIENT_AUTH
 LOOPBACK = [ip_network("127.0.0.1/32")]
 
 PRIVATE = """
@@ -129,69 +130,51 @@ async def test_redirect_is_an_answer_and_is_not_followed(receiver):
 
 
 @asynccontextmanager
-async def serving(answer, tls=None):
-    """A server of raw bytes; yields its port."""
-    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls) as server:
-        yield server.sockets[0].getsockname()[1]
-
-
-async def close(writer):
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
-async def test_answers_body_is_not_read(receiver):
-    """It has no end."""
+async def flooding(head, part):
+    """A server that answers with `head`, and then with `part` for as long as somebody listens; yields its URL."""
+    answering = []
 
     async def answer(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        try:
+        answering.append(asyncio.current_task())
+        with suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
             while True:
-                writer.write(bytes(65536))
-                await writer.drain()
-        except OSError:
-            await close(writer)
-
-    async with serving(answer) as port:
-        assert await post(f"http://127.0.0.1:{port}/") == 200
-
-
-async def test_receiver_that_answers_byte_by_byte_has_bounded_time():
-    async def answer(reader, writer):
-        writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
-        try:
-            while True:
-                writer.write(b"x")
+                writer.write(part)
                 await writer.drain()
                 await asyncio.sleep(0.01)
-        except OSError:
-            await close(writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
-    async with serving(answer) as port:
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        await asyncio.wait(answering)
+
+
+async def test_answers_body_is_not_read():
+    async with flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", bytes(65536)) as url:
+        assert await post(url) == 200
+
+
+async def test_receiver_that_never_ends_its_answers_head_has_bounded_time():
+    async with flooding(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x") as url:
         with pytest.raises(TimeoutError):
-            await post(f"http://127.0.0.1:{port}/", limit_s=0.3)
+            await post(url, limit_s=0.3)
 
 
 @pytest.mark.parametrize(("name", "taken"), [("design.test", True), ("other.test", False)])
 async def test_certificate_is_checked_against_the_name(names, name, taken):
-    authority, served = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("design.test").configure_cert(served)
-    trusted = ssl.create_default_context()
-    authority.configure_trust(trusted)
-
-    async def answer(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-        await close(writer)
-
+    authority, ours, theirs = trustme.CA(), ssl.create_default_context(), ssl.create_default_context(SERVES)
+    authority.configure_trust(ours)
+    authority.issue_cert("design.test").configure_cert(theirs)
     names[name] = [["127.0.0.1"]]
-    async with serving(answer, served) as port:
-        egress = Egress(LOOPBACK, ThreadPoolExecutor(1), trusted)
+    with receiving(theirs) as receiver, ThreadPoolExecutor(1) as resolvers:
+        egress, url = Egress(LOOPBACK, resolvers, ours), receiver.url.replace("127.0.0.1", name)
         if taken:
-            assert (await egress.post(f"https://{name}:{port}/", {}, b"{}", limit_s=5)).status_code == 204
+            assert (await egress.post(url, {}, b"{}", limit_s=5)).status_code == 204
         else:
             with pytest.raises(httpcore.ConnectError, match="certificate"):
-                await egress.post(f"https://{name}:{port}/", {}, b"{}", limit_s=5)
+                await egress.post(url, {}, b"{}", limit_s=5)
         await egress.aclose()
+    assert len(receiver.got) == taken

@@ -56,13 +56,24 @@ def test_setting_that_cannot_work_is_named(fields, sentence):
         ({"s3_secret_key": "minioadmin"}, "RAREBIT_S3_SECRET_KEY holds a secret that is an example"),
         # pragma: allowlist nextline secret
         ({"s3_secret_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}, "RAREBIT_S3_SECRET_KEY holds a secret that is"),
+        # pragma: allowlist nextline secret
+        ({"webhook_secret": "wJalr" * 8}, "RAREBIT_WEBHOOK_SECRET is not whsec_ and 24 to 64 bytes in base64"),
+        # pragma: allowlist nextline secret
+        ({"webhook_secret": "whsec_" + "QUFB" * 4}, "RAREBIT_WEBHOOK_SECRET is not whsec_ and 24 to 64 bytes"),
+        # pragma: allowlist nextline secret
+        ({"webhook_secret": "whsec_" + "QUFB" * 30}, "RAREBIT_WEBHOOK_SECRET is not whsec_ and 24 to 64 bytes"),
+        # pragma: allowlist nextline secret
+        ({"webhook_secret": "whsec_" + "QUFB" * 10}, "RAREBIT_WEBHOOK_SECRET holds a secret of 4 different characters"),
+        # pragma: allowlist nextline secret
+        ({"webhook_secret": "whsec_" + "wJalr*" * 6}, "RAREBIT_WEBHOOK_SECRET is not whsec_"),
+        ({"webhook_networks": ["10.0.0.1/8"]}, "RAREBIT_WEBHOOK_NETWORKS value is not a valid"),
         ({"lease_s": 31, "run_limit_s": 61}, "RAREBIT_LEASE_S=31 is more than half of RAREBIT_RUN_LIMIT_S=61"),
     ],
 )
 def test_unsafe_setting_is_named_in_one_sentence_without_the_secret(fields, sentence):
     with pytest.raises(SettingsError, match=f"^{sentence}") as caught:
         Settings.read(**({"signing_key": SIGNING_KEY} | fields))
-    assert not any(secret in str(caught.value) for secret in ("k" * 32, "to-your-own-key", "wJalr"))
+    assert not any(secret in str(caught.value) for secret in ("k" * 32, "to-your-own-key", "wJalr", "QUFB"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""Webhooks at the gateway: which a request may name, and what receivers are told."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from api.deps import Gateway
+from api.documents import Job
+from services.egress import Address, may_call
+from services.errors import JobExpiredError, JobNotFoundError
+from services.outbox import Parcel
+from services.settings import Settings
+from services.webhooks import Webhook
+
+BodyProblem = dict[str, object]  # as RequestValidationError takes them
+
+_STATUSES = {"started": "running"}  # after the event `job.started`; the others are named as the status
+_NOT_SENT: dict[str, Any] = {"request": True, "queue": True, "progress": True, "outputs": {"__all__": {"replay"}}}
+
+
+def secret_of(settings: Settings, tenant: str) -> str | None:
+    """What deliveries to the tenant are signed with; all have the service's, today."""
+    secret = settings.webhook_secret
+    return None if secret is None else secret.get_secret_value()
+
+
+def webhook_problems(settings: Settings, webhook: Webhook | None) -> Iterator[BodyProblem]:
+    """Why it would never be called: no secret, plain http, or a private address. Names are looked up at each call."""
+    if webhook and settings.webhook_secret is None:
+        yield {"loc": ("body", "webhook"), "msg": "is not offered here: RAREBIT_WEBHOOK_SECRET is not set"}
+    elif webhook:
+        for detail in _objections(settings, webhook.url):
+            yield {"loc": ("body", "webhook", "url"), "msg": detail}
+
+
+def _objections(settings: Settings, text: str) -> Iterator[str]:
+    url = urlsplit(text)
+    if url.scheme == "http" and not settings.webhook_networks:
+        yield "has to be https"
+    address = _literal(url.hostname or "")
+    if address and not may_call(address, settings.webhook_networks, public=url.scheme == "https"):
+        yield "names an address that webhooks may not call"
+
+
+def _literal(host: str) -> Address | None:
+    """The address that the host is in so many words; localhost is loopback by definition (RFC 6761)."""
+    name = host.rstrip(".")
+    try:
+        return ip_address("127.0.0.1" if name == "localhost" or name.endswith(".localhost") else name)
+    except ValueError:
+        return None
+
+
+async def describe(gateway: Gateway, parcel: Parcel) -> dict[str, Any]:
+    """The `data` of the payload: the event's subject as it is now, with fresh URLs."""
+    kind, _, word = parcel.event.partition(".")
+    return await _SUBJECTS[kind](gateway, parcel, word)
+
+
+async def _job(gateway: Gateway, parcel: Parcel, word: str) -> dict[str, Any]:
+    """The job's document without what is long; of a job that has expired, its id and how it ended."""
+    try:
+        record, place = await gateway.of(parcel.tenant).jobs.get(parcel.subject)
+    except (JobNotFoundError, JobExpiredError):
+        return {"id": parcel.subject, "status": _STATUSES.get(word, word)}
+    job = Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s)
+    return job.model_dump(mode="json", exclude=_NOT_SENT)
+
+
+_SUBJECTS: dict[str, Callable[[Gateway, Parcel, str], Awaitable[dict[str, Any]]]] = {"job": _job}

@@ -1,0 +1,89 @@
+"""The webhook outbox in Redis (`scripts/outbox.lua`): what is owed to receivers, for whichever gateway comes first."""
+
+from copy import copy
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis.asyncio
+from pydantic import TypeAdapter
+
+from services.errors import DeliveryNotFoundError
+from services.records import pairs, time_of
+from services.store import EVERYBODY, SLOT, script
+from services.webhooks import Attempt, Delivery, DeliveryStatus
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A delivery that this process has under its lease: `event` of the `subject`, a job's or a batch's id, at `time`.
+
+    `attempt` fences what is logged; `tries` counts from 1, and anew after a redelivery.
+    """
+
+    id: str
+    subject: str
+    tenant: str
+    event: str
+    url: str
+    time: datetime
+    attempt: int
+    tries: int
+
+
+_PARCEL = TypeAdapter(Parcel)
+
+
+class Outbox:
+    """What gateways do with deliveries; every method raises redis-py's errors while Redis is away.
+
+    Taking and logging are for those of all tenants, the rest for one's own.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
+        self._script = client.register_script(script())
+        self._tenant = tenant
+
+    def of(self, tenant: str) -> "Outbox":
+        """The same for another tenant."""
+        other = copy(self)
+        other._tenant = tenant
+        return other
+
+    async def _call(self, operation: str, *arguments: str | int) -> Any:
+        return await self._script(keys=[SLOT], args=[operation, self._tenant, *arguments])
+
+    async def take(self, limit: int, lease_s: float) -> tuple[list[Parcel], float | None]:
+        """Lease up to `limit` deliveries whose time has come; and the seconds until the next one's, if there is one."""
+        taken, next_ms = await self._call("take_deliveries", limit, int(lease_s * 1000))
+        return [_parcel(pairs(flat)) for flat in taken], None if next_ms is None else next_ms / 1000
+
+    async def log(self, parcel: Parcel, attempt: Attempt, status: DeliveryStatus, wait_s: float = 0) -> None:
+        """Log the attempt; the delivery ends as `status`, or waits so long for the next one while it is pending."""
+        arguments = (parcel.id, parcel.attempt, attempt.model_dump_json(), status, int(wait_s * 1000))
+        await self._call("log_delivery", *arguments)
+
+    async def list(self, subject: str) -> list[Delivery]:
+        """The deliveries of a job or a batch, in the order of its events; none once they are no longer kept."""
+        return [_delivery(seen) for seen in await self._call("deliveries", subject)]
+
+    async def redeliver(self, subject: str, delivery_id: str) -> Delivery:
+        """Have the delivery sent again, at once and by the whole schedule. Raises DeliveryNotFoundError."""
+        seen = await self._call("redeliver", subject, delivery_id)
+        if seen is None:
+            raise DeliveryNotFoundError(f"{subject} has no delivery {delivery_id}, or not any more")
+        return _delivery(seen)
+
+
+def _parcel(fields: dict[str, str]) -> Parcel:
+    return _PARCEL.validate_python(fields | {"time": time_of(fields["created_at"])})
+
+
+def _delivery(seen: Any) -> Delivery:
+    flat, due_ms, log = seen
+    fields = pairs(flat)
+    return Delivery.model_validate(
+        {name: fields[name] for name in ("id", "event", "status")}
+        | {"created_at": time_of(fields["created_at"]), "next_attempt_at": None if due_ms is None else time_of(due_ms)}
+        | {"attempts": [Attempt.model_validate_json(entry) for entry in log]}
+    )
