@@ -28,12 +28,13 @@ class Received:
 
 
 class Receiver:
-    """`replies` are the next answers, a status and headers each; 204 when none is left."""
+    """`replies` are the next answers, a status and headers each; 204 when none is left. Each takes `hold_s`."""
 
     def __init__(self, scheme: str, port: int) -> None:
         self.url = f"{scheme}://127.0.0.1:{port}/hook"
         self.got: list[Received] = []
         self.replies: deque[tuple[int, dict[str, str]]] = deque()
+        self.hold_s = 0.0
 
     def reply(self, *statuses: int, **headers: str) -> None:
         self.replies.extend((status, headers) for status in statuses)
@@ -54,6 +55,7 @@ def receiving(tls: SSLContext | None = None) -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
             headers = {name.lower(): value for name, value in self.headers.items()}
             receiver.got.append(Received(self.path, headers, body, time.monotonic()))
+            time.sleep(receiver.hold_s)
             status, extra = receiver.replies.popleft() if receiver.replies else (204, {})
             self.send_response(status)
             for name, value in extra.items():

@@ -7,7 +7,9 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook as Signer
 
-from services.schemas import Metrics
+from services.errors import DeliveryNotFoundError
+from services.schemas import JobRequest, Metrics
+from services.webhooks import Webhook
 from tests.receiver import SECRET, receiving
 
 
@@ -169,6 +171,34 @@ async def test_log_of_the_process_has_neither_path_nor_query(gateway, receiver, 
     await deliveries_of(gateway, job["id"], "delivered")
     assert "127.0.0.1" in caplog.text
     assert not any(secret in caplog.text for secret in ("in-the-path", "in-the-query", SECRET))
+
+
+async def test_tenant_sees_and_repeats_no_delivery_of_another(gateway, app, receiver, publish):
+    job = await submitted(gateway, receiver.url)
+    publish()
+    [delivery] = await deliveries_of(gateway, job["id"], "delivered")
+    stranger = app.state.gateway.of("stranger").outbox
+    assert await stranger.list(job["id"]) == []
+    with pytest.raises(DeliveryNotFoundError):
+        await stranger.redeliver(job["id"], delivery["id"])
+
+
+async def test_tenant_is_told_of_its_own_job(gateway, app, receiver, publish):
+    request = JobRequest(concept="lamp", webhook=Webhook(url=receiver.url))
+    ours = app.state.gateway.of("ours")
+    job_id = (await ours.jobs.submit(request, keep_s=60, max_queued=99)).id
+    publish()
+    async with asyncio.timeout(10):
+        while not receiver.got:
+            await asyncio.sleep(0.02)
+    assert receiver.got[0].payload["data"]["concept"] == "lamp"
+    assert [delivery.event for delivery in await ours.outbox.list(job_id)] == ["job.succeeded"]
+
+
+async def test_job_of_a_batch_with_a_webhook_that_is_refused_is_refused(gateway):
+    webhook = {"url": "https://10.0.0.7/"}
+    answer = await gateway.post("/batches", json={"jobs": [{"concept": "lamp", "webhook": webhook}]})
+    assert "may not call" in answer.text
 
 
 class TestWithoutASecret:

@@ -35,10 +35,10 @@ def _path(draw: random.Random, template: str, pool: Pool) -> tuple[str, bool]:
     if "{" not in template:
         return template, True
     if pool and draw.random() < 0.5 and "{key}" not in template:
-        return re.sub(r"\{.*\}", draw.choice(pool[-50:]), template), True
+        return re.sub(r"\{\w+\}", draw.choice(pool[-50:]), template), True
     value = draw.choice([*words.IDS, _garbage(draw), quote(_garbage(draw)), draw.randbytes(16).hex()])
     plain = re.fullmatch(r"[\w-]{1,100}", value, re.ASCII) is not None
-    return re.sub(r"\{.*\}", lambda _: value, template), plain
+    return re.sub(r"\{\w+\}", lambda _: value, template), plain
 
 
 def _garbage(draw: random.Random) -> str:

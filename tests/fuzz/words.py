@@ -6,6 +6,8 @@ GET /jobs
 GET /jobs/{job_id}
 POST /jobs/{job_id}/cancel
 DELETE /jobs/{job_id}
+GET /jobs/{job_id}/deliveries
+POST /jobs/{job_id}/deliveries/{delivery_id}/redeliver
 GET /quarantine
 POST /quarantine/{job_id}/replay
 POST /images
@@ -60,7 +62,7 @@ JOB = {
     "start_within": None,
     "run_within": 60,
     "expires_in": 600,
-    "webhook": None,
+    "webhook": {"url": "https://127.0.0.1/hook?é", "events": ["job.started", "job.failed"]},
     "metadata": {"a": "b"},
 }
 
@@ -104,7 +106,11 @@ NaN
 {"upload": "%00"}
 {"percentile": 99, "bits": 3}
 {"bits": true}
-["lora", "lora"]""".splitlines()[1:],
+["lora", "lora"]
+{"url": "https://user@host/"}
+{"url": "https://10.0.0.1/#a"}
+{"url": "http://[::1%25eth0]:99999/"}
+{"url": "https://\\u0000/"}""".splitlines()[1:],
     "9" * 5000,
     "-" + "9" * 400,
     f'"{"a" * 201}"',

@@ -18,8 +18,10 @@ from servers import Server, eventually, free_port, redis_binaries, redis_server,
 
 # pragma: allowlist nextline secret
 PASSWORD, SIGNING, SECRET = "RedisPw-7uQ2vX9k", "SigningKey-4hT8mZ1cRw", "S3Secret-9bN5yK3jLd"
+HOOKS = "whsec_V2ViaG9va1NlY3JldC0zZlI2cFQ4eUx3WjJxTQ=="  # pragma: allowlist secret
 ACCESS, BUCKET = "rarebit-gateway", "rarebit-secrets"
 JOB = {"concept": "handbag", "steps": 2, "trials": 1, "decoder_steps": 2, "seed": 7}
+TOLD = JOB | {"webhook": {"url": "http://127.0.0.1:9/"}}  # nobody listens
 
 
 class Service:
@@ -32,6 +34,8 @@ class Service:
         self.env = os.environ | {
             "RAREBIT_REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:{redis_port}/0",
             "RAREBIT_SIGNING_KEY": SIGNING,
+            "RAREBIT_WEBHOOK_SECRET": HOOKS,
+            "RAREBIT_WEBHOOK_NETWORKS": '["127.0.0.1/32"]',
             "RAREBIT_STORAGE": "s3",
             "RAREBIT_S3_ENDPOINT": f"http://127.0.0.1:{s3.address}",
             "RAREBIT_S3_ACCESS_KEY": ACCESS,
@@ -58,6 +62,10 @@ class Service:
         with suppress(httpx.TransportError):
             return self.ask("GET", "/health/ready").status_code == 200
         return False
+
+    def attempts(self, job_id: str) -> list:
+        """The calls that its receiver has had, or would have had."""
+        return self.ask("GET", f"/jobs/{job_id}/deliveries").json()["deliveries"][0]["attempts"]
 
     def finished(self, job_id: str) -> dict:
         done = ("succeeded", "failed")
@@ -106,9 +114,10 @@ def service(short_folder: Path, tmp_path: Path) -> Iterator[Service]:
 
 def test_no_secret_shows_whatever_goes_wrong(service):
     assert eventually(service.answers, limit_s=120)
-    done = service.finished(service.ask("POST", "/jobs", json=JOB).json()["id"])
+    done = service.finished(service.ask("POST", "/jobs", json=TOLD).json()["id"])
     assert (done["status"], bool(done["outputs"][0]["replay"])) == ("succeeded", True)
     service.see_processes()
+    assert eventually(lambda: service.attempts(done["id"]) != [])
 
     service.s3.kill()
     failed = service.finished(service.ask("POST", "/jobs", json=JOB).json()["id"])
@@ -128,6 +137,7 @@ def test_no_secret_shows_whatever_goes_wrong(service):
         ("REDIS_URL", f"http://:{PASSWORD}@queue"),
         ("S3_SECRET_KEY", f"{SECRET}-password"),
         ("SIGNING_KEY", SIGNING[:12]),
+        ("WEBHOOK_SECRET", HOOKS[6:]),
         ("PRELOAD", SECRET),
     ]:
         said = service.refuse_to_start("api.main", **{f"RAREBIT_{name}": value})
@@ -136,6 +146,6 @@ def test_no_secret_shows_whatever_goes_wrong(service):
     assert "Redis does not answer" in service.refuse_to_start("worker", RAREBIT_REDIS_URL=stranger)
 
     everything = service.stop()
-    for secret in (PASSWORD, SIGNING[:12], SECRET):
+    for secret in (PASSWORD, SIGNING[:12], SECRET, HOOKS[6:-8]):
         where = everything.find(secret)
         assert where < 0, everything[max(0, where - 300) : where + 60]

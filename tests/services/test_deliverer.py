@@ -50,7 +50,7 @@ async def delivering(redis_url, schedule_s=QUICK_S, lease_s=60):
         egress = await exits.enter_async_context(open_egress([ip_network("127.0.0.1/32")]))
         changes = Changes(client)
         await exits.enter_async_context(changes.listening())
-        deliverer = Deliverer(Outbox(client), egress, describe, {"": SECRET}.get, schedule_s, lease_s)
+        deliverer = Deliverer(Outbox(client), egress, describe, lambda tenant: SECRET, schedule_s, lease_s)
         await exits.enter_async_context(deliverer.delivering(changes))
         yield
 
@@ -161,6 +161,16 @@ async def test_410_disables_the_receiver_until_a_delivery_is_sent_again(redis_ur
         assert codes(await becomes(outbox, first, "delivered")) == [410, 204]
         await becomes(outbox, await ended(), "delivered")
     assert len(receiver.got) == 4
+
+
+async def test_410_disables_the_receiver_for_its_tenant_alone(redis_url, outbox, jobs, leases, receiver, ended):
+    receiver.reply(410)
+    async with delivering(redis_url):
+        await becomes(outbox, await ended(), "disabled")
+        request = JobRequest(concept="lamp", webhook=Webhook(url=receiver.url))
+        job_id = (await jobs.of("other").submit(request, keep_s=60, max_queued=99)).id
+        leases.succeed(leases.claim(), [], [], Metrics())
+        await becomes(outbox.of("other"), job_id, "delivered")
 
 
 async def test_redelivery_has_the_same_id_and_a_new_signature(redis_url, outbox, receiver, ended):
