@@ -33,6 +33,7 @@ DELIVERIES = 64  # at once, of this process
 ATTEMPT_S = 15.0
 LEASE_S = 60.0
 GRACE_S = 5.0
+_AGENT = f"rarebit/{version('rarebit')}"
 _IDLE_S = 60.0
 _PAUSE_S = 0.5
 _FAILURES = (TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
@@ -104,17 +105,17 @@ class Deliverer:
                         await news.wait()
 
     async def _deliver(self, parcel: Parcel) -> None:
-        """One attempt. What fails here, and not at the receiver's, leaves the delivery to whoever takes it next."""
+        """One attempt, and what follows from it."""
+        begin, at = time.monotonic(), datetime.now(UTC)
         try:
-            begin, at = time.monotonic(), datetime.now(UTC)
             answer = await self._post(parcel, at)
-            duration_ms = round(1000 * (time.monotonic() - begin))
-            attempt = Attempt(at=at, duration_ms=duration_ms, **_told(answer))
-            status, wait_s = self._verdict(parcel, answer)
-            logger.info("%s, %s to %s: %s, %s", parcel.id, parcel.event, _host(parcel), _told(answer), status)
-            await self._log(parcel, attempt, status, wait_s)
         except Exception:
             logger.exception("%s, %s to %s", parcel.id, parcel.event, _host(parcel))
+            answer = "the gateway could not call"
+        attempt = Attempt(at=at, duration_ms=round(1000 * (time.monotonic() - begin)), **_told(answer))
+        status, wait_s = self._verdict(parcel, answer)
+        logger.info("%s, %s to %s: %s, %s", parcel.id, parcel.event, _host(parcel), _told(answer), status)
+        await self._log(parcel, attempt, status, wait_s)
 
     async def _post(self, parcel: Parcel, at: datetime) -> Answer | str:
         """The receiver's answer, or a sentence that says why there was none."""
@@ -125,7 +126,7 @@ class Deliverer:
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": f"rarebit/{version('rarebit')}",
+            "User-Agent": _AGENT,
             "webhook-id": parcel.id,
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": Signer(secret).sign(parcel.id, at, body),
@@ -148,14 +149,14 @@ class Deliverer:
         return "pending", max(pause_s, _asked_s(answer) if isinstance(answer, Answer) else 0)
 
     async def _log(self, parcel: Parcel, attempt: Attempt, status: DeliveryStatus, wait_s: float) -> None:
-        """Try until the lease has ended, after which another attempt is made: the receiver has been called."""
+        """Try until the lease has nearly ended: the receiver has been called, and would be once more."""
         deadline = time.monotonic() + self._lease_s - ATTEMPT_S
         while True:
             try:
                 return await self._outbox.log(parcel, attempt, status, wait_s)
-            except RedisError:
+            except RedisError as error:
                 if time.monotonic() > deadline:
-                    raise
+                    return logger.warning("%s, %s: %s, but not in the log: %s", parcel.id, parcel.event, status, error)
                 await asyncio.sleep(_PAUSE_S)
 
 
