@@ -65,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        webhooks=deliveries.calls,
     )
     app.add_middleware(
         BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions={images.PATH: settings.picture_limit_bytes}
@@ -116,8 +117,15 @@ def _openapi(app: FastAPI, *, keys: bool) -> dict[str, Any]:
     asked for, and with them come answers of their own.
     """
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            routes=app.routes,
+            webhooks=app.webhooks.routes,
+        )
+        paths = [*document["paths"].values(), *document["webhooks"].values()]
+        for operation in (operation for path in paths for operation in path.values()):
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
         schemas = document["components"]["schemas"]

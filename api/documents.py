@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -18,7 +18,7 @@ from services.schemas import (
     JobRequest,
     JobStatus,
     Metrics,
-    OutputFacts,
+    PictureFacts,
     Progress,
     QueuePlace,
 )
@@ -26,12 +26,18 @@ from services.storage import Storage, upload_key
 from services.uploads import Upload
 
 
-class Output(OutputFacts):
-    """One image and where to fetch it; every answer has a fresh URL."""
+class PublishedPicture(PictureFacts):
+    """One image and where to fetch it; whoever is told of it gets a fresh URL."""
 
     index: int
     url: str
     url_expires_at: datetime
+
+
+class Output(PublishedPicture):
+    """One image, where to fetch it, and what reproduces it."""
+
+    replay: dict[str, Any]
 
 
 class Urls(BaseModel):
@@ -96,6 +102,35 @@ class Job(BaseModel):
             metadata=record.request.metadata,
             urls=Urls.model_construct(self=path, cancel=f"{path}/cancel", events=f"{path}/events"),
         )
+
+
+class JobNews(BaseModel):
+    """A job as its webhook is told of it: as it is when it is told, without what is long."""
+
+    id: str
+    status: JobStatus
+    concept: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    outputs: list[PublishedPicture]
+    warnings: list[str]
+    error: JobError | None
+    metrics: Metrics
+    metadata: dict[str, str]
+    urls: Urls
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        return cls.model_validate(job.model_dump())
+
+
+class ExpiredJobNews(BaseModel):
+    """What is left to tell of a job that has expired: how it ended, or that it was `running`."""
+
+    id: str
+    status: JobStatus
 
 
 class JobList(BaseModel):

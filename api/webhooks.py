@@ -5,18 +5,18 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
+
 from api.deps import Gateway
-from api.documents import Job
+from api.documents import ExpiredJobNews, Job, JobNews
 from services.egress import Address, may_call
 from services.errors import JobExpiredError, JobNotFoundError
 from services.outbox import Parcel
+from services.schemas import JobStatus
 from services.settings import Settings
 from services.webhooks import Webhook
 
 BodyProblem = dict[str, object]  # as RequestValidationError takes them
-
-_STATUSES = {"started": "running"}  # after the event `job.started`; the others are named as the status
-_NOT_SENT: dict[str, Any] = {"request": True, "queue": True, "progress": True, "outputs": {"__all__": {"replay"}}}
 
 
 def secret_of(settings: Settings, tenant: str) -> str | None:
@@ -55,17 +55,16 @@ def _literal(host: str) -> Address | None:
 async def describe(gateway: Gateway, parcel: Parcel) -> dict[str, Any]:
     """The `data` of the payload: the event's subject as it is now, with fresh URLs."""
     kind, _, word = parcel.event.partition(".")
-    return await _SUBJECTS[kind](gateway, parcel, word)
+    return (await _SUBJECTS[kind](gateway, parcel, word)).model_dump(mode="json")
 
 
-async def _job(gateway: Gateway, parcel: Parcel, word: str) -> dict[str, Any]:
-    """The job's document without what is long; of a job that has expired, its id and how it ended."""
+async def _job(gateway: Gateway, parcel: Parcel, word: str) -> JobNews | ExpiredJobNews:
     try:
         record, place = await gateway.of(parcel.tenant).jobs.get(parcel.subject)
     except (JobNotFoundError, JobExpiredError):
-        return {"id": parcel.subject, "status": _STATUSES.get(word, word)}
-    job = Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s)
-    return job.model_dump(mode="json", exclude=_NOT_SENT)
+        status = JobStatus.RUNNING if word == "started" else JobStatus(word)
+        return ExpiredJobNews(id=parcel.subject, status=status)
+    return JobNews.of(Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s))
 
 
-_SUBJECTS: dict[str, Callable[[Gateway, Parcel, str], Awaitable[dict[str, Any]]]] = {"job": _job}
+_SUBJECTS: dict[str, Callable[[Gateway, Parcel, str], Awaitable[BaseModel]]] = {"job": _job}

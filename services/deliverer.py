@@ -122,7 +122,8 @@ class Deliverer:
         secret = self._secret_of(parcel.tenant)
         if secret is None:
             return "there is no secret to sign with"
-        message = {"type": parcel.event, "timestamp": parcel.time.isoformat(), "data": await self._describe(parcel)}
+        timestamp = parcel.time.isoformat().replace("+00:00", "Z")
+        message = {"type": parcel.event, "timestamp": timestamp, "data": await self._describe(parcel)}
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         headers = {
             "Content-Type": "application/json",

@@ -212,8 +212,8 @@ class ReachedRarity(BaseModel):
     residual: float
 
 
-class OutputFacts(BaseModel):
-    """One image: what it is, and what reproduces it."""
+class PictureFacts(BaseModel):
+    """One image: what it is."""
 
     media_type: str
     width: int
@@ -225,12 +225,12 @@ class OutputFacts(BaseModel):
     anchor: float
     validity: float
     novelty_bits: float | None = None
+
+
+class StoredOutput(PictureFacts):
+    """An output as the record keeps it: `key` names the object, `replay` is what reproduces it."""
+
     replay: dict[str, Any]
-
-
-class StoredOutput(OutputFacts):
-    """An output as the record keeps it: `key` names the object."""
-
     key: str
 
 

@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 from services.strict import Strict
 
 URL_LIMIT = 2048
-JobNews = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
+JobEvent = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
 DeliveryStatus = Literal["pending", "delivered", "failed", "disabled"]
 _URL = TypeAdapter(AnyHttpUrl)
-_ENDINGS: list[JobNews] = ["job.succeeded", "job.failed", "job.canceled"]
+_ENDINGS: list[JobEvent] = ["job.succeeded", "job.failed", "job.canceled"]
 
 
 def _plain_url(text: str) -> str:
@@ -41,7 +41,7 @@ class Webhook(Strict):
     """Who is told of what, by the Standard Webhooks specification."""
 
     url: WebhookUrl
-    events: list[JobNews] = Field(default=_ENDINGS, min_length=1, max_length=8)
+    events: list[JobEvent] = Field(default=_ENDINGS, min_length=1, max_length=8)
 
 
 class Attempt(BaseModel):

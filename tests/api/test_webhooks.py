@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook as Signer
 
+from api.routes.deliveries import JobMessage
 from services.errors import DeliveryNotFoundError
 from services.schemas import JobRequest, Metrics
 from services.webhooks import Webhook
@@ -52,6 +53,7 @@ async def test_receiver_is_told_how_the_job_ended(gateway, receiver, publish):
     [received] = receiver.got
     payload = Signer(SECRET).verify(received.body, received.headers)
     assert (payload["type"], received.headers["webhook-id"]) == ("job.succeeded", delivery["id"])
+    JobMessage.model_validate(payload, extra="forbid")  # as /openapi.json says
     document, data = (await gateway.get(f"/jobs/{job['id']}")).json(), payload["data"]
     for name in ("id", "status", "concept", "metadata", "created_at", "finished_at", "expires_at", "warnings", "urls"):
         assert data[name] == document[name], name
@@ -106,6 +108,7 @@ async def test_delivery_of_an_expired_job_still_says_how_it_ended(gateway, recei
     [delivery] = await deliveries_of(gateway, job["id"], "pending")
     await gateway.post(f"/jobs/{job['id']}/deliveries/{delivery['id']}/redeliver")
     await deliveries_of(gateway, job["id"], "delivered")
+    JobMessage.model_validate(receiver.got[-1].payload, extra="forbid")
     assert receiver.got[-1].payload["data"] == {"id": job["id"], "status": "succeeded"}
 
 
