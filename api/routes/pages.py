@@ -12,7 +12,7 @@ from api.errors import example_of
 from api.pages import framed, page
 from api.problems import FAILURES, PATH, PROBLEMS, Kind
 
-GUIDES = {"api": "The API", "operating": "Operating the service"}  # of docs/
+GUIDES = {"api": "The API", "webhooks": "Webhooks", "operating": "Operating the service"}  # of docs/
 _DOCS = Path(__file__).parents[2] / "docs"
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)

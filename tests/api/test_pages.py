@@ -31,10 +31,9 @@ def shown(url, folder):
 def test_reference_shows_every_operation_without_a_network_and_within_its_policy(app, tmp_path):
     with served(app) as url:
         document, said = shown(f"{url}/docs", tmp_path)
-        paths = httpx.get(f"{url}/openapi.json", trust_env=False).json()["paths"]
-    assert len(re.findall(r'class="opblock opblock-(?:get|put|post|delete)"', document)) == sum(
-        map(len, paths.values())
-    )
+        contract = httpx.get(f"{url}/openapi.json", trust_env=False).json()
+    operations = [*contract["paths"].values(), *contract["webhooks"].values()]
+    assert len(re.findall(r'class="opblock opblock-(?:get|put|post|delete)"', document)) == sum(map(len, operations))
     assert said == []
 
 
