@@ -18,7 +18,17 @@ from redis.exceptions import RedisError
 from services.errors import LeaseLostError
 from services.exposure import View
 from services.records import pairs, read_record, read_view
-from services.schemas import JobError, JobRecord, JobRequest, JobStatus, Metrics, Progress, StoredOutput
+from services.schemas import (
+    JobError,
+    JobRecord,
+    JobRequest,
+    JobStatus,
+    Metrics,
+    Progress,
+    StoredOutput,
+    TrialProgress,
+    WatchedProgress,
+)
 from services.store import EVERYBODY, SLOT, History, name_of, read_history, script, write_views
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
@@ -92,9 +102,10 @@ class Leases:
         """Lengthen the lease; `canceling` says that the job is to stop."""
         return self._fenced("renew", claim, self._lease_ms)
 
-    def progress(self, claim: Claim, progress: Progress) -> JobStatus:
-        """Publish how far the attempt is; `canceling` says that it is to stop."""
-        return self._fenced("progress", claim, progress.model_dump_json())
+    def progress(self, claim: Claim, progress: Progress, trials: Sequence[TrialProgress] = ()) -> JobStatus:
+        """Publish how far the attempt is, its trials in the event only; `canceling` says that it is to stop."""
+        event = WatchedProgress(**progress.model_dump(), trials=list(trials))
+        return self._fenced("progress", claim, progress.model_dump_json(), event.model_dump_json())
 
     def name_savepoint(self, claim: Claim, key: str) -> str:
         """Let the object `key` be what a next attempt goes on from; answers with the key that it replaces, or ""."""

@@ -203,6 +203,23 @@ class Progress(BaseModel):
     rarity_bits: float | None = None
 
 
+class TrialProgress(BaseModel):
+    """Where a trial is: `x` and `y` are its coordinates on the density's two leading principal components, in standard
+    deviations of plain samples there; `validity` is its latest check's, null before one."""
+
+    bits: float
+    validity: float | None
+    x: float
+    y: float
+    state: Literal["moving", "arrived", "ended"]
+
+
+class WatchedProgress(Progress):
+    """What the event `progress` says: trials in the phase `optimize` only, each always in the same place."""
+
+    trials: list[TrialProgress] = []
+
+
 class ReachedRarity(BaseModel):
     """An image's own figures; `residual` is a quantile of the baseline's."""
 

@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from redis.exceptions import RedisError
 
+from services.diffusion.watch import Sight
 from services.errors import ServiceError
 from services.leases import Claim, Leases
-from services.schemas import JobStatus, Metrics, Phase, Progress
+from services.schemas import JobStatus, Metrics, Phase, Progress, TrialProgress
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,11 @@ class Attempt:
         self._limit_s = min(limit_s, claim.request.run_within or limit_s)
         self._deadline = time.monotonic() + self._limit_s - claim.ran_ms / 1000
         self._hand_back = hand_back
+        self._sights: Sequence[Sight] = ()
+
+    def watch(self, _step: int, sights: Sequence[Sight]) -> None:
+        """See the trials, which the report of their step publishes."""
+        self._sights = sights
 
     def report(self, phase: str, step: int, steps: int, rarity_bits: float | None) -> None:
         """Publish the step; raises what stops the run: Canceled, HandedBack, RunDeadlineError or LeaseLostError.
@@ -54,9 +60,17 @@ class Attempt:
             raise RunDeadlineError(f"the run took longer than {self._limit_s:g} s, in phase {phase}")
         try:
             progress = Progress(phase=cast(Phase, phase), step=step, steps=steps, rarity_bits=rarity_bits)
-            status = self._leases.progress(self.claim, progress)
+            trials = [described(sight) for sight in self._sights] if phase == "optimize" else []
+            status = self._leases.progress(self.claim, progress, trials)
         except RedisError as error:
             logger.warning("job %s: step not published: %s", self.claim.id, error)
             return
         if status is JobStatus.CANCELING:
             raise Canceled
+
+
+def described(sight: Sight) -> TrialProgress:
+    """The trial as the wire has it: two decimals are what a plot can show."""
+    validity = None if sight.validity is None else round(sight.validity, 3)
+    x, y = round(sight.x, 2), round(sight.y, 2)
+    return TrialProgress(bits=round(sight.bits, 2), validity=validity, x=x, y=y, state=sight.state)

@@ -109,7 +109,7 @@ class Runner:
         metrics.fit_ms = _ms_since(begin)
         recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
         parts = (models.model, density, models.checker)
-        generation = generate(*parts, recipe, attempt.report, steering, savepoint)
+        generation = generate(*parts, recipe, attempt.report, steering, savepoint, attempt.watch)
         for name, value in generation.timings_ms.items():
             setattr(metrics, f"{name}_ms", value)
         return generation

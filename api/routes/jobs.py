@@ -120,7 +120,8 @@ async def cancel(job_id: JobId, gateway: CurrentGateway) -> Response:
 async def stream(job_id: JobId, gateway: CurrentGateway, last_event_id: LastEventId = _FIRST) -> Response:
     """What happens to the job, from its start or from the header `Last-Event-ID` on, until it has ended.
 
-    `status` has `status`, with the last one `error` and `warnings`; `progress` is the job's; `output` is an output.
+    `status` has `status`, with the last one `error` and `warnings`; `progress` is the job's, and in the phase
+    `optimize` has `trials`, each always in the same place; `output` is an output.
     Who comes again after the end gets 204, which has an EventSource stop.
     """
     record, _ = await gateway.jobs.get(job_id)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Float
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
+from torch.nn.functional import pad
 
 from services.diffusion.calibration import Survival
 from services.diffusion.checkpoint import described
@@ -52,6 +54,14 @@ class DensityModel:
     def residual(self, image_embeds: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch"]:
         """Squared distance from the subspace; differentiable."""
         return self.subspace.residual(image_embeds)
+
+    def coordinates(self, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch 2"]:
+        """Where projections lie on the two leading components, in standard deviations of held-out samples there."""
+        return pad(y[:, :2] / self._spread, (0, 2 - len(self._spread)))
+
+    @cached_property
+    def _spread(self) -> Float[Tensor, "leading"]:
+        return self.held_out[:, :2].std(0)
 
     def bits(self, d2: float) -> float:
         """Surprisal −log₂ P(D² ≥ d²) among what the prompt usually gives."""

@@ -22,6 +22,7 @@ from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Steering
 from services.diffusion.trials import Checked, choose
 from services.diffusion.validity import Checker
+from services.diffusion.watch import Watch, unwatched
 from services.errors import ReplayError
 
 
@@ -42,10 +43,12 @@ def generate(
     report: Report,
     steering: Steering = UNSTEERED,
     savepoint: Savepoint = NOWHERE,
+    watch: Watch = unwatched,
 ) -> Generation:
     """`recipe.count` pictures of the density's subject at the wanted rarity, each the best of its own trial.
 
-    From a savepoint of the same run it goes on, with the pictures that it would have given without a break.
+    From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `watch`
+    sees the trials before each step is reported.
 
     ValueError for a target, size, space or number of trials that cannot be, and for another model's density. Whatever
     `report` raises passes through.
@@ -57,7 +60,7 @@ def generate(
     about = About(space, density, checker, recipe, steering, picture)
     begin = time.perf_counter()
     run = {"calibrated": _calibrated, "paper": _paper}[recipe.mode]
-    chosen, warnings = run(space, density, recipe, steering, judge, report, savepoint.of(about.run()))
+    chosen, warnings = run(space, density, recipe, steering, judge, report, savepoint.of(about.run()), watch)
     outputs = [about.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
@@ -110,13 +113,14 @@ def _calibrated(
     judge: Judge,
     report: Report,
     savepoint: Savepoint,
+    watch: Watch,
 ) -> tuple[list[Checked], list[str]]:
     trials = trials_for(recipe.count) if recipe.trials is None else recipe.trials
     if not 1 <= recipe.count <= trials:
         raise ValueError(f"{recipe.count} images need at least as many trials, got {trials}")
     objective = Objective(density, recipe.target_bits, steering)
     run = Optimization(space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
-    finished = run.run(recipe.steps, judge, report, savepoint)
+    finished = run.run(recipe.steps, judge, report, savepoint, watch)
     chosen = choose(finished, recipe.count)
     missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
     return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits) + missed
@@ -130,11 +134,12 @@ def _paper(
     judge: Judge,
     report: Report,
     savepoint: Savepoint,
+    watch: Watch,
 ) -> tuple[list[Checked], list[str]]:
     if recipe.trials not in (None, 1):
         raise ValueError(f"the mode paper has one trial, got {recipe.trials}")
     run = Paper(space, density, steering, seed=recipe.seed)
-    chosen = run.run(recipe.count, recipe.steps, judge, report, savepoint)
+    chosen = run.run(recipe.count, recipe.steps, judge, report, savepoint, watch)
     lowest = density.d2_at(recipe.target_bits)
     return chosen, [DEVIATION, *shortfalls(chosen, lowest, recipe.target_bits)]
 

@@ -1,6 +1,6 @@
 """The calibrated mode: many short trials in one batch, each drawn to the wanted rarity, until enough have arrived."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median
 
@@ -15,6 +15,7 @@ from services.diffusion.objective import Figures, Objective
 from services.diffusion.savepoint import NOWHERE, Savepoint, Tree, moments, set_moments
 from services.diffusion.spaces import Space
 from services.diffusion.trials import Checked, State, Trial, copied, states_of
+from services.diffusion.watch import Watch, unwatched
 
 CHECK_EVERY = 25
 WEIGHT_DECAY = 1e-2
@@ -43,16 +44,25 @@ class Optimization:
             [{"params": list(tensors), "lr": lr} for tensors, lr in groups], weight_decay=WEIGHT_DECAY
         )
 
-    def run(self, steps: int, judge: Judge, report: Report, savepoint: Savepoint = NOWHERE) -> list[Trial]:
+    def run(
+        self, steps: int, judge: Judge, report: Report, savepoint: Savepoint = NOWHERE, watch: Watch = unwatched
+    ) -> list[Trial]:
         """At most `steps` steps; answers with the trials that were looked at. `report` may raise to stop."""
+
+        def show(step: int, images: Mapping[int, Image.Image]) -> None:
+            watch(step, [sight for trial in self.trials if (sight := trial.sight(images.get(trial.seed)))])
+            report("optimize", step, steps, median(trial.state.bits for trial in self.trials if trial.state))
+
         if saved := savepoint.load():
             self._restore(saved)
         for step in range(self.step + 1, steps + 1):
             self.measure(step)
-            report("optimize", step, steps, median(trial.state.bits for trial in self.trials if trial.state))
-            self._check(self._due(step, steps), judge)
+            show(step, {})
+            images = self._check(self._due(step, steps), judge)
             if step % CHECK_EVERY == 0:
                 self._halve()
+            if images:
+                show(step, images)
             if self._missing() <= 0 or all(trial.ended for trial in self.trials):
                 break
             self.optimizer.step()
@@ -93,11 +103,11 @@ class Optimization:
         arrived = [trial for trial in going if trial.arrived]
         return arrived if len(arrived) >= self._missing() else []
 
-    def _check(self, trials: list[Trial], judge: Judge) -> None:
-        """Decode and judge; a pass at the target ends a trial, as a second failure does."""
+    def _check(self, trials: list[Trial], judge: Judge) -> dict[int, Image.Image]:
+        """Decode and judge; a pass at the target ends a trial, as a second failure does. Answers with the pictures."""
         states = [trial.state for trial in trials if trial.state]
         if not states:
-            return
+            return {}
         verdicts = judge([state.seed for state in states], torch.stack([state.image_embeds for state in states]))
         for trial, state, (image, validity) in zip(trials, states, verdicts, strict=True):
             check = Checked(state, copied(trial.parameters), image, validity)
@@ -106,6 +116,7 @@ class Optimization:
                 trial.ended = trial.arrived
             else:
                 self._fall_back(trial)
+        return {state.seed: image for state, (image, _) in zip(states, verdicts, strict=True)}
 
     def _halve(self) -> None:
         """End the less valid half of the trials that go on (successive halving, arXiv 1502.07943)."""

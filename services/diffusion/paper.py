@@ -6,6 +6,7 @@ and their push is bounded: as printed, minimising −log N⁻ would attract.
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from services.diffusion.density import DensityModel
@@ -15,7 +16,8 @@ from services.diffusion.optimize import CHECK_EVERY, WEIGHT_DECAY, Judge, noise_
 from services.diffusion.savepoint import NOWHERE, Savepoint, Tree, moments, set_moments
 from services.diffusion.spaces import Parameters, Space
 from services.diffusion.steering import Steering
-from services.diffusion.trials import Checked, copied, states_of
+from services.diffusion.trials import Checked, State, copied, states_of
+from services.diffusion.watch import Sight, Standing, Watch, unwatched
 
 LEARNING_RATE = 1e-4
 DEVIATION = (
@@ -47,30 +49,45 @@ class Paper:
         self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         self.fresh = noise_of([seed])
         self.step, self.passed = 0, copied(self.parameters)
+        self.validity: float | None = None
 
     def run(
-        self, count: int, steps: int, judge: Judge, report: Report, savepoint: Savepoint = NOWHERE
+        self,
+        count: int,
+        steps: int,
+        judge: Judge,
+        report: Report,
+        savepoint: Savepoint = NOWHERE,
+        watch: Watch = unwatched,
     ) -> list[Checked]:
         """The `count` pictures, noise seed + i, of the last check that was passed; of the beginning if none was."""
+
+        def show(step: int, at: State, standing: Standing, image: Image.Image | None = None) -> None:
+            watch(step, [Sight(at.bits, self.validity, at.x, at.y, standing, image)])
+            report("optimize", step, steps, at.bits)
+
         if saved := savepoint.load():
             self._restore(saved)
         for step in range(self.step + 1, steps + 1):
-            report("optimize", step, steps, self._move())
+            show(step, self._move(step), "moving")
             if step % CHECK_EVERY == 0 or step == steps:
-                if not self._look(self.parameters, [self.seed], step, judge)[0].passed:
+                check = self._look(self.parameters, [self.seed], step, judge)[0]
+                self.validity = check.validity
+                show(step, check.state, "moving" if check.passed and step < steps else "ended", check.image)
+                if not check.passed:
                     break
                 self.step, self.passed = step, copied(self.parameters)
                 savepoint.save(self._saved())
         return self._look(self.passed, [self.seed + i for i in range(count)], self.step, judge)
 
-    def _move(self) -> float:
-        """One step; answers with the bits of the sample that it was taken from."""
+    def _move(self, step: int) -> State:
+        """One step; answers with the sample that it was taken from."""
         self.optimizer.zero_grad()
         image_embeds = self.space.sample([self.parameters], self.fresh)
         figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
         self.loss(figures).sum().backward()
         self.optimizer.step()
-        return self.density.bits(figures.d2.item())
+        return states_of(self.density, [self.seed], step, image_embeds, figures)[0]
 
     def _look(self, learnt: Parameters, seeds: list[int], step: int, judge: Judge) -> list[Checked]:
         return look(self.space, self.density, learnt, seeds, step, judge)
@@ -78,10 +95,11 @@ class Paper:
     def _saved(self) -> Tree:
         """The state at a check that was passed, where `passed` is what the parameters are."""
         noise = self.fresh[0].get_state()
-        return {"step": self.step, "learnt": self.passed, "noise": noise, "moments": moments(self.optimizer)}
+        kept = {"step": self.step, "validity": self.validity, "learnt": self.passed}
+        return kept | {"noise": noise, "moments": moments(self.optimizer)}
 
     def _restore(self, saved: Tree) -> None:
-        self.step = saved["step"]
+        self.step, self.validity = saved["step"], saved["validity"]
         for tensor, value in zip(self.parameters, saved["learnt"], strict=True):
             tensor.data.copy_(value)
         self.passed = copied(self.parameters)

@@ -12,13 +12,14 @@ from services.diffusion.density import DensityModel
 from services.diffusion.objective import Figures
 from services.diffusion.savepoint import Tree
 from services.diffusion.spaces import Parameters
+from services.diffusion.watch import Sight, Standing
 
 MIN_VALIDITY = 0.5
 
 
 @dataclass(frozen=True)
 class State:
-    """One row at one step: its embedding (dim,) and figures; `residual` is a quantile of the baseline's."""
+    """One row at one step: its embedding (dim,), figures and place; `residual` is a quantile of the baseline's."""
 
     seed: int
     step: int
@@ -27,6 +28,8 @@ class State:
     bits: float
     anchor: float
     residual: float
+    x: float
+    y: float
 
 
 def state_restored(saved: Tree, device: torch.device) -> State:
@@ -38,10 +41,11 @@ def states_of(
     density: DensityModel, seeds: list[int], step: int, image_embeds: Float[Tensor, "rows dim"], figures: Figures
 ) -> list[State]:
     """A state per row, without gradient."""
-    columns = zip(figures.d2.tolist(), figures.cosine.tolist(), figures.residual.tolist(), strict=True)
+    columns = [figures.d2, figures.cosine, figures.residual, *density.coordinates(figures.y).T]
+    rows = torch.stack(columns, 1).tolist()
     return [
-        State(seed, step, embeds, d2, density.bits(d2), cosine, density.residual_quantile(residual))
-        for seed, embeds, (d2, cosine, residual) in zip(seeds, image_embeds.detach(), columns, strict=True)
+        State(seed, step, embeds, d2, density.bits(d2), cosine, density.residual_quantile(residual), x, y)
+        for seed, embeds, (d2, cosine, residual, x, y) in zip(seeds, image_embeds.detach(), rows, strict=True)
     ]
 
 
@@ -93,6 +97,13 @@ class Trial:
     def ready(self) -> bool:
         """At its target, and seen to be valid there."""
         return self.ended and self.arrived
+
+    def sight(self, image: Image.Image | None = None) -> Sight | None:
+        """The trial as it is shown, with the picture that a check has just decoded; None before its first step."""
+        if (at := self.state) is None:
+            return None
+        standing: Standing = "ended" if self.ended else "arrived" if self.arrived else "moving"
+        return Sight(at.bits, self.validity if self.best else None, at.x, at.y, standing, image)
 
     def see(self, check: Checked) -> None:
         """Take in what a check found."""

@@ -256,11 +256,12 @@ function operations.renew(id, attempt, lease_ms)
   return status
 end
 
-function operations.progress(id, attempt, progress)
+-- `event` is the progress with the trials, which no record needs.
+function operations.progress(id, attempt, progress, event)
   local status = current(id, attempt)
   if status then
     redis.call('HSET', job(id), 'progress', progress)
-    tell(id, 'progress', progress)
+    tell(id, 'progress', event)
   end
   return status
 end

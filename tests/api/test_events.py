@@ -9,9 +9,10 @@ import pytest
 
 from api.app import create_app
 from servers import served
-from services.schemas import JobError, Metrics, Progress
+from services.schemas import JobError, Metrics, Progress, TrialProgress
 
 STEP = Progress(phase="optimize", step=1, steps=50, rarity_bits=2.5)
+TRIAL = TrialProgress(bits=2.5, validity=None, x=-1.25, y=0.5, state="moving")
 
 
 @pytest.fixture
@@ -59,12 +60,12 @@ async def test_the_stream_tells_all_as_it_happens_and_ends_with_the_job(url, lea
     job = await submitted(url)
     seen = asyncio.create_task(collect(follow(url, job)))
     await asyncio.sleep(0.5)
-    leases.progress(claim := leases.claim(), STEP)
+    leases.progress(claim := leases.claim(), STEP, [TRIAL])
     leases.hand_back(claim)
     publish(count=2)
     events = await asyncio.wait_for(seen, 10)
     assert [name for _, name, _ in events] == ["status", "progress", "status", "status", "output", "output", "status"]
-    assert events[1][2] == STEP.model_dump()
+    assert events[1][2] == STEP.model_dump() | {"trials": [TRIAL.model_dump()]}
     assert events[-1][2] == {"status": "succeeded", "error": None, "warnings": []}
     output = events[-2][2]
     async with httpx.AsyncClient(trust_env=False) as client:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import hashlib
 import io
+import json
 import threading
 import time
 import weakref
@@ -232,3 +233,17 @@ async def test_store_that_is_away_fails_the_job_without_a_second_run(jobs, submi
     record, _ = await jobs.get(job_id)
     assert (record.status, record.error.code, record.attempt) == (JobStatus.FAILED, "storage", 1)
     assert record.progress.phase == "upload"
+
+
+async def test_events_show_each_trial_where_the_run_has_it(jobs, submit, make_runner):
+    job_id = await submit(QUICK)
+    await asyncio.to_thread(make_runner().run_next)
+    record, _ = await jobs.get(job_id)
+    told = [json.loads(event.data) for event in await jobs.events(job_id, "0-0") if event.kind == "progress"]
+    assert {len(step["trials"]) for step in told} == {0, 2}
+    assert all(bool(step["trials"]) == (step["phase"] == "optimize") for step in told)
+    last = [step["trials"] for step in told if step["trials"]][-1]
+    for output in record.outputs:
+        trial = last[output.seed - record.request.seed]
+        assert (trial["bits"], trial["validity"]) == (round(output.rarity.bits, 2), round(output.validity, 3))
+    assert "trials" not in record.progress.model_dump()

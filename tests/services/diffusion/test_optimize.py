@@ -139,7 +139,7 @@ def test_the_less_valid_half_of_what_is_not_ready_is_given_up(model, density):
 
 
 def trial_at(seed: int, validity: float, bits: float, ready: bool) -> Trial:
-    state = State(seed, 1, torch.zeros(2), bits, bits, 0.0, 0.5)
+    state = State(seed, 1, torch.zeros(2), bits, bits, 0.0, 0.5, 0.0, 0.0)
     best = Checked(state, [], Image.new("RGB", (1, 1)), validity)
     return Trial(seed, [], ended=ready, arrived=ready, best=best)
 

@@ -22,7 +22,7 @@ def run_from(model, density, checker, recipe, found=None):
     kept, steps = [], []
 
     def report(phase, step, _steps, _bits):
-        if phase == "optimize":
+        if phase == "optimize" and step not in steps:
             steps.append(step)
 
     savepoint = Savepoint(found, kept.append)
