@@ -16,6 +16,7 @@ from services.records import Event
 from services.schemas import JobRecord, JobStatus
 
 KEEP_ALIVE_S = 15.0
+ASK_S = 2 * KEEP_ALIVE_S  # that previews are made for a reader that has left
 
 
 async def wait_until_final(gateway: Gateway, job_id: str, timeout_s: float) -> None:
@@ -28,12 +29,13 @@ async def wait_until_final(gateway: Gateway, job_id: str, timeout_s: float) -> N
                     return
 
 
-async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[bytes]:
+async def follow(gateway: Gateway, job_id: str, after: str, *, previews: bool = False) -> AsyncIterator[bytes]:
     """The events after the one with the id `after`, as they come, until the job has ended; comments keep it alive.
 
+    Previews have no id, so that nobody resumes from one: a slow reader sees the newest, and misses others.
     Ends early when the job is erased or Redis is away: who comes again with the last id misses nothing.
     """
-    ended = False
+    ended, seen = False, ""
     over = suppress(JobNotFoundError, JobExpiredError, RedisError)
     with gateway.metrics.streams.track_inprogress(), over:
         async with gateway.changes.of(job_id) as news:
@@ -43,6 +45,9 @@ async def follow(gateway: Gateway, job_id: str, after: str) -> AsyncIterator[byt
                 for event in events:
                     after = event.id
                     yield _written(gateway, record, event)
+                if previews and (preview := await gateway.jobs.preview(job_id, seen, ask_s=ASK_S)):
+                    seen, data = preview
+                    yield format_sse_event(event="preview", data_str=data)
                 if ended and not events:
                     return
                 ended = record.status.final

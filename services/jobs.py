@@ -127,6 +127,11 @@ class Jobs:
         found = await self._call("events", job_id, after)
         return [Event(event_id, **pairs(flat)) for event_id, flat in found]
 
+    async def preview(self, job_id: str, seen: str, *, ask_s: float) -> tuple[str, str] | None:
+        """Ask for previews for `ask_s` seconds more; the newest, with what names it, unless that one was `seen`."""
+        found = await self._call("preview", job_id, seen, int(1000 * ask_s))
+        return None if found is None else (found[0], found[1])
+
 
 def refuse(verdict: str, answer: Sequence[str], max_queued: int) -> None:
     """Raise what a submission's verdict means, if it is no job."""

@@ -24,6 +24,7 @@ from services.schemas import (
     JobRequest,
     JobStatus,
     Metrics,
+    Preview,
     Progress,
     StoredOutput,
     TrialProgress,
@@ -102,10 +103,23 @@ class Leases:
         """Lengthen the lease; `canceling` says that the job is to stop."""
         return self._fenced("renew", claim, self._lease_ms)
 
-    def progress(self, claim: Claim, progress: Progress, trials: Sequence[TrialProgress] = ()) -> JobStatus:
-        """Publish how far the attempt is, its trials in the event only; `canceling` says that it is to stop."""
+    def progress(
+        self, claim: Claim, progress: Progress, trials: Sequence[TrialProgress] = ()
+    ) -> tuple[JobStatus, bool]:
+        """Publish how far the attempt is, its trials in the event only.
+
+        Answers with the status, where `canceling` says that it is to stop, and whether somebody asks for previews.
+        """
         event = WatchedProgress(**progress.model_dump(), trials=list(trials))
-        return self._fenced("progress", claim, progress.model_dump_json(), event.model_dump_json())
+        answer = self._call("progress", claim.id, claim.attempt, progress.model_dump_json(), event.model_dump_json())
+        if answer is None:
+            raise _lost(claim)
+        status, watched = answer
+        return JobStatus(status), bool(watched)
+
+    def show(self, claim: Claim, preview: Preview) -> JobStatus:
+        """Let those who ask for previews see this one, in place of the one before."""
+        return self._fenced("show", claim, preview.model_dump_json())
 
     def name_savepoint(self, claim: Claim, key: str) -> str:
         """Let the object `key` be what a next attempt goes on from; answers with the key that it replaces, or ""."""

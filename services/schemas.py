@@ -220,6 +220,22 @@ class WatchedProgress(Progress):
     trials: list[TrialProgress] = []
 
 
+class PreviewPicture(BaseModel):
+    """A picture of a trial, as small JPEG in a data URL."""
+
+    trial: int
+    bits: float
+    validity: float
+    url: str
+
+
+class Preview(BaseModel):
+    """What the event `preview` says: some of what the run's checks have decoded since the last one."""
+
+    step: int
+    pictures: list[PreviewPicture]
+
+
 class ReachedRarity(BaseModel):
     """An image's own figures; `residual` is a quantile of the baseline's."""
 

@@ -7,10 +7,12 @@ from typing import cast
 
 from redis.exceptions import RedisError
 
+from services.diffusion.safety import SafetyChecker
 from services.diffusion.watch import Sight
 from services.errors import ServiceError
 from services.leases import Claim, Leases
 from services.schemas import JobStatus, Metrics, Phase, Progress, TrialProgress
+from worker.previews import Previews
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,15 @@ class RunDeadlineError(ServiceError):
 class Attempt:
     """A claimed job, its deadline and where its time goes."""
 
-    def __init__(self, leases: Leases, claim: Claim, *, limit_s: float, hand_back: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        claim: Claim,
+        *,
+        limit_s: float,
+        hand_back: Callable[[], bool],
+        safety: SafetyChecker | None = None,
+    ) -> None:
         self.claim = claim
         self.request = claim.request
         self.metrics = Metrics(queue_ms=claim.queue_ms, attempts=claim.attempt)
@@ -43,10 +53,12 @@ class Attempt:
         self._deadline = time.monotonic() + self._limit_s - claim.ran_ms / 1000
         self._hand_back = hand_back
         self._sights: Sequence[Sight] = ()
+        self._previews = Previews(safety)
 
-    def watch(self, _step: int, sights: Sequence[Sight]) -> None:
+    def watch(self, step: int, sights: Sequence[Sight]) -> None:
         """See the trials, which the report of their step publishes."""
         self._sights = sights
+        self._previews.see(step, sights)
 
     def report(self, phase: str, step: int, steps: int, rarity_bits: float | None) -> None:
         """Publish the step; raises what stops the run: Canceled, HandedBack, RunDeadlineError or LeaseLostError.
@@ -61,7 +73,9 @@ class Attempt:
         try:
             progress = Progress(phase=cast(Phase, phase), step=step, steps=steps, rarity_bits=rarity_bits)
             trials = [described(sight) for sight in self._sights] if phase == "optimize" else []
-            status = self._leases.progress(self.claim, progress, trials)
+            status, self._previews.wanted = self._leases.progress(self.claim, progress, trials)
+            if preview := self._previews.due():
+                self._leases.show(self.claim, preview)
         except RedisError as error:
             logger.warning("job %s: step not published: %s", self.claim.id, error)
             return

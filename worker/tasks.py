@@ -62,7 +62,13 @@ class Runner:
         """Claim the next job, if there is one, and run it to its end; harmless to call too often."""
         if self._stopping() or (claim := self._leases.claim()) is None:
             return
-        attempt = Attempt(self._leases, claim, limit_s=self._run_limit_s, hand_back=self._hand_back)
+        attempt = Attempt(
+            self._leases,
+            claim,
+            limit_s=self._run_limit_s,
+            hand_back=self._hand_back,
+            safety=self._models.safety,
+        )
         with self._heartbeat.keeping(attempt):
             try:
                 status: str = _patiently(self._ending(attempt))

@@ -33,10 +33,10 @@ _EVENT = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
-        "event": {"enum": ["status", "progress", "output"]},
+        "event": {"enum": ["status", "progress", "preview", "output"]},
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
-    "required": ["id", "event", "data"],
+    "required": ["event", "data"],
 }
 _STREAM: Responses = {
     200: {"description": "The events", "content": {"text/event-stream": {"schema": _EVENT}}},
@@ -49,6 +49,7 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")]
 LastEventId = Annotated[str, Header(pattern="^[0-9]{1,19}-[0-9]{1,19}$", description="The `id` of an event.")]
 IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255)]
+Previews = Annotated[bool, Query(description="Whether to show what checks decode, at most twice a second.")]
 Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end.")]
 
 
@@ -117,17 +118,22 @@ async def cancel(job_id: JobId, gateway: CurrentGateway) -> Response:
 
 
 @router.get("/{job_id}/events", response_class=StreamingResponse, responses=_STREAM | problems(404, 410, 422, 503))
-async def stream(job_id: JobId, gateway: CurrentGateway, last_event_id: LastEventId = _FIRST) -> Response:
+async def stream(
+    job_id: JobId, gateway: CurrentGateway, previews: Previews = False, last_event_id: LastEventId = _FIRST
+) -> Response:
     """What happens to the job, from its start or from the header `Last-Event-ID` on, until it has ended.
 
     `status` has `status`, with the last one `error` and `warnings`; `progress` is the job's, and in the phase
-    `optimize` has `trials`, each always in the same place; `output` is an output.
+    `optimize` has `trials`, each always in the same place; `output` is an output. `preview`, the one event without an
+    id, has small pictures of trials; whoever comes late or is slow misses some.
     Who comes again after the end gets 204, which has an EventSource stop.
     """
     record, _ = await gateway.jobs.get(job_id)
     if record.status.final and last_event_id != _FIRST and not await gateway.jobs.events(job_id, last_event_id):
         return Response(status_code=204)
-    return EventSourceResponse(follow(gateway, job_id, last_event_id), headers={"Cache-Control": "no-store"})
+    return EventSourceResponse(
+        follow(gateway, job_id, last_event_id, previews=previews), headers={"Cache-Control": "no-store"}
+    )
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(404, 410, 503))

@@ -6,8 +6,12 @@ local HISTORY = 500      -- views kept of an exposure key, the newest
 local EVENTS = 1000      -- kept of a job, about, the newest
 local EVENTS_MS = 3600000  -- kept after its end
 local NEWS = {running = 'job.started', succeeded = 'job.succeeded', failed = 'job.failed', canceled = 'job.canceled'}
+local PREVIEW_MS = 10000   -- the newest preview is kept, no other
 
 local leave_batch  -- in batches.lua
+
+local function preview(id) return P .. 'preview:' .. id end  -- when it was shown, and its data
+local function watched(id) return P .. 'watched:' .. id end  -- while somebody asks for previews
 
 -- Write an event (its data is JSON) and wake who waits for news of the job.
 local function tell(id, kind, data)
@@ -82,7 +86,7 @@ local function erase(id)
   if not status then return end
   release(id, tenant)
   if of then leave_batch(of, id, now) end
-  redis.call('DEL', job(id), events(id))
+  redis.call('DEL', job(id), events(id), preview(id))
   redis.call('ZREM', jobs_of(tenant), id)
   redis.call('ZREM', status_of(tenant, status), id)
   for _, set in ipairs({'starts', 'leases', 'quarantine'}) do redis.call('ZREM', P .. set, id) end
@@ -256,14 +260,32 @@ function operations.renew(id, attempt, lease_ms)
   return status
 end
 
--- `event` is the progress with the trials, which no record needs.
+-- `event` is the progress with the trials, which no record needs. Answers too whether previews are asked for.
 function operations.progress(id, attempt, progress, event)
   local status = current(id, attempt)
   if status then
     redis.call('HSET', job(id), 'progress', progress)
     tell(id, 'progress', event)
   end
+  return status and {status, redis.call('EXISTS', watched(id))}
+end
+
+function operations.show(id, attempt, data)
+  local status = current(id, attempt)
+  if status then
+    redis.call('HSET', preview(id), 'shown_at', now, 'data', data)
+    redis.call('PEXPIRE', preview(id), PREVIEW_MS)
+    redis.call('PUBLISH', P .. 'changed:' .. id, 'preview')
+  end
   return status
+end
+
+-- Ask for previews for keep_ms more; answers with the newest, unless it was shown at `seen`.
+function operations.preview(id, seen, keep_ms)
+  if not visible(id) then return false end
+  redis.call('SET', watched(id), 1, 'PX', keep_ms)
+  local newest = redis.call('HMGET', preview(id), 'shown_at', 'data')
+  return newest[1] and newest[1] ~= seen and newest
 end
 
 -- Name the object that says where the run stands; answers with the one that did before.

@@ -9,10 +9,14 @@ import pytest
 
 from api.app import create_app
 from servers import served
-from services.schemas import JobError, Metrics, Progress, TrialProgress
+from services.schemas import JobError, Metrics, Preview, PreviewPicture, Progress, TrialProgress
+from services.store import connect
 
 STEP = Progress(phase="optimize", step=1, steps=50, rarity_bits=2.5)
 TRIAL = TrialProgress(bits=2.5, validity=None, x=-1.25, y=0.5, state="moving")
+PREVIEW = Preview(
+    step=25, pictures=[PreviewPicture(trial=0, bits=9.5, validity=0.9, url="data:image/jpeg;base64,AA==")]
+)
 
 
 @pytest.fixture
@@ -38,18 +42,18 @@ async def told(lines):
     event = {}
     async for line in lines:
         if not line and event:
-            yield event["id"], event["event"], json.loads(event["data"])
+            yield event.get("id"), event["event"], json.loads(event["data"])
             event = {}
         name, _, value = line.partition(": ")
         if name:
             event[name] = value
 
 
-async def follow(url, job, after=None):
+async def follow(url, job, after=None, query=""):
     headers = {"Last-Event-ID": after} if after else {}
     async with (
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client,
-        client.stream("GET", job["urls"]["events"], headers=headers) as answer,
+        client.stream("GET", job["urls"]["events"] + query, headers=headers) as answer,
     ):
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
         async for event in told(answer.aiter_lines()):
@@ -138,3 +142,36 @@ async def test_many_wait_at_once_and_are_answered_at_once(url, publish):
         answers = await asyncio.gather(*waiting)
     assert {answer.json()["status"] for answer in answers} == {"succeeded"}
     assert time.monotonic() - begin < 15
+
+
+async def asked(leases, claim):
+    """Publish steps until the answer says that somebody asks for previews."""
+    while not leases.progress(claim, STEP)[1]:
+        await asyncio.sleep(0.05)
+
+
+async def test_previews_come_without_an_id_and_only_to_those_who_ask(url, leases):
+    job = await submitted(url)
+    claim = leases.claim()
+    assert leases.progress(claim, STEP) == ("running", False)
+    curious, other = [asyncio.create_task(collect(follow(url, job, query=q))) for q in ("?previews=true", "")]
+    await asyncio.wait_for(asked(leases, claim), 10)
+    leases.show(claim, PREVIEW)
+    await asyncio.sleep(0.5)
+    leases.fail(claim, JobError(code="internal", title="", detail=""), Metrics())
+    told, untold = await asyncio.wait_for(asyncio.gather(curious, other), 10)
+    assert [event for event in told if event[1] == "preview"] == [(None, "preview", PREVIEW.model_dump())]
+    assert untold == [event for event in told if event[1] != "preview"]
+
+
+async def test_a_preview_replaces_the_one_before_and_is_kept_for_seconds(jobs, leases, redis_url, gateway):
+    job = (await gateway.post("/jobs", json={"concept": "handbag"})).json()
+    claim = leases.claim()
+    for step in (25, 50):
+        leases.show(claim, PREVIEW.model_copy(update={"step": step}))
+    seen, data = await jobs.preview(job["id"], "", ask_s=30)
+    assert Preview.model_validate_json(data).step == 50
+    assert await jobs.preview(job["id"], seen, ask_s=30) is None
+    with connect(redis_url) as client:
+        assert 0 < client.pttl(f"{{rarebit}}:preview:{job['id']}") <= 10_000
+        assert 0 < client.pttl(f"{{rarebit}}:watched:{job['id']}") <= 30_000

@@ -73,7 +73,7 @@ async def test_one_job_has_one_claimant(jobs, leases):
 async def test_succeeded_job_keeps_what_the_attempt_published(jobs, leases):
     job_id = await submit(jobs)
     claim = leases.claim()
-    assert leases.progress(claim, Progress(phase="optimize", step=3, steps=50, rarity_bits=6.1)) == "running"
+    assert leases.progress(claim, Progress(phase="optimize", step=3, steps=50, rarity_bits=6.1)) == ("running", False)
     assert leases.succeed(claim, [output()], ["far"], Metrics(optimize_ms=9)) == "succeeded"
     record, place = await jobs.get(job_id)
     assert (record.outputs, record.warnings, record.error, place) == ([output()], ["far"], None, None)
@@ -152,7 +152,8 @@ async def test_cancel_stops_a_queued_job_at_once_and_a_running_one_when_it_hears
     claim = leases.claim()
     assert await cancel(jobs, queued) == await cancel(jobs, queued) == "canceled"
     assert await cancel(jobs, running) == await cancel(jobs, running) == "canceling"
-    assert leases.renew(claim) == leases.progress(claim, Progress(phase="decode", step=1, steps=2)) == "canceling"
+    assert leases.renew(claim) == "canceling"
+    assert leases.progress(claim, Progress(phase="decode", step=1, steps=2)) == ("canceling", False)
     assert leases.end_canceled(claim, Metrics()) == "canceled"
     assert leases.claim() is None
 

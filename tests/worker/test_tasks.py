@@ -247,3 +247,15 @@ async def test_events_show_each_trial_where_the_run_has_it(jobs, submit, make_ru
         trial = last[output.seed - record.request.seed]
         assert (trial["bits"], trial["validity"]) == (round(output.rarity.bits, 2), round(output.validity, 3))
     assert "trials" not in record.progress.model_dump()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_pictures_of_checks_are_shown_while_somebody_asks(jobs, submit, make_runner, asked):
+    job_id = await submit(QUICK.model_copy(update={"trials": 3}))
+    if asked:
+        await jobs.preview(job_id, "", ask_s=60)
+    await asyncio.to_thread(make_runner().run_next)
+    preview = await jobs.preview(job_id, "", ask_s=60)
+    assert (preview is not None) == asked
+    if preview:
+        assert [picture["trial"] for picture in json.loads(preview[1])["pictures"]] == [0, 1, 2]

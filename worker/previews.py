@@ -1,0 +1,64 @@
+"""Small pictures of what a run's checks decode, for those who ask."""
+
+import base64
+import io
+import time
+from collections.abc import Sequence
+
+from PIL import Image
+
+from services.diffusion.safety import SafetyChecker, is_safe
+from services.diffusion.trials import MIN_VALIDITY
+from services.diffusion.watch import Sight
+from services.schemas import Preview, PreviewPicture
+
+INTERVAL_S = 0.5
+PICTURES = 16
+PIXELS = 128
+_QUALITY = 75
+
+
+class Previews:
+    """One attempt's: it keeps, looks at and encodes nothing unless they are `wanted`."""
+
+    def __init__(self, safety: SafetyChecker | None) -> None:
+        self.wanted = False
+        self._safety = safety
+        self._step, self._next_s = 0, 0.0
+        self._decoded: dict[int, Sight] = {}
+
+    def see(self, step: int, sights: Sequence[Sight]) -> None:
+        """Keep each trial's newest picture until the next preview."""
+        if self.wanted:
+            self._decoded |= {trial: sight for trial, sight in enumerate(sights) if sight.image}
+            self._step = step
+
+    def due(self) -> Preview | None:
+        """The PICTURES rarest of the new pictures, the valid before others, without unsafe ones; every INTERVAL_S."""
+        if not (self.wanted and self._decoded) or time.monotonic() < self._next_s:
+            return None
+        self._next_s = time.monotonic() + INTERVAL_S
+        rarest = sorted(self._decoded.items(), key=lambda seen: _rank(seen[1]), reverse=True)[:PICTURES]
+        self._decoded = {}
+        pictures = [
+            _picture(trial, sight, sight.image)
+            for trial, sight in sorted(rarest)
+            if sight.image and is_safe(sight.image, self._safety)
+        ]
+        return Preview(step=self._step, pictures=pictures) if pictures else None
+
+
+def _rank(sight: Sight) -> tuple[bool, float]:
+    return (sight.validity or 0.0) >= MIN_VALIDITY, sight.bits
+
+
+def _picture(trial: int, sight: Sight, image: Image.Image) -> PreviewPicture:
+    validity = round(sight.validity or 0.0, 3)
+    return PreviewPicture(trial=trial, bits=round(sight.bits, 2), validity=validity, url=_thumbnail(image))
+
+
+def _thumbnail(image: Image.Image) -> str:
+    small, file = image.convert("RGB"), io.BytesIO()
+    small.thumbnail((PIXELS, PIXELS))
+    small.save(file, "jpeg", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
