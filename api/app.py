@@ -20,11 +20,24 @@ from api.headers import SecurityHeaders
 from api.limits import RateLimiter, RateLimitHeaders
 from api.metrics import Measured, Metrics
 from api.pages import Assets
-from api.routes import batches, deliveries, exposures, files, health, images, jobs, metrics, pages, quarantine
+from api.routes import (
+    batches,
+    deliveries,
+    density_models,
+    exposures,
+    files,
+    health,
+    images,
+    jobs,
+    metrics,
+    pages,
+    quarantine,
+)
 from api.webhooks import describe, secret_of
 from services.batches import Batches
 from services.changes import Changes
 from services.deliverer import Deliverer
+from services.density_models import DensityModels
 from services.egress import open_egress
 from services.jobs import Jobs
 from services.outbox import Outbox
@@ -73,7 +86,19 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.auth == "keys":
         app.add_middleware(RateLimitHeaders)
     answer_with_problems(app)
-    for module in (jobs, deliveries, batches, quarantine, images, exposures, files, health, metrics, pages):
+    for module in (
+        jobs,
+        deliveries,
+        batches,
+        quarantine,
+        images,
+        density_models,
+        exposures,
+        files,
+        health,
+        metrics,
+        pages,
+    ):
         app.include_router(module.router)
     app.mount("/static/swagger", Assets(packages=[_SWAGGER]))
     app.mount("/static", Assets(directory=_STATIC))
@@ -97,6 +122,7 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             quarantine=Quarantine(client),
             uploads=Uploads(client),
             outbox=Outbox(client),
+            density_models=DensityModels(client),
             storage=open_storage(settings, STORE_PATIENCE_S),
             decoders=decoders,
             metrics=app.metrics,

@@ -11,6 +11,7 @@ from api.limits import RateLimiter
 from api.metrics import Metrics
 from services.batches import Batches
 from services.changes import Changes
+from services.density_models import DensityModels
 from services.errors import ForbiddenError
 from services.jobs import Jobs
 from services.outbox import Outbox
@@ -35,14 +36,21 @@ class Gateway:
     quarantine: Quarantine
     uploads: Uploads
     outbox: Outbox
+    density_models: DensityModels
     storage: Storage
     decoders: Executor
     metrics: Metrics
 
     def of(self, tenant: str) -> "Gateway":
         """The same for a tenant, who sees nothing of another's."""
-        jobs, batches, uploads = self.jobs.of(tenant), self.batches.of(tenant), self.uploads.of(tenant)
-        return replace(self, jobs=jobs, batches=batches, uploads=uploads, outbox=self.outbox.of(tenant))
+        return replace(
+            self,
+            jobs=self.jobs.of(tenant),
+            batches=self.batches.of(tenant),
+            uploads=self.uploads.of(tenant),
+            outbox=self.outbox.of(tenant),
+            density_models=self.density_models.of(tenant),
+        )
 
 
 async def _open(request: Request) -> Gateway:

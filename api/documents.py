@@ -3,17 +3,19 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
 from api.errors import Problem, problem_of
 from services import batches
+from services.density_models import DensityFacts, Fit, Point
 from services.errors import JobExpiredError, QueueFullError
 from services.exposure import Feedback, View
 from services.records import Page
 from services.schemas import (
     JobError,
+    JobKind,
     JobRecord,
     JobRequest,
     JobStatus,
@@ -64,6 +66,7 @@ class Job(BaseModel):
     """A job as its owner sees it. Outputs are kept until `expires_at`; then the job answers 410."""
 
     id: str
+    kind: JobKind
     status: JobStatus
     concept: str
     request: JobRequest
@@ -86,6 +89,7 @@ class Job(BaseModel):
         path = f"/jobs/{record.id}"
         return cls.model_construct(  # a record is valid, and what is made of it need not be looked at again
             id=record.id,
+            kind=record.kind,
             status=record.status,
             concept=record.request.concept,
             request=record.request,
@@ -131,6 +135,44 @@ class ExpiredJobNews(BaseModel):
 
     id: str
     status: JobStatus
+
+
+class JobBaseline(BaseModel):
+    """The rarity that the job aims at, and plain samples of what its rarity is measured against."""
+
+    target_bits: float
+    points: list[Point]
+
+
+class DensityModel(BaseModel):
+    """What a concept usually looks like in a prompt: fitted, or being fitted by `job`.
+
+    `components` keep `variance_kept` of the variance of `samples` embeddings. `fitted_at` is null for one that is older
+    than the first version that noted it.
+    """
+
+    concept: str
+    prompt: str
+    status: Literal["fitting", "ready"]
+    samples: int | None = None
+    components: int | None = None
+    variance_kept: float | None = None
+    fitted_at: datetime | None = None
+    job: str | None = None
+
+    @classmethod
+    def ready(cls, facts: DensityFacts) -> Self:
+        return cls(status="ready", **facts.model_dump(exclude={"key", "family"}))
+
+    @classmethod
+    def fitting(cls, fit: Fit) -> Self:
+        return cls(status="fitting", concept=fit.concept, prompt=fit.prompt, job=f"/jobs/{fit.job_id}")
+
+
+class DensityModelList(BaseModel):
+    """The caller's density models and those of everybody."""
+
+    density_models: list[DensityModel]
 
 
 class JobList(BaseModel):

@@ -73,6 +73,13 @@ class JobNotFoundError(ServiceError):
     code = "not_found"
 
 
+class NoDensityError(ServiceError):
+    """The job has not got its density yet, or the store has lost it."""
+
+    code = "no_density"
+    title = "The job has no density yet"
+
+
 class JobExpiredError(ServiceError):
     """The job's outputs were kept as long as was promised and are erased."""
 

@@ -15,11 +15,13 @@ import redis.asyncio
 from pydantic import TypeAdapter
 from redis.exceptions import RedisError
 
+from services.density_models import FACTS, DensityFacts, name_of_model
 from services.errors import LeaseLostError
 from services.exposure import View
 from services.records import pairs, read_record, read_view
 from services.schemas import (
     JobError,
+    JobKind,
     JobRecord,
     JobRequest,
     JobStatus,
@@ -46,6 +48,7 @@ class Claim:
 
     id: str
     tenant: str
+    kind: JobKind
     attempt: int
     request: JobRequest
     created_at: datetime
@@ -91,6 +94,7 @@ class Leases:
         return Claim(
             id=record.id,
             tenant=fields["tenant"],
+            kind=record.kind,
             attempt=record.attempt,
             request=record.request,
             created_at=record.created_at,
@@ -127,6 +131,15 @@ class Leases:
         if before is None:
             raise _lost(claim)
         return before
+
+    def serve(self, family: str, preloaded: Sequence[DensityFacts]) -> None:
+        """Say of which family this worker's densities are, and which of them everybody has without asking."""
+        self._call("serve", family, FACTS.dump_json(list(preloaded)).decode())
+
+    def name_density(self, claim: Claim, density: DensityFacts, *, listed: bool) -> JobStatus:
+        """Say which density the job has; with `listed`, let it be among its tenant's density models."""
+        name = name_of_model(density.concept, density.prompt)
+        return self._fenced("name_density", claim, density.key, *([name, density.model_dump_json()] if listed else []))
 
     def succeed(
         self,

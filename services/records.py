@@ -59,6 +59,7 @@ def read_page(views: Sequence[Any], limit: int) -> Page:
 def read_record(fields: dict[str, str]) -> JobRecord:
     """The record as its hash has it: times in ms, documents as JSON; absent fields have not happened yet."""
     document: dict[str, Any] = {name: fields[name] for name in ("id", "status", "attempt")}
+    document |= {name: fields[name] for name in ("kind", "density") if name in fields}
     document["request"] = _read_request(fields["request"])
     if "progress" in fields:
         document["progress"] = json.loads(fields["progress"])

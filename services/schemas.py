@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import log2
 from typing import Annotated, Any, Literal, LiteralString, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
     ValidationError,
@@ -21,6 +23,16 @@ DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, H
 METADATA_LIMIT_BYTES = 1024
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
 
+
+def _one_place(prompt: str) -> str:
+    if (places := prompt.count("{}")) != 1:
+        raise PydanticCustomError("prompt", "has {places} places for the concept, needs one {{}}", {"places": places})
+    return prompt
+
+
+Prompt = Annotated[
+    str, Field(max_length=1000, description="Has exactly one {} for the concept."), AfterValidator(_one_place)
+]
 SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 _CONTROL = r"\x00-\x1f\x7f"
 ExposureKey = Annotated[
@@ -55,6 +67,7 @@ TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
     JobStatus.CANCELED: (),
 }
 
+JobKind = Literal["images", "density_model"]  # what it makes: pictures, or no more than the density of its concept
 Phase = Literal["load", "fit", "optimize", "check", "decode", "upload"]
 
 
@@ -74,6 +87,10 @@ class Rarity(OneOf):
 
     percentile: float | None = Field(default=None, ge=50, le=99.999)
     bits: float | None = Field(default=None, ge=1, le=30)
+
+    @property
+    def target_bits(self) -> float:
+        return self.bits if self.bits is not None else -log2(1 - (self.percentile or 0) / 100)
 
 
 class PictureRef(OneOf):
@@ -105,7 +122,7 @@ class JobRequest(Strict):
     """What a client asks for."""
 
     concept: Annotated[SomeText, Field(examples=["handbag"])]
-    prompt: str = Field(default=DEFAULT_PROMPT, max_length=1000, description="Has exactly one {} for the concept.")
+    prompt: Prompt = DEFAULT_PROMPT
     count: int = Field(default=1, ge=1, le=16)
     rarity: Rarity = Rarity(percentile=99.9)
     mode: Literal["calibrated", "paper"] = Field(default="calibrated", description="paper: one trial, as published.")
@@ -139,15 +156,6 @@ class JobRequest(Strict):
     expires_in: int | None = Field(default=None, ge=1, le=30 * 86400, description="Seconds; null: the service's own.")
     webhook: Webhook | None = Field(default=None, description="Who is told when the job starts or ends.")
     metadata: dict[MetadataText, MetadataText] = Field(default={}, description="At most 1 KiB of JSON; echoed.")
-
-    @field_validator("prompt")
-    @classmethod
-    def _one_place(cls, prompt: str) -> str:
-        if (places := prompt.count("{}")) != 1:
-            raise PydanticCustomError(
-                "prompt", "has {places} places for the concept, needs one {{}}", {"places": places}
-            )
-        return prompt
 
     @field_validator("space")
     @classmethod
@@ -288,9 +296,10 @@ class Metrics(BaseModel):
 
 
 class JobRecord(BaseModel):
-    """A job as the store keeps it."""
+    """A job as the store keeps it; `density` is the key of the one that it has got."""
 
     id: str
+    kind: JobKind = "images"
     status: JobStatus
     attempt: int
     request: JobRequest
@@ -298,6 +307,7 @@ class JobRecord(BaseModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     expires_at: datetime
+    density: str | None = None
     progress: Progress | None = None
     outputs: list[StoredOutput] = []
     warnings: list[str] = []

@@ -24,7 +24,16 @@ History = list[View]  # oldest first, each output once
 SLOT = "{rarebit}"
 EVERYBODY = ""  # the tenant where keys are off
 _FOLDER = Path(__file__).with_name("scripts")
-_SCRIPTS = ("common", "outbox", "queue", "tenants", "jobs", "batches", "stats")  # each uses what those before it have
+_SCRIPTS = (
+    "common",
+    "outbox",
+    "queue",
+    "tenants",
+    "jobs",
+    "batches",
+    "density_models",
+    "stats",
+)  # each uses what those before it have
 _CALL = "fail_late()\nreturn operations[OPERATION](unpack(ARGV, 3))\n"
 _VIEWS = TypeAdapter(list[View])
 _LATE = JobError(code="start_deadline", title="The job waited too long", detail="No worker began within start_within.")

@@ -51,9 +51,10 @@ def build(settings: Settings) -> Celery:
     storage = open_storage(settings)
     models = load_models(settings, storage)
     lock = partial(fit_lock, client, settings.lease_s)
-    for concept in settings.preload:
-        models.densities.get(Subject(concept, DEFAULT_PROMPT), _silently, lock)
+    subjects, densities = [Subject(concept, DEFAULT_PROMPT) for concept in settings.preload], models.densities
+    preloaded = [densities.facts(subject, densities.get(subject, _silently, lock)) for subject in subjects]
     leases = Leases(client, worker=f"{socket.gethostname()}:{os.getpid()}", lease_s=settings.lease_s)
+    leases.serve(densities.family, preloaded)
     heartbeat = Heartbeat(leases, interval_s=settings.lease_s / 3)
     shutdown = Shutdown(settings.shutdown_grace_s)
     signals.worker_shutting_down.connect(shutdown.begin, weak=False)

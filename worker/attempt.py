@@ -7,6 +7,7 @@ from typing import cast
 
 from redis.exceptions import RedisError
 
+from services.density_models import DensityFacts
 from services.diffusion.safety import SafetyChecker
 from services.diffusion.watch import Sight
 from services.errors import ServiceError
@@ -42,7 +43,7 @@ class Attempt:
         *,
         limit_s: float,
         hand_back: Callable[[], bool],
-        safety: SafetyChecker | None = None,
+        safety: SafetyChecker | None,
     ) -> None:
         self.claim = claim
         self.request = claim.request
@@ -81,6 +82,13 @@ class Attempt:
             return
         if status is JobStatus.CANCELING:
             raise Canceled
+
+    def name_density(self, density: DensityFacts, *, listed: bool) -> None:
+        """Say which density the job has, unless Redis is away: the run can do without."""
+        try:
+            self._leases.name_density(self.claim, density, listed=listed)
+        except RedisError as error:
+            logger.warning("job %s: its density is not named: %s", self.claim.id, error)
 
 
 def described(sight: Sight) -> TrialProgress:

@@ -1,6 +1,6 @@
 """A request in the sampler's words."""
 
-from services.diffusion.recipe import Rarity, Recipe
+from services.diffusion.recipe import Recipe
 from services.schemas import JobRequest
 
 
@@ -9,7 +9,7 @@ def recipe_of(request: JobRequest) -> Recipe:
     if request.seed is None:
         raise ValueError(f"the seed of the request for {request.concept!r} was never drawn")
     return Recipe(
-        target_bits=Rarity(percentile=request.rarity.percentile, bits=request.rarity.bits).target_bits,
+        target_bits=request.rarity.target_bits,
         seed=request.seed,
         count=request.count,
         mode=request.mode,

@@ -17,7 +17,7 @@ from services.leases import Claim, Leases
 from services.schemas import JobError, JobStatus, StoredOutput
 from services.storage import Storage, attempt_prefix
 from worker.attempt import Attempt, Canceled, HandedBack
-from worker.densities import FitLock
+from worker.densities import Artefact, FitLock
 from worker.heartbeat import Heartbeat
 from worker.models import Models
 from worker.references import References
@@ -81,6 +81,9 @@ class Runner:
         """Run the attempt; answers with the one write that ends it."""
         claim = attempt.claim
         try:
+            if claim.kind == "density_model":
+                self._fit(attempt)
+                return lambda: self._leases.succeed(claim, [], [], attempt.metrics)
             generation = withhold(self._generate(attempt), self._models.safety)
             outputs = self._upload(attempt, generation)
             views = views_of(claim, generation.outputs)
@@ -105,12 +108,25 @@ class Runner:
         except (RedisError, StorageError) as error:
             logger.warning("job %s: outputs of attempt %d stay until it expires: %s", claim.id, claim.attempt, error)
 
+    def _fit(self, attempt: Attempt) -> None:
+        """Have the density stored and told of, whatever this worker and the store had of it."""
+        attempt.report("load", 0, 1, None)
+        begin = time.perf_counter()
+        self._models.densities.keep(self._density(attempt))
+        attempt.metrics.fit_ms = _ms_since(begin)
+
+    def _density(self, attempt: Attempt) -> Artefact:
+        """The density of what is to be drawn, which the record names from now on."""
+        subject = self._references.subject(attempt.request)
+        artefact = self._models.densities.get(subject, attempt.report, self._fit_lock)
+        attempt.name_density(self._models.densities.facts(subject, artefact), listed=subject.start is None)
+        return artefact
+
     def _generate(self, attempt: Attempt) -> Generation:
         request, metrics, models = attempt.request, attempt.metrics, self._models
         attempt.report("load", 0, 1, None)
         begin = time.perf_counter()
-        subject = self._references.subject(request)
-        density = models.densities.get(subject, attempt.report, self._fit_lock)
+        density = self._density(attempt).density
         steering = self._references.steering(attempt.claim, density, attempt.report)
         metrics.fit_ms = _ms_since(begin)
         recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()

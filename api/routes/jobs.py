@@ -12,10 +12,11 @@ from fastapi.sse import EventSourceResponse
 
 from api.body import JsonRoute
 from api.deps import CurrentGateway, Gateway
-from api.documents import Job, JobList
+from api.documents import Job, JobBaseline, JobList
 from api.errors import Responses, problems
 from api.events import follow, wait_until_final
 from api.references import check_references
+from services.density_models import read_points
 from services.records import Found
 from services.schemas import JobRequest, JobStatus, QueuePlace
 from services.settings import Settings
@@ -134,6 +135,18 @@ async def stream(
     return EventSourceResponse(
         follow(gateway, job_id, last_event_id, previews=previews), headers={"Cache-Control": "no-store"}
     )
+
+
+@router.get("/{job_id}/baseline", responses=problems(404, 410, 503))
+async def baseline(job_id: JobId, response: Response, gateway: CurrentGateway) -> JobBaseline:
+    """Plain samples of what the job's rarity is measured against, in the coordinates of its trials.
+
+    404 until the job has got its density, which is fitted for a concept that is new.
+    """
+    record, _ = await gateway.jobs.get(job_id)
+    points = await asyncio.to_thread(read_points, gateway.storage, record)
+    response.headers["Cache-Control"] = "private, immutable, max-age=86400"
+    return JobBaseline(target_bits=round(record.request.rarity.target_bits, 3), points=points)
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(404, 410, 503))

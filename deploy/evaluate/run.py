@@ -53,7 +53,7 @@ class Evaluation:
         return Case(
             model=self.models.model,
             checker=self.models.checker,
-            density=self.models.densities.get(Subject(concept, DEFAULT_PROMPT), self.report, fit_lock),
+            density=self.models.densities.get(Subject(concept, DEFAULT_PROMPT), self.report, fit_lock).density,
             target_bits=Rarity(self.plan.percentile).target_bits,
             steps=self.plan.steps,
             published_steps=self.plan.published_steps,

@@ -36,7 +36,7 @@ def load(data: Path) -> Models:
 
 def density(models: Models, subject: Subject, report: Report) -> DensityModel:
     """The density of the subject, fitted here when it is new."""
-    return models.densities.get(subject, report, lambda _key, report: nullcontext(report))
+    return models.densities.get(subject, report, lambda _key, report: nullcontext(report)).density
 
 
 def generate(

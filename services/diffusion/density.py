@@ -63,6 +63,12 @@ class DensityModel:
     def _spread(self) -> Float[Tensor, "leading"]:
         return self.held_out[:, :2].std(0)
 
+    def baseline(self, count: int) -> list[tuple[float, float, float]]:
+        """Coordinates and bits of `count` held-out samples at most: the first, which are as random as any."""
+        y = self.held_out[:count]
+        rows = torch.cat([self.coordinates(y), self.mixture.d2(y)[:, None]], 1).tolist()
+        return [(x, y, self.bits(d2)) for x, y, d2 in rows]
+
     def bits(self, d2: float) -> float:
         """Surprisal −log₂ P(D² ≥ d²) among what the prompt usually gives."""
         return self.survival.bits(d2)

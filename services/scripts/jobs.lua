@@ -349,10 +349,11 @@ function operations.replay(id, new, max_queued)
   if not redis.call('ZSCORE', P .. 'quarantine', id) or tonumber(field(id, 'expires_at')) <= now then
     return {'absent'}
   end
-  local tenant, request, keep_ms = unpack(redis.call('HMGET', job(id), 'tenant', 'request', 'keep_ms'))
+  local tenant, request, keep_ms, kind = unpack(redis.call('HMGET', job(id), 'tenant', 'request', 'keep_ms', 'kind'))
   local refusal = full(tenant, max_queued)
   if refusal then return {'full', refusal} end
   add(new, tenant, request, keep_ms)
+  if kind then redis.call('HSET', job(new), 'kind', kind) end
   redis.call('ZREM', P .. 'quarantine', id)
   return {'created', view(new)}
 end

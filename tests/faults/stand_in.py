@@ -56,7 +56,8 @@ def _output(request: JobRequest, index: int) -> Output:
 
 def main() -> None:
     """`python -m worker`, without loading models."""
-    worker.app.load_models = lambda *_: SimpleNamespace(model=None, checker=None, densities=None, safety=None)
+    densities = SimpleNamespace(family="stand-in")
+    worker.app.load_models = lambda *_: SimpleNamespace(model=None, checker=None, densities=densities, safety=None)
     worker.app.Runner = StandIn
     worker.app.main()
 

@@ -22,10 +22,15 @@ def local_storage(root: Path) -> Storage:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+def density_storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    return local_storage(tmp_path_factory.mktemp("densities"))
+
+
+@pytest.fixture(scope="session")
+def models(density_storage: Storage) -> Models:
     """The embedded checkpoint with densities of 500 samples, which last for the session."""
     settings = Settings(signing_key=SIGNING_KEY, density_samples=500)
-    return load_models(settings, local_storage(tmp_path_factory.mktemp("densities")))
+    return load_models(settings, density_storage)
 
 
 @pytest.fixture

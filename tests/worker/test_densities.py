@@ -1,11 +1,13 @@
 """Laws of the densities' three places: memory, the store, a fit."""
 
+import shutil
 import threading
 from functools import partial
 
 import pytest
 import torch
 
+from services.density_models import Baseline, baseline_key
 from services.diffusion.subject import Subject
 from services.schemas import DEFAULT_PROMPT
 from services.store import connect
@@ -41,7 +43,7 @@ def test_one_worker_fits_and_the_others_wait_for_it(make_densities, lock):
     found = {}
 
     def work(index):
-        found[index] = make_densities().get(CHAIR, reports[index], lock).fingerprint
+        found[index] = make_densities().get(CHAIR, reports[index], lock).density.fingerprint
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
     for thread in threads:
@@ -60,7 +62,7 @@ def test_density_is_found_in_memory_then_in_the_store(make_densities, lock):
     reports = Reports()
     again = densities.get(CHAIR, reports, lock)
     assert again is not first
-    assert again.fingerprint == first.fingerprint
+    assert again.density.fingerprint == first.density.fingerprint
     assert reports == []
 
 
@@ -82,4 +84,40 @@ def test_a_picture_gets_by_with_fewer_samples(models, storage, lock, monkeypatch
     monkeypatch.setattr("worker.densities.PICTURE_SAMPLES", 300)
     densities = Densities(models.model, storage, samples=500, capacity=2)
     picture = Subject("chair", DEFAULT_PROMPT, torch.zeros(models.model.prior.config.embedding_dim))
-    assert [densities.get(subject, Reports(), lock).samples for subject in (CHAIR, picture)] == [500, 300]
+    assert [densities.get(subject, Reports(), lock).density.samples for subject in (CHAIR, picture)] == [500, 300]
+
+
+def read_baseline(storage, artefact):
+    return Baseline.model_validate_json(storage.get(baseline_key(artefact.key)))
+
+
+def test_baseline_is_of_held_out_samples_with_the_bits_that_the_density_gives_them(make_densities, lock, storage):
+    artefact = make_densities().get(CHAIR, Reports(), lock)
+    density, points = artefact.density, read_baseline(storage, artefact).points
+    embeds = density.subspace.mean + density.held_out @ density.subspace.components
+    assert len(points) == len(density.held_out) == 200
+    bits = [density.bits(d2) for d2 in density.d2(embeds).tolist()]
+    assert [point.bits for point in points] == pytest.approx(bits, abs=0.01)
+    places = torch.tensor([[point.x, point.y] for point in points])
+    torch.testing.assert_close(places.std(0), torch.ones(2), atol=0.01, rtol=0)
+
+
+def test_density_of_before_there_were_baselines_gets_one_when_it_is_used(make_densities, lock, storage):
+    first = make_densities().get(CHAIR, Reports(), lock)
+    points = read_baseline(storage, first).points
+    storage.path(baseline_key(first.key)).unlink()
+    again, later = [make_densities().get(CHAIR, Reports(), lock) for _ in range(2)]
+    assert first.fitted_at is not None
+    assert (again.fitted_at, later.fitted_at) == (None, None)
+    assert read_baseline(storage, again).points == points
+
+
+@pytest.mark.parametrize("lost", ["densities/", "{}/baseline.json"])
+def test_what_the_store_has_lost_is_stored_again_from_memory(make_densities, lock, storage, lost):
+    densities = make_densities()
+    first = densities.get(CHAIR, Reports(), lock)
+    path = storage.path(lost.format(first.key))
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    densities.keep(densities.get(CHAIR, Reports(), lock))
+    again = make_densities().get(CHAIR, reports := Reports(), lock)
+    assert (again.density.fingerprint, again.fitted_at, reports) == (first.density.fingerprint, first.fitted_at, [])

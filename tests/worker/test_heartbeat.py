@@ -30,7 +30,7 @@ def beat(heartbeat, times):
 
 
 def attempt_at(leases):
-    return Attempt(leases, leases.claim(), limit_s=60, hand_back=lambda: False)
+    return Attempt(leases, leases.claim(), limit_s=60, hand_back=lambda: False, safety=None)
 
 
 async def test_idle_worker_that_no_waiting_job_reaches_is_deaf(heartbeat, submit):

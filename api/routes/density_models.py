@@ -1,0 +1,62 @@
+"""Density models: which concepts have one, and having one fitted ahead of time."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from api.body import JsonRoute
+from api.deps import CurrentGateway, Gateway
+from api.documents import DensityModel, DensityModelList
+from api.errors import Responses, problems
+from services.density_models import DensityFacts, Fit, stored
+from services.schemas import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
+from services.settings import Settings
+
+router = APIRouter(prefix="/density-models", tags=["density models"], route_class=JsonRoute)
+
+_FITTING: Responses = {202: {"model": DensityModel, "description": "The density model, which `job` fits"}}
+
+Concept = Annotated[SomeText, Path(description="As a job's `concept` has it.")]
+InPrompt = Annotated[Prompt, Query()]
+
+
+@router.get("", responses=problems(503))
+async def list_density_models(gateway: CurrentGateway) -> DensityModelList:
+    """Those that are being fitted; the 200 that the caller's jobs used last; and those that workers start with."""
+    ready, fits = await gateway.density_models.list()
+    there = await asyncio.to_thread(stored, gateway.storage, ready)
+    models = [*map(DensityModel.fitting, fits), *map(DensityModel.ready, there)]
+    return DensityModelList(density_models=models)
+
+
+@router.put("/{concept:path}", responses=_FITTING | problems(422, 429, 503))
+async def fit(
+    concept: Concept, response: Response, gateway: CurrentGateway, prompt: InPrompt = DEFAULT_PROMPT
+) -> DensityModel:
+    """Have the density of the concept in the prompt fitted, so that no job has to wait for it.
+
+    A job of the ordinary queue fits it, which can be followed and canceled like any; asking again meanwhile makes no
+    second one.
+    """
+    if facts := await _ready(gateway, concept, prompt):
+        return DensityModel.ready(facts)
+    settings = gateway.settings
+    job_id = await gateway.density_models.fit(
+        _request(concept, prompt, settings), keep_s=settings.output_ttl_s, max_queued=settings.max_queued
+    )
+    response.status_code = 202
+    response.headers["Location"] = f"/jobs/{job_id}"
+    return DensityModel.fitting(Fit(concept, prompt, job_id))
+
+
+async def _ready(gateway: Gateway, concept: str, prompt: str) -> DensityFacts | None:
+    """What is told of the concept in the prompt, if the store has it."""
+    found = [one for one in (await gateway.density_models.list())[0] if (one.concept, one.prompt) == (concept, prompt)]
+    return next(iter(await asyncio.to_thread(stored, gateway.storage, found)), None)
+
+
+def _request(concept: str, prompt: str, settings: Settings) -> JobRequest:
+    return JobRequest(
+        concept=concept, prompt=prompt, seed=0, run_within=settings.run_limit_s, expires_in=settings.output_ttl_s
+    )
