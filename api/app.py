@@ -11,11 +11,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 from api.body import BodyLimit
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
+from api.events import EVENTS
 from api.headers import SecurityHeaders
 from api.limits import RateLimiter, RateLimitHeaders
 from api.metrics import Measured, Metrics
@@ -157,8 +159,10 @@ def _openapi(app: FastAPI, *, keys: bool) -> dict[str, Any]:
         schemas = document["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= problem.pop("$defs") | {"Problem": problem}
+        models: list[type[BaseModel]] = [Problem, *EVENTS.values()]
+        for model in models:
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+            schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
         if keys:
             _document_keys(document)
         app.openapi_schema = document

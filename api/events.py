@@ -7,14 +7,21 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from fastapi.sse import format_sse_event
+from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from api.deps import Gateway
-from api.documents import StatusChange, outputs_of
+from api.documents import Output, StatusChange, outputs_of
 from services.errors import JobExpiredError, JobNotFoundError
 from services.records import Event
-from services.schemas import JobRecord, JobStatus
+from services.schemas import JobRecord, JobStatus, Preview, WatchedProgress
 
+EVENTS: dict[str, type[BaseModel]] = {
+    "status": StatusChange,
+    "progress": WatchedProgress,
+    "preview": Preview,
+    "output": Output,
+}
 KEEP_ALIVE_S = 15.0
 ASK_S = 2 * KEEP_ALIVE_S  # that previews are made for a reader that has left
 

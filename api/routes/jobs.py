@@ -14,7 +14,7 @@ from api.body import JsonRoute
 from api.deps import CurrentGateway, Gateway
 from api.documents import Job, JobBaseline, JobList
 from api.errors import Responses, problems
-from api.events import follow, wait_until_final
+from api.events import EVENTS, follow, wait_until_final
 from api.references import check_references
 from services.density_models import read_points
 from services.records import Found
@@ -34,8 +34,12 @@ _EVENT = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
-        "event": {"enum": ["status", "progress", "preview", "output"]},
-        "data": {"type": "string", "contentMediaType": "application/json"},
+        "event": {"enum": [*EVENTS]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"oneOf": [{"$ref": f"#/components/schemas/{data.__name__}"} for data in EVENTS.values()]},
+        },
     },
     "required": ["event", "data"],
 }

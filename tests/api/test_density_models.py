@@ -4,10 +4,14 @@ import asyncio
 import dataclasses
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
+from api.app import create_app
 from services.density_models import Baseline, DensityFacts, Point, baseline_key
 from services.schemas import DEFAULT_PROMPT, Metrics
+from services.store import connect
+from services.tenants import Tenants
 
 FACTS = DensityFacts(
     concept="handbag",
@@ -108,3 +112,20 @@ async def test_a_job_has_no_baseline_before_its_density_and_the_same_ever_after(
     assert "immutable" in answer.headers["cache-control"]
     assert await listed(gateway) == []
     assert "density" not in (await gateway.get(job["urls"]["self"])).json()
+
+
+async def test_tenants_share_preloaded_models_and_no_others(settings, leases, put_baseline, redis_url):
+    app = create_app(settings.model_copy(update={"auth": "keys"}))
+    with connect(redis_url) as client:
+        mine, theirs = [{"Authorization": f"Bearer {Tenants(client).create_key(name)}"} for name in ("acme", "evil")]
+    put_baseline()
+    leases.serve("model-5000", [FACTS])
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://gateway") as c:
+        job = (await c.put("/density-models/chair", headers=mine)).json()["job"]
+        seen = [(await c.get("/density-models", headers=one)).json()["density_models"] for one in (mine, theirs)]
+        baseline = await c.get(f"{job}/baseline", headers=theirs)
+        other = (await c.put("/density-models/chair", headers=theirs)).json()["job"]
+    assert [[model["concept"] for model in models] for models in seen] == [["chair", "handbag"], ["handbag"]]
+    assert baseline.json()["title"] == "There is no such job"
+    assert other != job

@@ -175,3 +175,18 @@ async def test_a_preview_replaces_the_one_before_and_is_kept_for_seconds(jobs, l
     with connect(redis_url) as client:
         assert 0 < client.pttl(f"{{rarebit}}:preview:{job['id']}") <= 10_000
         assert 0 < client.pttl(f"{{rarebit}}:watched:{job['id']}") <= 30_000
+
+
+async def test_the_contract_says_what_each_event_has(gateway):
+    document = (await gateway.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    event = document["paths"]["/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    data = event["schema"]["properties"]["data"]["contentSchema"]["oneOf"]
+    told = [schemas[one["$ref"].rpartition("/")[2]]["properties"].keys() for one in data]
+    assert [set(keys) for keys in told[:3]] == [
+        {"status", "error", "warnings"},
+        {"phase", "step", "steps", "rarity_bits", "trials"},
+        {"step", "pictures"},
+    ]
+    assert {"index", "url", "rarity"} < set(told[3])
+    assert {"TrialProgress", "PreviewPicture"} < schemas.keys()
