@@ -78,6 +78,14 @@ _KINDS = (
         "there is no job 0b5f3e3cbb1e4a5f8f0f5a3c1d2e4f60 in quarantine",
     ),
     Kind(
+        "no_density",
+        404,
+        "The job has no density yet",
+        "The job has not got the density that its rarity is measured against: it waits, or fits it.",
+        "Ask again once the job's `progress` is past the phase `fit`.",
+        "job 0b5f3e3cbb1e4a5f8f0f5a3c1d2e4f60 has no density yet",
+    ),
+    Kind(
         "method_not_allowed",
         405,
         "The path does not take this method",

@@ -86,7 +86,7 @@ async def test_a_history_grows_with_each_job_and_makes_the_same_less_new(run, re
     again = await run(exposure="somebody")
     other = await run(exposure="somebody else")
     with connect(redis_url) as client:
-        views = Leases(client, worker="worker-1", lease_s=30).views("somebody")
+        views = Leases(client, worker="worker-1", lease_s=30).views("", "somebody")
     assert [view.output for view in views] == [f"{r.id}/{i}" for r in (first, again) for i in (0, 1)]
     assert all(math.isfinite(o.novelty_bits) for r in (first, again, other) for o in r.outputs)
     assert other.outputs[0].novelty_bits == first.outputs[0].novelty_bits

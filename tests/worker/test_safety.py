@@ -47,7 +47,7 @@ def views(redis_url):
 
     def views():
         with connect(redis_url) as client:
-            return [view.output for view in Leases(client, worker="worker-1", lease_s=30).views("somebody")]
+            return [view.output for view in Leases(client, worker="worker-1", lease_s=30).views("", "somebody")]
 
     return views
 
