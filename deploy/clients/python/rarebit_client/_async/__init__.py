@@ -1,0 +1,1 @@
+"""The client for tasks, which the one for threads is made from: `make clients`."""

@@ -1,0 +1,198 @@
+"""The client: one call makes pictures, the others are the gateway's own."""
+
+import math
+import os
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Self, Unpack
+from urllib.parse import quote
+
+import httpx
+
+from rarebit_client._async.transport import AsyncTransport
+from rarebit_client.abandon import async_abandon
+from rarebit_client.auth import Bearer
+from rarebit_client.documents import (
+    EVENTS,
+    DensityModel,
+    DensityModels,
+    Event,
+    Exposure,
+    Feedback,
+    Job,
+    JobPage,
+    JobStatus,
+    LiveProgress,
+    StatusChange,
+    Upload,
+)
+from rarebit_client.errors import WaitTimeout, raise_unless_succeeded
+from rarebit_client.image import Image
+from rarebit_client.options import JobOptions, body_of, media_type_of
+from rarebit_client.retries import Retries
+
+LOCAL = "http://127.0.0.1:8000"
+_LONGEST_WAIT_S = 60
+
+
+class AsyncClient:
+    """A gateway at `base_url` (or RAREBIT_URL), with the key `api_key` (or RAREBIT_API_KEY) where it asks for one.
+
+    Errors are the tree in `rarebit_client.errors`. A request that meets a full queue, a rate limit or no answer is sent
+    again `retries` times; nothing is done twice by that. `transport` is httpx's, for proxies and certificates.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        retries: int = 5,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        key = api_key or os.environ.get("RAREBIT_API_KEY")
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(
+            base_url=base_url or os.environ.get("RAREBIT_URL") or LOCAL,
+            auth=Bearer(key) if key else None,
+            timeout=timeout_s,
+            transport=transport,
+        )
+        self._transport = AsyncTransport(self._http, Retries(retries))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def generate(
+        self, concept: str, *, on_progress: Callable[[LiveProgress], None] | None = None, **options: Unpack[JobOptions]
+    ) -> list[Image]:
+        """Make pictures of the concept, telling `on_progress` meanwhile; whatever ends the call early cancels the job.
+
+        JobFailed, also when its `start_within` or `run_within` is over; JobCanceled when somebody else cancels it.
+        """
+        job = await self.submit(concept, **options)
+        try:
+            async with aclosing(self.events(job.id)) as events:
+                async for event in events:
+                    if on_progress and isinstance(event.data, LiveProgress):
+                        on_progress(event.data)
+            job = await self.wait(job.id)
+        except BaseException:
+            await async_abandon(self.cancel, job.id)
+            raise
+        return await self.images(job)
+
+    async def submit(self, concept: str, *, idempotency_key: str | None = None, **options: Unpack[JobOptions]) -> Job:
+        """Queue a job. A key of your own makes it one job, however often your program asks; options as they were then.
+
+        A picture that is a path or bytes is uploaded each time: with a key, `upload` it once and name it.
+        """
+        body = body_of(concept, options)
+        if isinstance(picture := options.get("image"), (bytes, Path)):
+            body["image"] = {"upload": (await self.upload(picture)).id}
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return await self._transport.read(Job, "POST", "/jobs", json=body, headers=headers)
+
+    async def get(self, job_id: str, *, wait_s: int = 0) -> Job:
+        """The job as it stands, or as soon as it has ended within `wait_s` seconds (60 at most)."""
+        patience = {"params": {"wait": wait_s}, "timeout": self._timeout_s + wait_s}
+        return await self._transport.read(Job, "GET", _job(job_id), **patience)
+
+    async def wait(self, job_id: str, *, timeout_s: float = math.inf) -> Job:
+        """The job when it has ended, in whichever way; WaitTimeout leaves it running."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            job = await self.get(job_id, wait_s=math.ceil(min(left_s, _LONGEST_WAIT_S)))
+            if job.ended:
+                return job
+            if time.monotonic() >= deadline:
+                raise WaitTimeout(f"job {job_id} is {job.status} after {timeout_s} s")
+
+    async def events(self, job_id: str, *, after: str = "", previews: bool = False) -> AsyncGenerator[Event]:
+        """What happens to the job, from its start or after the event `after`, until it has ended.
+
+        A broken connection is opened again and goes on after the last event: none is lost, none comes twice.
+        """
+        path, params = f"{_job(job_id)}/events", {"previews": "true"} if previews else {}
+        async with aclosing(self._transport.events(path, after, params)) as stream:
+            async for sent in stream:
+                if read := EVENTS.get(sent.event):
+                    yield (event := Event(sent.id, read(sent.data)))
+                    if isinstance(event.data, StatusChange) and event.data.ended:
+                        return
+
+    async def images(self, job: Job) -> list[Image]:
+        """The job's pictures, fetched while its URLs last; JobFailed or JobCanceled where it ended without any."""
+        raise_unless_succeeded(job)
+        contents = [(await self._transport.send("GET", output.url, auth=None)).content for output in job.outputs]
+        return [Image(content, output, job) for content, output in zip(contents, job.outputs, strict=True)]
+
+    async def jobs(self, *, status: JobStatus | None = None) -> AsyncIterator[Job]:
+        """All jobs, newest first, page by page; those submitted meanwhile do not shift the rest."""
+        params: dict[str, str] = {"status": status} if status else {}
+        while True:
+            page = await self._transport.read(JobPage, "GET", "/jobs", params=params)
+            for job in page.jobs:
+                yield job
+            if page.next_cursor is None:
+                return
+            params["cursor"] = page.next_cursor
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask the job to stop; harmless when it has ended."""
+        return await self._transport.read(Job, "POST", f"{_job(job_id)}/cancel")
+
+    async def delete(self, job_id: str) -> None:
+        """Erase the job and its pictures."""
+        await self._transport.send("DELETE", _job(job_id))
+
+    async def upload(self, picture: bytes | Path) -> Upload:
+        """A PNG, JPEG or WebP to start from: `image={"upload": ID}`."""
+        content = picture.read_bytes() if isinstance(picture, Path) else picture
+        headers = {"Content-Type": media_type_of(content)}
+        return await self._transport.read(Upload, "POST", "/images", content=content, headers=headers)
+
+    async def delete_upload(self, upload_id: str) -> None:
+        """Erase the picture."""
+        await self._transport.send("DELETE", f"/images/{quote(upload_id, safe='')}")
+
+    async def exposure(self, key: str) -> Exposure:
+        """What the user behind the key has seen, in numbers."""
+        return await self._transport.read(Exposure, "GET", _exposure(key))
+
+    async def add_views(self, key: str, views: Mapping[str, Feedback]) -> Exposure:
+        """Add pictures, by their `ref`, to what was seen, with what was thought of each; all of them or none."""
+        body = {"views": [{"output": ref, "feedback": feedback} for ref, feedback in views.items()]}
+        return await self._transport.read(Exposure, "POST", f"{_exposure(key)}/views", json=body)
+
+    async def forget(self, key: str) -> None:
+        """Erase the history."""
+        await self._transport.send("DELETE", _exposure(key))
+
+    async def density_models(self) -> list[DensityModel]:
+        """The concepts whose usual look is known."""
+        return (await self._transport.read(DensityModels, "GET", "/density-models")).density_models
+
+    async def fit_density(self, concept: str) -> DensityModel:
+        """Have the concept's usual look learnt ahead of its first job."""
+        return await self._transport.read(DensityModel, "PUT", f"/density-models/{quote(concept, safe='')}")
+
+
+def _job(job_id: str) -> str:
+    return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _exposure(key: str) -> str:
+    return f"/exposures/{quote(key, safe='')}"

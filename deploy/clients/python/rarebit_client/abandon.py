@@ -1,0 +1,22 @@
+"""Give a job up on the way out, in a thread and in a task: whatever ends the caller is not held up or replaced."""
+
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+
+import anyio
+
+from rarebit_client.errors import RarebitError
+
+_PATIENCE_S = 5.0
+
+
+def abandon(cancel: Callable[[str], object], job_id: str) -> None:
+    """Cancel the job, if the gateway can be reached."""
+    with suppress(RarebitError):
+        cancel(job_id)
+
+
+async def async_abandon(cancel: Callable[[str], Coroutine[None, None, object]], job_id: str) -> None:
+    """The same in a task that is itself being cancelled."""
+    with suppress(RarebitError), anyio.move_on_after(_PATIENCE_S, shield=True):
+        await cancel(job_id)

@@ -1,0 +1,209 @@
+"""What the gateway answers with. Fields that a newer gateway adds are kept, as attributes without a type."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+JobStatus = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled"]
+Feedback = Literal["liked", "disliked", "neutral"]
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Trial(Document):
+    """A row of the optimisation; x and y are its place on the density's two leading principal components."""
+
+    bits: float
+    validity: float | None
+    x: float
+    y: float
+    state: str
+
+
+class Progress(Document):
+    """Step of steps in a phase, and the batch's median rarity so far."""
+
+    phase: str
+    step: int
+    steps: int
+    rarity_bits: float | None = None
+
+
+class LiveProgress(Progress):
+    """As events have it: in the phase `optimize` with all trials, in a fixed order."""
+
+    trials: list[Trial] = []
+
+
+class PreviewPicture(Document):
+    """A thumbnail of a trial, as a `data:` URL."""
+
+    trial: int
+    bits: float
+    validity: float | None
+    url: str
+
+
+class Preview(Document):
+    """What a check has just looked at."""
+
+    step: int
+    pictures: list[PreviewPicture]
+
+
+class Rarity(Document):
+    """An image's own figures: bits = −log₂ of the share of plain samples that are as rare."""
+
+    percentile: float
+    bits: float
+    d2: float
+    residual: float
+
+
+class Output(Document):
+    """One image and where to fetch it, until `url_expires_at`; `replay` makes it again bit for bit."""
+
+    index: int
+    url: str
+    url_expires_at: datetime
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    seed: int
+    rarity: Rarity
+    anchor: float
+    validity: float
+    novelty_bits: float | None
+    replay: dict[str, Any]
+
+
+class JobError(Document):
+    """Why a job failed; `code` is a stable word."""
+
+    code: str
+    title: str
+    detail: str
+
+
+class StatusChange(Document):
+    """The error and the warnings come with the last one."""
+
+    status: JobStatus
+    error: JobError | None = None
+    warnings: list[str] = []
+
+    @property
+    def ended(self) -> bool:
+        return self.status in {"succeeded", "failed", "canceled"}
+
+
+class Eta(Document):
+    """Seconds until the job starts."""
+
+    p50: float
+    p90: float
+
+
+class QueuePlace(Document):
+    """Where a queued job stands, the next one at 1."""
+
+    position: int
+    eta_seconds: Eta | None
+
+
+class Metrics(Document):
+    """Where the time went, in milliseconds, and how many attempts it took."""
+
+    queue_ms: int
+    fit_ms: int
+    optimize_ms: int
+    check_ms: int
+    decode_ms: int
+    upload_ms: int
+    attempts: int
+
+
+class Job(StatusChange):
+    """A job; `request` is what was accepted, with all defaults filled in."""
+
+    id: str
+    concept: str
+    request: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    queue: QueuePlace | None
+    progress: Progress | None
+    outputs: list[Output]
+    metrics: Metrics
+    metadata: dict[str, str]
+    urls: dict[str, str]
+
+
+class JobPage(Document):
+    """`next_cursor` is None on the last page."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+class Upload(Document):
+    """A picture that jobs can start from, until `expires_at`."""
+
+    id: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    expires_at: datetime
+
+
+class Exposure(Document):
+    """A user's history in numbers."""
+
+    key: str
+    size: int
+    feedback: dict[str, int]
+    concepts: dict[str, int]
+
+
+class DensityModel(Document):
+    """What is known of how a concept usually looks; `job` is the one that fits it."""
+
+    concept: str
+    prompt: str
+    status: str
+    samples: int | None
+    components: int | None
+    variance_kept: float | None
+    fitted_at: datetime | None
+    job: str | None
+
+
+class DensityModels(Document):
+    density_models: list[DensityModel]
+
+
+EventData = StatusChange | LiveProgress | Preview | Output
+EVENTS: dict[str, Callable[[str], EventData]] = {
+    "status": StatusChange.model_validate_json,
+    "progress": LiveProgress.model_validate_json,
+    "preview": Preview.model_validate_json,
+    "output": Output.model_validate_json,
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a job; a stream goes on after `id`."""
+
+    id: str
+    data: EventData

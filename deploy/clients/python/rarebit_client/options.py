@@ -1,0 +1,66 @@
+"""What a job can be asked for: the fields of `POST /jobs`, where a picture may stand for its reference."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from rarebit_client.image import Image
+
+Direction = str | Image | Mapping[str, str]
+
+
+class Webhook(TypedDict, total=False):
+    """Where to call, and of which events."""
+
+    url: str
+    events: Sequence[str]
+
+
+class JobOptions(TypedDict, total=False):
+    """Every field is explained in the gateway's /docs; what is left out has the service's default."""
+
+    prompt: str
+    count: int
+    rarity: Mapping[Literal["percentile", "bits"], float]
+    mode: Literal["calibrated", "paper"]
+    space: Sequence[Literal["token", "adjective", "lora"]]
+    steps: int
+    trials: int | None
+    seed: int | None
+    image: Image | Path | bytes | Mapping[str, str] | None  # a path or bytes are uploaded first
+    avoid: Sequence[Direction]
+    toward: Sequence[Direction]
+    exposure: str | None
+    size: int | None
+    decoder_steps: int | None
+    guidance_scale: float | None
+    format: Literal["png", "webp", "jpeg"]
+    priority: Literal["low", "normal", "high"]
+    start_within: float | None
+    run_within: float | None
+    expires_in: int | None
+    webhook: Webhook | None
+    metadata: Mapping[str, str]
+
+
+def body_of(concept: str, options: JobOptions) -> dict[str, Any]:
+    """The request as JSON has it: words become `text`, pictures their reference."""
+    body: dict[str, Any] = {"concept": concept, **options}
+    for name in {"avoid", "toward"} & body.keys():
+        body[name] = [_reference(direction) for direction in body[name]]
+    if "image" in body:
+        body["image"] = _reference(body["image"])
+    return body
+
+
+def media_type_of(picture: bytes) -> str:
+    """By its first bytes; the gateway refuses what is none of the three."""
+    if picture.startswith(b"\xff\xd8"):
+        return "image/jpeg"
+    return "image/webp" if picture[8:12] == b"WEBP" else "image/png"
+
+
+def _reference(value: Any) -> Any:
+    if isinstance(value, Image):
+        return {"output": value.ref}
+    return {"text": value} if isinstance(value, str) else value

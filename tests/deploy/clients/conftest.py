@@ -1,0 +1,67 @@
+"""A service for clients: a gateway process over a real Valkey, and a worker whose sampler is a pause."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, served, url_of
+from tests.faults.fleet import Fleet
+
+
+@dataclass(frozen=True)
+class Service:
+    """The gateway may be killed and started again; it answers at `url`."""
+
+    gateway: Server
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway.address}"
+
+    def restart(self) -> None:
+        self.gateway.kill()
+        self.gateway.start()
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Service]:
+    folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
+    server, port = redis_server(redis_binaries()["valkey"], folder), free_port()
+    env = {
+        "OMP_NUM_THREADS": "1",
+        "RAREBIT_REDIS_URL": url_of(server),
+        "RAREBIT_DATA_DIR": str(folder),
+        "RAREBIT_SIGNING_KEY": SIGNING_KEY,
+        "RAREBIT_PUBLIC_URL": f"http://127.0.0.1:{port}",
+    }
+    command = [sys.executable, "-m", "uvicorn", "api.main:app", "--http", "api.protocol:BoundedHead"]
+    gateway, fleet = Server([*command, "--no-access-log", "--port", str(port)], port, env), Fleet(env, folder)
+    try:
+        server.start()
+        (worker,) = fleet.start()
+        gateway.start()
+        assert eventually(lambda: worker.ready, 120)
+        yield Service(gateway)
+    finally:
+        fleet.stop()
+        gateway.stop()
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def url(app: FastAPI) -> Iterator[str]:
+    """A gateway without a worker: jobs wait until the test ends them."""
+    with served(app) as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
