@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve test lint audit fuzz faults soak load bench bench-full-size evaluate
+.PHONY: demo serve clients test lint audit fuzz faults soak load bench bench-full-size evaluate
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -14,6 +14,10 @@ demo: .venv/installed
 
 serve: .venv/installed
 	@exec $(BIN)/rarebit serve --port $(PORT) --data "$(DATA)"
+
+# The contract, and the clients that follow from it, written anew from the application.
+clients: .venv/installed-dev
+	$(BIN)/python -m deploy.clients.generate
 
 test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest

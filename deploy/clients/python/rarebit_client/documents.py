@@ -15,7 +15,7 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class Trial(Document):
+class TrialProgress(Document):
     """A row of the optimisation; x and y are its place on the density's two leading principal components."""
 
     bits: float
@@ -34,10 +34,10 @@ class Progress(Document):
     rarity_bits: float | None = None
 
 
-class LiveProgress(Progress):
+class WatchedProgress(Progress):
     """As events have it: in the phase `optimize` with all trials, in a fixed order."""
 
-    trials: list[Trial] = []
+    trials: list[TrialProgress] = []
 
 
 class PreviewPicture(Document):
@@ -192,10 +192,10 @@ class DensityModels(Document):
     density_models: list[DensityModel]
 
 
-EventData = StatusChange | LiveProgress | Preview | Output
+EventData = StatusChange | WatchedProgress | Preview | Output
 EVENTS: dict[str, Callable[[str], EventData]] = {
     "status": StatusChange.model_validate_json,
-    "progress": LiveProgress.model_validate_json,
+    "progress": WatchedProgress.model_validate_json,
     "preview": Preview.model_validate_json,
     "output": Output.model_validate_json,
 }

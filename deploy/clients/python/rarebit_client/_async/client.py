@@ -25,9 +25,9 @@ from rarebit_client.documents import (
     Job,
     JobPage,
     JobStatus,
-    LiveProgress,
     StatusChange,
     Upload,
+    WatchedProgress,
 )
 from rarebit_client.errors import WaitTimeout, raise_unless_succeeded
 from rarebit_client.image import Image
@@ -75,7 +75,11 @@ class AsyncClient:
         await self._http.aclose()
 
     async def generate(
-        self, concept: str, *, on_progress: Callable[[LiveProgress], None] | None = None, **options: Unpack[JobOptions]
+        self,
+        concept: str,
+        *,
+        on_progress: Callable[[WatchedProgress], None] | None = None,
+        **options: Unpack[JobOptions],
     ) -> list[Image]:
         """Make pictures of the concept, telling `on_progress` meanwhile; whatever ends the call early cancels the job.
 
@@ -85,7 +89,7 @@ class AsyncClient:
         try:
             async with aclosing(self.events(job.id)) as events:
                 async for event in events:
-                    if on_progress and isinstance(event.data, LiveProgress):
+                    if on_progress and isinstance(event.data, WatchedProgress):
                         on_progress(event.data)
             job = await self.wait(job.id)
         except BaseException:

@@ -25,9 +25,9 @@ from rarebit_client.documents import (
     Job,
     JobPage,
     JobStatus,
-    LiveProgress,
     StatusChange,
     Upload,
+    WatchedProgress,
 )
 from rarebit_client.errors import WaitTimeout, raise_unless_succeeded
 from rarebit_client.image import Image
@@ -75,7 +75,11 @@ class Client:
         self._http.close()
 
     def generate(
-        self, concept: str, *, on_progress: Callable[[LiveProgress], None] | None = None, **options: Unpack[JobOptions]
+        self,
+        concept: str,
+        *,
+        on_progress: Callable[[WatchedProgress], None] | None = None,
+        **options: Unpack[JobOptions],
     ) -> list[Image]:
         """Make pictures of the concept, telling `on_progress` meanwhile; whatever ends the call early cancels the job.
 
@@ -85,7 +89,7 @@ class Client:
         try:
             with closing(self.events(job.id)) as events:
                 for event in events:
-                    if on_progress and isinstance(event.data, LiveProgress):
+                    if on_progress and isinstance(event.data, WatchedProgress):
                         on_progress(event.data)
             job = self.wait(job.id)
         except BaseException:

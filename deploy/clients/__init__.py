@@ -1,0 +1,1 @@
+"""Clients of the gateway, and what keeps them up to date with it."""
