@@ -20,7 +20,7 @@ STAMP = GENERATED / "openapi.sha256"
 
 
 def contract() -> str:
-    """The OpenAPI document of a gateway with keys, which has all that can be asked and answered; no server is needed."""
+    """The OpenAPI document of a gateway with keys, which has all that may be answered; no server is asked."""
     document = create_app(Settings(auth="keys", signing_key=SecretStr(secrets.token_hex()))).openapi()
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 

@@ -15,6 +15,8 @@ from rarebit_client import AsyncClient, Client, Progress
 from servers import Server, eventually, served, url_of
 from services.schemas import JobError, Metrics
 from services.settings import Settings
+from services.store import connect
+from services.tenants import Tenants
 
 SLOW = {"steps": 40, "metadata": {"step_s": "0.05"}}  # two seconds of the stand-in's
 
@@ -231,6 +233,34 @@ def test_history_is_kept_and_forgotten(client):
     assert (seen.size, seen.feedback["liked"], seen) == (1, 1, client.exposure("user/7"))
     client.forget("user/7")
     assert client.exposure("user/7").size == 0
+
+
+def test_batch_is_waited_for_with_its_refusals(client):
+    batch = client.submit_batch([{"concept": "chair"}, {"count": 17}], shared={"concept": "lamp", "steps": 1})
+    assert [item.status for item in batch.items] == [202, 422]
+    ended = client.wait_batch(batch.id)
+    assert (ended.items[0].job.status, ended.items[0].job.concept) == ("succeeded", "chair")
+    assert ended.items[1].problem["errors"][0]["pointer"] == "/count"
+    assert client.cancel_batch(batch.id).finished_at == ended.finished_at
+
+
+def test_job_that_two_workers_died_with_is_replayed_from_quarantine(alone, lose_next):
+    job = alone.submit("chair", seed=5)
+    lose_next()
+    assert [lost.id for lost in alone.quarantine()] == [job.id]
+    assert alone.replay(job.id).request == alone.get(job.id).request
+    assert list(alone.quarantine()) == []
+
+
+def test_gateway_with_keys_knows_the_client_by_its_key(settings: Settings, redis_url):
+    with connect(redis_url) as store:
+        key = Tenants(store).create_key("acme")
+    with served(create_app(settings.model_copy(update={"auth": "keys"}))) as url, Client(url, key) as known:
+        job = known.submit("chair")
+        with Client(url, "rb_wrong") as stranger, pytest.raises(rarebit_client.Unauthorized):
+            stranger.get(job.id)
+        known.cancel(job.id)
+        assert [event.data.status for event in known.events(job.id)][-1] == "canceled"
 
 
 def test_key_goes_to_the_gateway_and_not_to_the_store(service, monkeypatch):

@@ -3,6 +3,8 @@
 from rarebit_client._async.client import AsyncClient
 from rarebit_client._sync.client import Client
 from rarebit_client.documents import (
+    Batch,
+    BatchItem,
     DensityModel,
     Event,
     Exposure,
@@ -31,10 +33,12 @@ from rarebit_client.errors import (
     WaitTimeout,
 )
 from rarebit_client.image import Image
-from rarebit_client.options import JobOptions
+from rarebit_client.options import JobFields, JobOptions
 
 __all__ = [
     "AsyncClient",
+    "Batch",
+    "BatchItem",
     "Client",
     "DensityModel",
     "Event",
@@ -46,6 +50,7 @@ __all__ = [
     "JobCanceled",
     "JobError",
     "JobFailed",
+    "JobFields",
     "JobOptions",
     "NotFound",
     "Output",

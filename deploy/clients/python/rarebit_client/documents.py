@@ -19,7 +19,7 @@ class TrialProgress(Document):
     """A row of the optimisation; x and y are its place on the density's two leading principal components."""
 
     bits: float
-    validity: float | None
+    validity: float | None = None
     x: float
     y: float
     state: str
@@ -45,7 +45,7 @@ class PreviewPicture(Document):
 
     trial: int
     bits: float
-    validity: float | None
+    validity: float | None = None
     url: str
 
 
@@ -80,7 +80,7 @@ class Output(Document):
     rarity: Rarity
     anchor: float
     validity: float
-    novelty_bits: float | None
+    novelty_bits: float | None = None
     replay: dict[str, Any]
 
 
@@ -115,7 +115,7 @@ class QueuePlace(Document):
     """Where a queued job stands, the next one at 1."""
 
     position: int
-    eta_seconds: Eta | None
+    eta_seconds: Eta | None = None
 
 
 class Metrics(Document):
@@ -137,11 +137,11 @@ class Job(StatusChange):
     concept: str
     request: dict[str, Any]
     created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
     expires_at: datetime
-    queue: QueuePlace | None
-    progress: Progress | None
+    queue: QueuePlace | None = None
+    progress: Progress | None = None
     outputs: list[Output]
     metrics: Metrics
     metadata: dict[str, str]
@@ -152,7 +152,25 @@ class JobPage(Document):
     """`next_cursor` is None on the last page."""
 
     jobs: list[Job]
-    next_cursor: str | None
+    next_cursor: str | None = None
+
+
+class BatchItem(Document):
+    """One job of a batch, or the problem (RFC 9457) that stands for it; `status` is that of a job on its own."""
+
+    status: int
+    job: Job | None = None
+    problem: dict[str, Any] | None = None
+
+
+class Batch(Document):
+    """Jobs that were submitted together, in the order of the request; finished when the last of them has ended."""
+
+    id: str
+    created_at: datetime
+    finished_at: datetime | None = None
+    items: list[BatchItem]
+    urls: dict[str, str]
 
 
 class Upload(Document):
@@ -181,11 +199,11 @@ class DensityModel(Document):
     concept: str
     prompt: str
     status: str
-    samples: int | None
-    components: int | None
-    variance_kept: float | None
-    fitted_at: datetime | None
-    job: str | None
+    samples: int | None = None
+    components: int | None = None
+    variance_kept: float | None = None
+    fitted_at: datetime | None = None
+    job: str | None = None
 
 
 class DensityModels(Document):

@@ -112,7 +112,9 @@ def no_answer(error: httpx.TransportError) -> Unavailable:
 
 
 def raise_unless_succeeded(job: Job) -> None:
-    """JobFailed or JobCanceled, where the job ended so."""
+    """JobFailed or JobCanceled, where the job ended so; ValueError where it has not ended."""
+    if not job.ended:
+        raise ValueError(f"job {job.id} has no pictures yet, it is {job.status}")
     if job.status == "failed":
         raise JobFailed(job)
     if job.status == "canceled":

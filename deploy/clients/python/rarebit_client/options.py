@@ -43,9 +43,15 @@ class JobOptions(TypedDict, total=False):
     metadata: Mapping[str, str]
 
 
-def body_of(concept: str, options: JobOptions) -> dict[str, Any]:
+class JobFields(JobOptions, total=False):
+    """A job of a batch."""
+
+    concept: str
+
+
+def body_of(fields: JobFields) -> dict[str, Any]:
     """The request as JSON has it: words become `text`, pictures their reference."""
-    body: dict[str, Any] = {"concept": concept, **options}
+    body: dict[str, Any] = {**fields}
     for name in {"avoid", "toward"} & body.keys():
         body[name] = [_reference(direction) for direction in body[name]]
     if "image" in body:

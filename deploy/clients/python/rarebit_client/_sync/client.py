@@ -4,10 +4,10 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -17,6 +17,7 @@ from rarebit_client.abandon import abandon
 from rarebit_client.auth import Bearer
 from rarebit_client.documents import (
     EVENTS,
+    Batch,
     DensityModel,
     DensityModels,
     Event,
@@ -29,9 +30,9 @@ from rarebit_client.documents import (
     Upload,
     WatchedProgress,
 )
-from rarebit_client.errors import WaitTimeout, raise_unless_succeeded
+from rarebit_client.errors import Expired, NotFound, WaitTimeout, raise_unless_succeeded
 from rarebit_client.image import Image
-from rarebit_client.options import JobOptions, body_of, media_type_of
+from rarebit_client.options import JobFields, JobOptions, body_of, media_type_of
 from rarebit_client.retries import Retries
 
 LOCAL = "http://127.0.0.1:8000"
@@ -102,16 +103,13 @@ class Client:
 
         A picture that is a path or bytes is uploaded each time: with a key, `upload` it once and name it.
         """
-        body = body_of(concept, options)
-        if isinstance(picture := options.get("image"), (bytes, Path)):
-            body["image"] = {"upload": (self.upload(picture)).id}
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return self._transport.read(Job, "POST", "/jobs", json=body, headers=headers)
+        body = self._body({"concept": concept, **options})
+        return self._transport.read(Job, "POST", "/jobs", json=body, headers=_once(idempotency_key))
 
     def get(self, job_id: str, *, wait_s: int = 0) -> Job:
         """The job as it stands, or as soon as it has ended within `wait_s` seconds (60 at most)."""
         patience = {"params": {"wait": wait_s}, "timeout": self._timeout_s + wait_s}
-        return self._transport.read(Job, "GET", _job(job_id), **patience)
+        return self._transport.read(Job, "GET", _path("jobs", job_id), **patience)
 
     def wait(self, job_id: str, *, timeout_s: float = math.inf) -> Job:
         """The job when it has ended, in whichever way; WaitTimeout leaves it running."""
@@ -129,7 +127,7 @@ class Client:
 
         A broken connection is opened again and goes on after the last event: none is lost, none comes twice.
         """
-        path, params = f"{_job(job_id)}/events", {"previews": "true"} if previews else {}
+        path, params = _path("jobs", job_id, "events"), {"previews": "true"} if previews else {}
         with closing(self._transport.events(path, after, params)) as stream:
             for sent in stream:
                 if read := EVENTS.get(sent.event):
@@ -138,29 +136,45 @@ class Client:
                         return
 
     def images(self, job: Job) -> list[Image]:
-        """The job's pictures, fetched while its URLs last; JobFailed or JobCanceled where it ended without any."""
+        """The pictures of an ended job, fetched while its URLs last; JobFailed or JobCanceled where there are none."""
         raise_unless_succeeded(job)
         contents = [(self._transport.send("GET", output.url, auth=None)).content for output in job.outputs]
         return [Image(content, output, job) for content, output in zip(contents, job.outputs, strict=True)]
 
     def jobs(self, *, status: JobStatus | None = None) -> Iterator[Job]:
         """All jobs, newest first, page by page; those submitted meanwhile do not shift the rest."""
-        params: dict[str, str] = {"status": status} if status else {}
-        while True:
-            page = self._transport.read(JobPage, "GET", "/jobs", params=params)
-            for job in page.jobs:
-                yield job
-            if page.next_cursor is None:
-                return
-            params["cursor"] = page.next_cursor
+        return self._pages("/jobs", {"status": status} if status else {})
 
     def cancel(self, job_id: str) -> Job:
         """Ask the job to stop; harmless when it has ended."""
-        return self._transport.read(Job, "POST", f"{_job(job_id)}/cancel")
+        return self._transport.read(Job, "POST", _path("jobs", job_id, "cancel"))
 
     def delete(self, job_id: str) -> None:
         """Erase the job and its pictures."""
-        self._transport.send("DELETE", _job(job_id))
+        self._transport.send("DELETE", _path("jobs", job_id))
+
+    def submit_batch(
+        self, jobs: Sequence[JobFields], *, shared: JobFields | None = None, idempotency_key: str | None = None
+    ) -> Batch:
+        """Queue up to 100 jobs at once, each with the fields of `shared` that it lacks; each is taken or refused."""
+        body = {"jobs": [self._body(fields) for fields in jobs], "shared": self._body(shared or {})}
+        return self._transport.read(Batch, "POST", "/batches", json=body, headers=_once(idempotency_key))
+
+    def get_batch(self, batch_id: str) -> Batch:
+        """The batch and its jobs as they stand."""
+        return self._transport.read(Batch, "GET", _path("batches", batch_id))
+
+    def wait_batch(self, batch_id: str) -> Batch:
+        """The batch when the last of its jobs has ended, in whichever way."""
+        for item in (self.get_batch(batch_id)).items:
+            with suppress(NotFound, Expired):  # as the batch will say, too
+                if item.job and not item.job.ended:
+                    self.wait(item.job.id)
+        return self.get_batch(batch_id)
+
+    def cancel_batch(self, batch_id: str) -> Batch:
+        """Ask every job of the batch to stop."""
+        return self._transport.read(Batch, "POST", _path("batches", batch_id, "cancel"))
 
     def upload(self, picture: bytes | Path) -> Upload:
         """A PNG, JPEG or WebP to start from: `image={"upload": ID}`."""
@@ -170,33 +184,57 @@ class Client:
 
     def delete_upload(self, upload_id: str) -> None:
         """Erase the picture."""
-        self._transport.send("DELETE", f"/images/{quote(upload_id, safe='')}")
+        self._transport.send("DELETE", _path("images", upload_id))
 
     def exposure(self, key: str) -> Exposure:
         """What the user behind the key has seen, in numbers."""
-        return self._transport.read(Exposure, "GET", _exposure(key))
+        return self._transport.read(Exposure, "GET", _path("exposures", key))
 
     def add_views(self, key: str, views: Mapping[str, Feedback]) -> Exposure:
         """Add pictures, by their `ref`, to what was seen, with what was thought of each; all of them or none."""
         body = {"views": [{"output": ref, "feedback": feedback} for ref, feedback in views.items()]}
-        return self._transport.read(Exposure, "POST", f"{_exposure(key)}/views", json=body)
+        return self._transport.read(Exposure, "POST", _path("exposures", key, "views"), json=body)
 
     def forget(self, key: str) -> None:
         """Erase the history."""
-        self._transport.send("DELETE", _exposure(key))
+        self._transport.send("DELETE", _path("exposures", key))
 
     def density_models(self) -> list[DensityModel]:
         """The concepts whose usual look is known."""
         return (self._transport.read(DensityModels, "GET", "/density-models")).density_models
 
-    def fit_density(self, concept: str) -> DensityModel:
-        """Have the concept's usual look learnt ahead of its first job."""
-        return self._transport.read(DensityModel, "PUT", f"/density-models/{quote(concept, safe='')}")
+    def fit_density(self, concept: str, *, prompt: str | None = None) -> DensityModel:
+        """Have the concept's usual look, in that prompt, learnt ahead of its first job."""
+        path, params = _path("density-models", concept), {"prompt": prompt} if prompt else {}
+        return self._transport.read(DensityModel, "PUT", path, params=params)
+
+    def quarantine(self) -> Iterator[Job]:
+        """For operators: the jobs that two workers died with, newest first, page by page."""
+        return self._pages("/quarantine", {})
+
+    def replay(self, job_id: str) -> Job:
+        """For operators: queue a new job of a quarantined one's request, seed and all."""
+        return self._transport.read(Job, "POST", _path("quarantine", job_id, "replay"))
+
+    def _pages(self, path: str, params: dict[str, str]) -> Iterator[Job]:
+        while True:
+            page = self._transport.read(JobPage, "GET", path, params=params)
+            for job in page.jobs:
+                yield job
+            if page.next_cursor is None:
+                return
+            params = {**params, "cursor": page.next_cursor}
+
+    def _body(self, fields: JobFields) -> dict[str, Any]:
+        body = body_of(fields)
+        if isinstance(picture := fields.get("image"), (bytes, Path)):
+            body["image"] = {"upload": (self.upload(picture)).id}
+        return body
 
 
-def _job(job_id: str) -> str:
-    return f"/jobs/{quote(job_id, safe='')}"
+def _once(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key or uuid.uuid4().hex}
 
 
-def _exposure(key: str) -> str:
-    return f"/exposures/{quote(key, safe='')}"
+def _path(*parts: str) -> str:
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
