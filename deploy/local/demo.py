@@ -1,39 +1,53 @@
 """`rarebit demo`: one job through the whole service, then its pictures beside plain samples of the same seeds."""
 
 import math
+import time
 from pathlib import Path
-from typing import Any
 
-import httpx
-from PIL import Image
+from httpx import HTTPTransport
 
-from deploy.local.client import Job, download, run_job
 from deploy.local.contact_sheet import Row, contact_sheet
-from deploy.local.pictures import slug
+from deploy.local.pictures import picture_paths, slug
 from deploy.local.progress import progress_bar
 from deploy.local.stack import Stack, running
+from rarebit_client import Client, Image, Job
+from rarebit_client.abandon import abandon
 from services.schemas import JobRequest
+
+_POLL_S = 0.2  # the events of a job say nothing of a worker that has died
 
 
 def run_demo(concept: str, count: int, out: Path) -> list[Path]:
     """Make `count` rare pictures of the concept in `out`; returns the paths, the contact sheet's last."""
     with running(out / "data", port=0) as stack:
-        job, pictures = _through_the_service(stack, {"concept": concept, "count": count}, out)
+        images = _through_the_service(stack, concept, count)
+    paths = picture_paths(out, concept, len(images), "png")
     sheet = out / f"{slug(concept)}-sheet.png"
-    contact_sheet(concept, [_plain_row(job, out / "data"), _rare_row(job, pictures)]).save(sheet)
-    return [*pictures, sheet]
+    contact_sheet(concept, [_plain_row(images[0].job, out / "data"), _rare_row(images)]).save(sheet)
+    return [*(image.save(path) for image, path in zip(images, paths, strict=True)), sheet]
 
 
-def _through_the_service(stack: Stack, body: dict[str, Any], out: Path) -> tuple[Job, list[Path]]:
-    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as client, progress_bar() as show:
+def _through_the_service(stack: Stack, concept: str, count: int) -> list[Image]:
+    with Client(stack.url, retries=0, transport=HTTPTransport()) as client:  # past the proxies of the environment
+        job = client.submit(concept, count=count)
+        try:
+            job = _watched(client, job, stack)
+        except BaseException:
+            abandon(client.cancel, job.id)  # or the next stack over this folder would run it
+            raise
+        return client.images(job)
 
-        def watch(job: Job) -> None:
+
+def _watched(client: Client, job: Job, stack: Stack) -> Job:
+    """The job when it has ended; StackError when a process has ended before it."""
+    with progress_bar() as show:
+        while not job.ended:
+            time.sleep(_POLL_S)
             stack.check()
-            if progress := job["progress"]:
-                show(progress["phase"], progress["step"], progress["steps"], progress["rarity_bits"])
-
-        job = run_job(client, body, watch)
-        return job, download(client, job, out)
+            job = client.get(job.id)
+            if progress := job.progress:
+                show(progress.phase, progress.step, progress.steps, progress.rarity_bits)
+    return job
 
 
 def _plain_row(job: Job, data: Path) -> Row:
@@ -42,18 +56,18 @@ def _plain_row(job: Job, data: Path) -> Row:
     from services.diffusion.subject import Subject
     from worker.sampling import recipe_of
 
-    request = JobRequest.model_validate(job["request"])
-    subject, seeds = Subject(request.concept, request.prompt), [output["seed"] for output in job["outputs"]]
+    request = JobRequest.model_validate(job.request)
+    subject, seeds = Subject(request.concept, request.prompt), [output.seed for output in job.outputs]
     with progress_bar() as show:
         outputs = in_process.plain(in_process.load(data), subject, recipe_of(request), seeds, show)
     captions = [_caption(output.rarity["bits"], output.validity) for output in outputs]
     return Row("The plain prompt, from the same noise", [output.image for output in outputs], captions)
 
 
-def _rare_row(job: Job, pictures: list[Path]) -> Row:
-    captions = [_caption(output["rarity"]["bits"], output["validity"]) for output in job["outputs"]]
-    label = f"Rarebit, asked for {_asked_bits(job['request']['rarity']):.1f} bits"
-    return Row(label, [Image.open(path) for path in pictures], captions)
+def _rare_row(images: list[Image]) -> Row:
+    captions = [_caption(image.bits, image.validity) for image in images]
+    label = f"Rarebit, asked for {_asked_bits(images[0].job.request['rarity']):.1f} bits"
+    return Row(label, [image.pil() for image in images], captions)
 
 
 def _caption(bits: float, validity: float) -> str:

@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
-import httpx
 import typer
 
-from deploy.local.client import quarantined, replay_quarantined
 from deploy.local.sentence import one_sentence
+from rarebit_client import Client
 from services.store import connect
 from services.tenants import Limits, Tenants
 
@@ -70,26 +69,19 @@ def limit_tenant(
 @quarantine.command("list")
 def list_quarantine(url: Url = LOCAL, api_key: ApiKey = "") -> None:
     """Print each one's id, when it failed and its concept, newest first."""
-    with _gateway(url, api_key) as client:
-        for job in quarantined(client):
-            print(job["id"], job["finished_at"], job["concept"], sep="\t")
+    with one_sentence(), Client(url, api_key) as client:
+        for job in client.quarantine():
+            print(job.id, job.finished_at, job.concept, sep="\t")
 
 
 @quarantine.command("replay")
 def replay_job(job_id: Annotated[str, typer.Argument(metavar="ID")], url: Url = LOCAL, api_key: ApiKey = "") -> None:
     """Queue a new job of the same request, seed and all, and print its id."""
-    with _gateway(url, api_key) as client:
-        print(replay_quarantined(client, job_id)["id"])
+    with one_sentence(), Client(url, api_key) as client:
+        print(client.replay(job_id).id)
 
 
 @contextmanager
 def _tenants(redis_url: str) -> Iterator[Tenants]:
     with one_sentence(), connect(redis_url) as client:
         yield Tenants(client)
-
-
-@contextmanager
-def _gateway(url: str, api_key: str) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    with one_sentence(), httpx.Client(base_url=url, headers=headers, timeout=30) as client:
-        yield client

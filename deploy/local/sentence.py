@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-import httpx
 import typer
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from deploy.local.child import StackError
-from deploy.local.client import JobFailed
+from rarebit_client import RarebitError
 from services.errors import ServiceError
 
 
@@ -29,7 +28,7 @@ def one_sentence() -> Iterator[None]:
     except ValidationError as error:
         print(*(f"rarebit: {problem['msg']}" for problem in error.errors()), sep="\n", file=sys.stderr)
         raise typer.Exit(2) from None
-    except (StackError, JobFailed, ServiceError, httpx.HTTPError, RedisError) as error:
+    except (StackError, RarebitError, ServiceError, RedisError) as error:
         print(f"rarebit: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 

@@ -47,4 +47,4 @@ async def test_command_line_lists_and_replays(settings, gateway, lose_next):
         assert (await gateway.get(f"/jobs/{replayed.stdout.strip()}")).json()["request"] == old["request"]
         again = await rarebit("replay", old["id"])
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == f"rarebit: the job is not replayed: there is no job {old['id']} in quarantine\n"
+    assert again.stderr == f"rarebit: there is no job {old['id']} in quarantine\n"
