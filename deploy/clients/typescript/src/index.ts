@@ -3,8 +3,8 @@
 import { JobFailed, RarebitError, errorIn, errorOf } from './errors.ts';
 import { type JobEvent, type WatchedProgress, hasEnded } from './events.ts';
 import { type Client, createClient } from './generated/client/index.ts';
-import { jobsCancel, jobsRead, jobsStream, jobsSubmit } from './generated/sdk.gen.ts';
-import type { Job, JobRequest, Output } from './generated/types.gen.ts';
+import { imagesUpload, jobsCancel, jobsRead, jobsStream, jobsSubmit } from './generated/sdk.gen.ts';
+import type { Job, JobRequest, Output, Upload } from './generated/types.gen.ts';
 import { backoffMs, patient, sleep } from './retries.ts';
 
 export * from './errors.ts';
@@ -13,6 +13,9 @@ export * from './generated/index.ts';
 
 /** One picture of a job, with its own figures; `ref` names it in `toward`, `avoid`, `image` and histories. */
 export type Image = { blob: Blob; output: Output; job: Job; ref: string };
+
+/** A job as `POST /jobs` takes it; a picture to start from may be there itself. */
+export type PictureRequest = Omit<JobRequest, 'image'> & { image?: JobRequest['image'] | Blob };
 
 export type RarebitOptions = { baseUrl?: string; apiKey?: string; retries?: number };
 
@@ -35,7 +38,7 @@ export class Rarebit {
 
   /** Make pictures, telling `onProgress` meanwhile; whatever ends the call early, `signal` too, cancels the job. */
   async generate(
-    request: JobRequest,
+    request: PictureRequest,
     { onProgress, signal }: Stopped & { onProgress?: (progress: WatchedProgress) => void } = {},
   ): Promise<Image[]> {
     const { id } = await this.submit(request, { signal });
@@ -49,8 +52,15 @@ export class Rarebit {
   }
 
   /** Queue a job; it is one job, however often the request has to be sent. */
-  async submit(body: JobRequest, { signal }: Stopped = {}): Promise<Job> {
+  async submit({ image, ...request }: PictureRequest, { signal }: Stopped = {}): Promise<Job> {
+    const body = { ...request, image: image instanceof Blob ? { upload: (await this.upload(image)).id } : image };
     return (await jobsSubmit({ client: this.client, body, signal, throwOnError: true })).data;
+  }
+
+  /** Keep a PNG, JPEG or WebP, of that `type`, for jobs to start from. */
+  async upload(picture: Blob): Promise<Upload> {
+    const sent = { body: picture, bodySerializer: null, headers: { 'Content-Type': picture.type } };
+    return (await imagesUpload({ client: this.client, ...sent, throwOnError: true })).data;
   }
 
   /** The job when it has ended, in whichever way. */
@@ -81,30 +91,40 @@ export class Rarebit {
 
   /** What happens to the job, from its start or after the event `after`, until it has ended. A broken connection is
    * opened again and goes on after the last event: none is lost, none comes twice. */
-  async *events(jobId: string, { after, signal }: Stopped & { after?: string } = {}): AsyncGenerator<JobEvent, void> {
-    for (let failures = 1; failures <= this.#retries; failures++) {
-      const heard: { event?: unknown; answer?: Response; error?: unknown } = {};
-      const { stream } = await jobsStream({
-        client: this.client,
-        path: { job_id: jobId },
-        headers: after ? { 'Last-Event-ID': after } : {},
-        signal,
-        fetch: async (...request) => (heard.answer = await this.#fetch(...request)),
-        sseMaxRetryAttempts: 1,
-        onSseEvent: (event) => (heard.event = event),
-        onSseError: (error) => (heard.error = error),
-      });
-      for await (const _ of stream) {
-        const event = heard.event as JobEvent;
-        [after, failures] = [event.id, 0];
-        yield event;
-        if (event.event === 'status' && hasEnded(event.data.status)) return;
+  async *events(
+    jobId: string,
+    { after, previews = false, signal }: Stopped & { after?: string; previews?: boolean } = {},
+  ): AsyncGenerator<JobEvent, void> {
+    const left = new AbortController();
+    const stop = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
+    try {
+      for (let failures = 0; failures <= this.#retries; failures++) {
+        const heard: { event?: unknown; answer?: Response; error?: unknown } = {};
+        const { stream } = await jobsStream({
+          client: this.client,
+          path: { job_id: jobId },
+          query: { previews } as never,
+          headers: after ? { 'Last-Event-ID': after } : {},
+          signal: stop,
+          fetch: async (...request) => (heard.answer = await this.#fetch(...request)),
+          sseMaxRetryAttempts: 1,
+          onSseEvent: (event) => (heard.event = event),
+          onSseError: (error) => (heard.error = error),
+        });
+        for await (const _ of stream) {
+          const event = heard.event as JobEvent;
+          [after, failures] = [event.id, 0];
+          yield event;
+          if (event.event === 'status' && hasEnded(event.data.status)) return;
+        }
+        signal?.throwIfAborted();
+        if (!heard.answer) throw heard.error;
+        if (!heard.answer.ok) throw await errorIn(heard.answer);
+        if (heard.answer.status === 204) return;
+        await sleep(backoffMs(failures), signal);
       }
-      signal?.throwIfAborted();
-      if (!heard.answer) throw heard.error;
-      if (!heard.answer.ok) throw await errorIn(heard.answer);
-      if (heard.answer.status === 204) return;
-      await sleep(backoffMs(failures), signal);
+    } finally {
+      left.abort(); // whoever leaves early leaves no connection behind
     }
     throw new RarebitError({ type: 'unavailable', title: 'The event stream ends before the job does', status: 503 });
   }

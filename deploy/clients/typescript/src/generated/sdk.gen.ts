@@ -232,11 +232,7 @@ export const exposuresRead = <ThrowOnError extends boolean = false>(options: Opt
  *
  * An output, until its URL expires; only where the service stores on local disk.
  */
-export const filesReadFile = <ThrowOnError extends boolean = false>(options: Options<FilesReadFileData, ThrowOnError>): RequestResult<FilesReadFileResponses, FilesReadFileErrors, ThrowOnError> => (options.client ?? client).get<FilesReadFileResponses, FilesReadFileErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/files/{key}',
-    ...options
-});
+export const filesReadFile = <ThrowOnError extends boolean = false>(options: Options<FilesReadFileData, ThrowOnError>): RequestResult<FilesReadFileResponses, FilesReadFileErrors, ThrowOnError> => (options.client ?? client).get<FilesReadFileResponses, FilesReadFileErrors, ThrowOnError>({ url: '/files/{key}', ...options });
 
 /**
  * Live

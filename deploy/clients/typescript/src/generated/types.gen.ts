@@ -1661,10 +1661,6 @@ export type FilesReadFileData = {
 
 export type FilesReadFileErrors = {
     /**
-     * Unauthorized
-     */
-    401: Problem;
-    /**
      * Forbidden
      */
     403: Problem;
@@ -1676,10 +1672,6 @@ export type FilesReadFileErrors = {
      * Unprocessable Entity
      */
     422: Problem;
-    /**
-     * Too Many Requests
-     */
-    429: Problem;
 };
 
 export type FilesReadFileError = FilesReadFileErrors[keyof FilesReadFileErrors];
