@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.ts';
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client/index.ts';
-import type { BatchesCancelData, BatchesCancelErrors, BatchesCancelResponses, BatchesReadData, BatchesReadErrors, BatchesReadResponses, BatchesSubmitData, BatchesSubmitErrors, BatchesSubmitResponses, ExposuresAddData, ExposuresAddErrors, ExposuresAddResponses, ExposuresForgetData, ExposuresForgetErrors, ExposuresForgetResponses, ExposuresReadData, ExposuresReadErrors, ExposuresReadResponses, FilesReadFileData, FilesReadFileErrors, FilesReadFileResponses, HealthLiveData, HealthLiveResponses, HealthReadyData, HealthReadyErrors, HealthReadyResponses, ImagesEraseData, ImagesEraseErrors, ImagesEraseResponses, ImagesReadData, ImagesReadErrors, ImagesReadResponses, ImagesUploadData, ImagesUploadErrors, ImagesUploadResponses, JobsCancelData, JobsCancelErrors, JobsCancelResponses, JobsEraseData, JobsEraseErrors, JobsEraseResponses, JobsListData, JobsListErrors, JobsListResponses, JobsReadData, JobsReadErrors, JobsReadResponses, JobsStreamData, JobsStreamErrors, JobsStreamResponse, JobsStreamResponses, JobsSubmitData, JobsSubmitErrors, JobsSubmitResponses, QuarantineListData, QuarantineListErrors, QuarantineListResponses, QuarantineReplayData, QuarantineReplayErrors, QuarantineReplayResponses } from './types.gen.ts';
+import type { BatchesCancelData, BatchesCancelErrors, BatchesCancelResponses, BatchesReadData, BatchesReadErrors, BatchesReadResponses, BatchesSubmitData, BatchesSubmitErrors, BatchesSubmitResponses, ExposuresAddData, ExposuresAddErrors, ExposuresAddResponses, ExposuresForgetData, ExposuresForgetErrors, ExposuresForgetResponses, ExposuresReadData, ExposuresReadErrors, ExposuresReadResponses, FilesReadFileData, FilesReadFileErrors, FilesReadFileResponses, HealthLiveData, HealthLiveResponses, HealthReadyData, HealthReadyErrors, HealthReadyResponses, ImagesEraseData, ImagesEraseErrors, ImagesEraseResponses, ImagesReadData, ImagesReadErrors, ImagesReadResponses, ImagesUploadData, ImagesUploadErrors, ImagesUploadResponses, JobsCancelData, JobsCancelErrors, JobsCancelResponses, JobsEraseData, JobsEraseErrors, JobsEraseResponses, JobsListData, JobsListErrors, JobsListResponses, JobsReadData, JobsReadErrors, JobsReadResponses, JobsStreamData, JobsStreamErrors, JobsStreamResponse, JobsStreamResponses, JobsSubmitData, JobsSubmitErrors, JobsSubmitResponses, MetricsReadData, MetricsReadErrors, MetricsReadResponses, QuarantineListData, QuarantineListErrors, QuarantineListResponses, QuarantineReplayData, QuarantineReplayErrors, QuarantineReplayResponses, WebhooksListDeliveriesData, WebhooksListDeliveriesErrors, WebhooksListDeliveriesResponses, WebhooksRedeliverData, WebhooksRedeliverErrors, WebhooksRedeliverResponses } from './types.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -91,6 +91,30 @@ export const jobsCancel = <ThrowOnError extends boolean = false>(options: Option
 export const jobsStream = <ThrowOnError extends boolean = false>(options: Options<JobsStreamData, ThrowOnError, JobsStreamResponse>): Promise<ServerSentEventsResult<JobsStreamResponses>> => (options.client ?? client).sse.get<JobsStreamResponses, JobsStreamErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/jobs/{job_id}/events',
+    ...options
+});
+
+/**
+ * List Deliveries
+ *
+ * Each with its attempts, for seven days after the last one, even when the job has expired meanwhile.
+ */
+export const webhooksListDeliveries = <ThrowOnError extends boolean = false>(options: Options<WebhooksListDeliveriesData, ThrowOnError>): RequestResult<WebhooksListDeliveriesResponses, WebhooksListDeliveriesErrors, ThrowOnError> => (options.client ?? client).get<WebhooksListDeliveriesResponses, WebhooksListDeliveriesErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/jobs/{job_id}/deliveries',
+    ...options
+});
+
+/**
+ * Redeliver
+ *
+ * Send it again now, with the same `webhook-id`, and by the whole schedule until it is taken.
+ *
+ * This calls a receiver again that was disabled because it had answered 410.
+ */
+export const webhooksRedeliver = <ThrowOnError extends boolean = false>(options: Options<WebhooksRedeliverData, ThrowOnError>): RequestResult<WebhooksRedeliverResponses, WebhooksRedeliverErrors, ThrowOnError> => (options.client ?? client).post<WebhooksRedeliverResponses, WebhooksRedeliverErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/jobs/{job_id}/deliveries/{delivery_id}/redeliver',
     ...options
 });
 
@@ -247,3 +271,14 @@ export const healthLive = <ThrowOnError extends boolean = false>(options?: Optio
  * Redis answers, and objects can be stored.
  */
 export const healthReady = <ThrowOnError extends boolean = false>(options?: Options<HealthReadyData, ThrowOnError>): RequestResult<HealthReadyResponses, HealthReadyErrors, ThrowOnError> => (options?.client ?? client).get<HealthReadyResponses, HealthReadyErrors, ThrowOnError>({ url: '/health/ready', ...options });
+
+/**
+ * Read Metrics
+ *
+ * What this gateway counts and, while Redis answers, the job store's figures, in Prometheus' text format.
+ */
+export const metricsRead = <ThrowOnError extends boolean = false>(options?: Options<MetricsReadData, ThrowOnError>): RequestResult<MetricsReadResponses, MetricsReadErrors, ThrowOnError> => (options?.client ?? client).get<MetricsReadResponses, MetricsReadErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/metrics',
+    ...options
+});

@@ -4,6 +4,32 @@ export type ClientOptions = {
     baseUrl: `${string}://${string}` | (string & {});
 };
 
+export type Webhooks = JobjobPostWebhookRequest;
+
+/**
+ * Attempt
+ *
+ * One call of the receiver: the status that it answered with, or why there was none.
+ */
+export type Attempt = {
+    /**
+     * At
+     */
+    at: string;
+    /**
+     * Status Code
+     */
+    status_code?: number | null;
+    /**
+     * Error
+     */
+    error?: string | null;
+    /**
+     * Duration Ms
+     */
+    duration_ms: number;
+};
+
 /**
  * Batch
  *
@@ -80,6 +106,50 @@ export type BatchUrls = {
 };
 
 /**
+ * Delivery
+ *
+ * An event on its way: `id` is the webhook-id of all its attempts, of which the log has the last 20.
+ */
+export type Delivery = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Event
+     */
+    event: string;
+    /**
+     * Status
+     */
+    status: 'pending' | 'delivered' | 'failed' | 'disabled';
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Next Attempt At
+     */
+    next_attempt_at: string | null;
+    /**
+     * Attempts
+     */
+    attempts: Array<Attempt>;
+};
+
+/**
+ * DeliveryList
+ *
+ * The deliveries of a job, in the order of its events.
+ */
+export type DeliveryList = {
+    /**
+     * Deliveries
+     */
+    deliveries: Array<Delivery>;
+};
+
+/**
  * Direction
  *
  * Where to go, or what to stay away from: words, or what another job's output learnt.
@@ -109,6 +179,19 @@ export type Eta = {
      * P90
      */
     p90: number;
+};
+
+/**
+ * ExpiredJobNews
+ *
+ * What is left to tell of a job that has expired: how it ended, or that it was `running`.
+ */
+export type ExpiredJobNews = {
+    /**
+     * Id
+     */
+    id: string;
+    status: JobStatus;
 };
 
 /**
@@ -268,9 +351,79 @@ export type JobList = {
 };
 
 /**
+ * JobMessage
+ *
+ * The body of a delivery; `type` and `timestamp` are of the event.
+ */
+export type JobMessage = {
+    /**
+     * Type
+     */
+    type: 'job.started' | 'job.succeeded' | 'job.failed' | 'job.canceled';
+    /**
+     * Timestamp
+     */
+    timestamp: string;
+    /**
+     * Data
+     */
+    data: JobNews | ExpiredJobNews;
+};
+
+/**
+ * JobNews
+ *
+ * A job as its webhook is told of it: as it is when it is told, without what is long.
+ */
+export type JobNews = {
+    /**
+     * Id
+     */
+    id: string;
+    status: JobStatus;
+    /**
+     * Concept
+     */
+    concept: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Started At
+     */
+    started_at: string | null;
+    /**
+     * Finished At
+     */
+    finished_at: string | null;
+    /**
+     * Expires At
+     */
+    expires_at: string;
+    /**
+     * Outputs
+     */
+    outputs: Array<PublishedPicture>;
+    /**
+     * Warnings
+     */
+    warnings: Array<string>;
+    error: JobError | null;
+    metrics: Metrics;
+    /**
+     * Metadata
+     */
+    metadata: {
+        [key: string]: string;
+    };
+    urls: Urls;
+};
+
+/**
  * JobRequest
  *
- * What a client asks for; a field that says "not available yet" is taken only at its default.
+ * What a client asks for.
  */
 export type JobRequest = {
     /**
@@ -381,11 +534,9 @@ export type JobRequest = {
      */
     expires_in?: number | null;
     /**
-     * Webhook
-     *
-     * Not available yet.
+     * Who is told when the job starts or ends.
      */
-    webhook?: null;
+    webhook?: Webhook | null;
     /**
      * Metadata
      *
@@ -442,7 +593,7 @@ export type Metrics = {
 /**
  * Output
  *
- * One image and where to fetch it; every answer has a fresh URL.
+ * One image, where to fetch it, and what reproduces it.
  */
 export type Output = {
     /**
@@ -483,12 +634,6 @@ export type Output = {
      */
     novelty_bits?: number | null;
     /**
-     * Replay
-     */
-    replay: {
-        [key: string]: unknown;
-    };
-    /**
      * Index
      */
     index: number;
@@ -500,6 +645,12 @@ export type Output = {
      * Url Expires At
      */
     url_expires_at: string;
+    /**
+     * Replay
+     */
+    replay: {
+        [key: string]: unknown;
+    };
 };
 
 /**
@@ -561,11 +712,13 @@ export type PictureRef = {
 /**
  * Problem
  *
- * `type` is stable: programs decide by it, people read the rest.
+ * `type` is stable: programs decide by it, people read the rest, and the page that it leads to.
  */
 export type Problem = {
     /**
      * Type
+     *
+     * A reference, relative to the gateway, to the page that explains it.
      */
     type: string;
     /**
@@ -608,6 +761,63 @@ export type Progress = {
      * Rarity Bits
      */
     rarity_bits?: number | null;
+};
+
+/**
+ * PublishedPicture
+ *
+ * One image and where to fetch it; whoever is told of it gets a fresh URL.
+ */
+export type PublishedPicture = {
+    /**
+     * Media Type
+     */
+    media_type: string;
+    /**
+     * Width
+     */
+    width: number;
+    /**
+     * Height
+     */
+    height: number;
+    /**
+     * Bytes
+     */
+    bytes: number;
+    /**
+     * Sha256
+     */
+    sha256: string;
+    /**
+     * Seed
+     */
+    seed: number;
+    rarity: ReachedRarity;
+    /**
+     * Anchor
+     */
+    anchor: number;
+    /**
+     * Validity
+     */
+    validity: number;
+    /**
+     * Novelty Bits
+     */
+    novelty_bits?: number | null;
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Url
+     */
+    url: string;
+    /**
+     * Url Expires At
+     */
+    url_expires_at: string;
 };
 
 /**
@@ -740,6 +950,22 @@ export type Views = {
      * Views
      */
     views: Array<Seen>;
+};
+
+/**
+ * Webhook
+ *
+ * Who is told of what, by the Standard Webhooks specification.
+ */
+export type Webhook = {
+    /**
+     * Url
+     */
+    url: string;
+    /**
+     * Events
+     */
+    events?: Array<'job.started' | 'job.succeeded' | 'job.failed' | 'job.canceled'>;
 };
 
 export type JobsListData = {
@@ -1093,6 +1319,104 @@ export type JobsStreamResponses = {
 };
 
 export type JobsStreamResponse = JobsStreamResponses[keyof JobsStreamResponses];
+
+export type WebhooksListDeliveriesData = {
+    body?: never;
+    path: {
+        /**
+         * Job Id
+         *
+         * As the job's `id` has it.
+         */
+        job_id: string;
+    };
+    query?: never;
+    url: '/jobs/{job_id}/deliveries';
+};
+
+export type WebhooksListDeliveriesErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Gone
+     */
+    410: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type WebhooksListDeliveriesError = WebhooksListDeliveriesErrors[keyof WebhooksListDeliveriesErrors];
+
+export type WebhooksListDeliveriesResponses = {
+    /**
+     * Successful Response
+     */
+    200: DeliveryList;
+};
+
+export type WebhooksListDeliveriesResponse = WebhooksListDeliveriesResponses[keyof WebhooksListDeliveriesResponses];
+
+export type WebhooksRedeliverData = {
+    body?: never;
+    path: {
+        /**
+         * Job Id
+         *
+         * As the job's `id` has it.
+         */
+        job_id: string;
+        /**
+         * Delivery Id
+         *
+         * The `webhook-id` that the receiver got.
+         */
+        delivery_id: string;
+    };
+    query?: never;
+    url: '/jobs/{job_id}/deliveries/{delivery_id}/redeliver';
+};
+
+export type WebhooksRedeliverErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type WebhooksRedeliverError = WebhooksRedeliverErrors[keyof WebhooksRedeliverErrors];
+
+export type WebhooksRedeliverResponses = {
+    /**
+     * Successful Response
+     */
+    202: Delivery;
+};
+
+export type WebhooksRedeliverResponse = WebhooksRedeliverResponses[keyof WebhooksRedeliverResponses];
 
 export type BatchesSubmitData = {
     body: BatchRequest;
@@ -1723,3 +2047,49 @@ export type HealthReadyResponses = {
 };
 
 export type HealthReadyResponse = HealthReadyResponses[keyof HealthReadyResponses];
+
+export type MetricsReadData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/metrics';
+};
+
+export type MetricsReadErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type MetricsReadError = MetricsReadErrors[keyof MetricsReadErrors];
+
+export type MetricsReadResponses = {
+    /**
+     * Successful Response
+     */
+    200: string;
+};
+
+export type MetricsReadResponse = MetricsReadResponses[keyof MetricsReadResponses];
+
+export type JobjobPostWebhookPayload = JobMessage;
+
+export type JobjobPostWebhookRequest = {
+    body: JobjobPostWebhookPayload;
+    key: 'job';
+    path?: never;
+    query?: never;
+};
