@@ -2,12 +2,16 @@
 
 import asyncio
 import threading
+from base64 import b64encode
+from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
+from secrets import token_bytes
 
 import anyio
 import httpx
 import pytest
+from pydantic import SecretStr
 
 import rarebit_client
 from api.app import create_app
@@ -242,6 +246,16 @@ def test_batch_is_waited_for_with_its_refusals(client):
     assert (ended.items[0].job.status, ended.items[0].job.concept) == ("succeeded", "chair")
     assert ended.items[1].problem["errors"][0]["pointer"] == "/count"
     assert client.cancel_batch(batch.id).finished_at == ended.finished_at
+
+
+def test_delivery_of_a_webhook_is_looked_up_and_sent_again(settings: Settings):
+    secret = SecretStr("whsec_" + b64encode(token_bytes(32)).decode())
+    calling = settings.model_copy(update={"webhook_secret": secret, "webhook_networks": [ip_network("127.0.0.0/8")]})
+    with served(create_app(calling)) as url, Client(url) as client:
+        job = client.submit("chair", webhook={"url": "http://127.0.0.1:9/", "events": ["job.canceled"]})
+        client.cancel(job.id)
+        (delivery,) = client.deliveries(job.id)
+        assert (delivery.event, client.redeliver(job.id, delivery.id).id) == ("job.canceled", delivery.id)
 
 
 def test_job_that_two_workers_died_with_is_replayed_from_quarantine(alone, lose_next):

@@ -5,6 +5,7 @@ from rarebit_client._sync.client import Client
 from rarebit_client.documents import (
     Batch,
     BatchItem,
+    Delivery,
     DensityModel,
     Event,
     Exposure,
@@ -40,6 +41,7 @@ __all__ = [
     "Batch",
     "BatchItem",
     "Client",
+    "Delivery",
     "DensityModel",
     "Event",
     "Expired",

@@ -173,6 +173,30 @@ class Batch(Document):
     urls: dict[str, str]
 
 
+class Attempt(Document):
+    """One call of a webhook: the status that it answered with, or why there was none."""
+
+    at: datetime
+    status_code: int | None = None
+    error: str | None = None
+    duration_ms: int
+
+
+class Delivery(Document):
+    """An event on its way to a job's webhook; `id` is the `webhook-id` of all its attempts."""
+
+    id: str
+    event: str
+    status: str
+    created_at: datetime
+    next_attempt_at: datetime | None = None
+    attempts: list[Attempt]
+
+
+class Deliveries(Document):
+    deliveries: list[Delivery]
+
+
 class Upload(Document):
     """A picture that jobs can start from, until `expires_at`."""
 

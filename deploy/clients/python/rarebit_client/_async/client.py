@@ -18,6 +18,8 @@ from rarebit_client.auth import Bearer
 from rarebit_client.documents import (
     EVENTS,
     Batch,
+    Deliveries,
+    Delivery,
     DensityModel,
     DensityModels,
     Event,
@@ -152,6 +154,16 @@ class AsyncClient:
     async def delete(self, job_id: str) -> None:
         """Erase the job and its pictures."""
         await self._transport.send("DELETE", _path("jobs", job_id))
+
+    async def deliveries(self, job_id: str) -> list[Delivery]:
+        """What the job's webhook was told, and how telling it went."""
+        return (await self._transport.read(Deliveries, "GET", _path("jobs", job_id, "deliveries"))).deliveries
+
+    async def redeliver(self, job_id: str, delivery_id: str) -> Delivery:
+        """Tell it again now."""
+        return await self._transport.read(
+            Delivery, "POST", _path("jobs", job_id, "deliveries", delivery_id, "redeliver")
+        )
 
     async def submit_batch(
         self, jobs: Sequence[JobFields], *, shared: JobFields | None = None, idempotency_key: str | None = None

@@ -18,6 +18,8 @@ from rarebit_client.auth import Bearer
 from rarebit_client.documents import (
     EVENTS,
     Batch,
+    Deliveries,
+    Delivery,
     DensityModel,
     DensityModels,
     Event,
@@ -152,6 +154,14 @@ class Client:
     def delete(self, job_id: str) -> None:
         """Erase the job and its pictures."""
         self._transport.send("DELETE", _path("jobs", job_id))
+
+    def deliveries(self, job_id: str) -> list[Delivery]:
+        """What the job's webhook was told, and how telling it went."""
+        return (self._transport.read(Deliveries, "GET", _path("jobs", job_id, "deliveries"))).deliveries
+
+    def redeliver(self, job_id: str, delivery_id: str) -> Delivery:
+        """Tell it again now."""
+        return self._transport.read(Delivery, "POST", _path("jobs", job_id, "deliveries", delivery_id, "redeliver"))
 
     def submit_batch(
         self, jobs: Sequence[JobFields], *, shared: JobFields | None = None, idempotency_key: str | None = None
