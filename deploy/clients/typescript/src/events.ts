@@ -1,28 +1,11 @@
-import type { JobError, JobStatus, Output, Progress } from './generated/types.gen.ts';
+import type { JobStatus, Output, Preview, StatusChange, WatchedProgress } from './generated/types.gen.ts';
 
-/** The error and the warnings come with the last one. */
-export type StatusChange = { status: JobStatus; error?: JobError | null; warnings: string[] };
-
-export type TrialProgress = {
-  bits: number;
-  validity: number | null;
-  x: number;
-  y: number;
-  state: 'moving' | 'arrived' | 'ended';
-};
-
-/** In the phase `optimize` with all trials, in a fixed order. */
-export type WatchedProgress = Progress & { trials?: TrialProgress[] };
-
-export type Preview = { step: number; pictures: { trial: number; bits: number; validity: number; url: string }[] };
-
-/** What happened to a job; a stream goes on after `id`. */
-export type JobEvent = { id: string } & (
-  | { event: 'status'; data: StatusChange }
-  | { event: 'progress'; data: WatchedProgress }
-  | { event: 'preview'; data: Preview }
-  | { event: 'output'; data: Output }
-);
+/** What happened to a job; a stream goes on after `id`, which a preview leaves as it was. */
+export type JobEvent =
+  | { id: string; event: 'status'; data: StatusChange }
+  | { id: string; event: 'progress'; data: WatchedProgress }
+  | { id: string; event: 'output'; data: Output }
+  | { id: string; event: 'preview'; data: Preview };
 
 export function hasEnded(status: JobStatus): boolean {
   return status === 'succeeded' || status === 'failed' || status === 'canceled';

@@ -1,10 +1,10 @@
 /** Rarebit for programs: `await new Rarebit().generate({ concept: 'handbag', count: 4 })`. */
 
 import { JobFailed, RarebitError, errorIn, errorOf } from './errors.ts';
-import { type JobEvent, type WatchedProgress, hasEnded } from './events.ts';
+import { type JobEvent, hasEnded } from './events.ts';
 import { type Client, createClient } from './generated/client/index.ts';
 import { imagesUpload, jobsCancel, jobsRead, jobsStream, jobsSubmit } from './generated/sdk.gen.ts';
-import type { Job, JobRequest, Output, Upload } from './generated/types.gen.ts';
+import type { Job, JobRequest, Output, Upload, WatchedProgress } from './generated/types.gen.ts';
 import { backoffMs, patient, sleep } from './retries.ts';
 
 export * from './errors.ts';
@@ -103,7 +103,7 @@ export class Rarebit {
         const { stream } = await jobsStream({
           client: this.client,
           path: { job_id: jobId },
-          query: { previews } as never,
+          query: { previews },
           headers: after ? { 'Last-Event-ID': after } : {},
           signal: stop,
           fetch: async (...request) => (heard.answer = await this.#fetch(...request)),

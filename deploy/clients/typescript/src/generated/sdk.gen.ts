@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.ts';
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client/index.ts';
-import type { BatchesCancelData, BatchesCancelErrors, BatchesCancelResponses, BatchesReadData, BatchesReadErrors, BatchesReadResponses, BatchesSubmitData, BatchesSubmitErrors, BatchesSubmitResponses, ExposuresAddData, ExposuresAddErrors, ExposuresAddResponses, ExposuresForgetData, ExposuresForgetErrors, ExposuresForgetResponses, ExposuresReadData, ExposuresReadErrors, ExposuresReadResponses, FilesReadFileData, FilesReadFileErrors, FilesReadFileResponses, HealthLiveData, HealthLiveResponses, HealthReadyData, HealthReadyErrors, HealthReadyResponses, ImagesEraseData, ImagesEraseErrors, ImagesEraseResponses, ImagesReadData, ImagesReadErrors, ImagesReadResponses, ImagesUploadData, ImagesUploadErrors, ImagesUploadResponses, JobsCancelData, JobsCancelErrors, JobsCancelResponses, JobsEraseData, JobsEraseErrors, JobsEraseResponses, JobsListData, JobsListErrors, JobsListResponses, JobsReadData, JobsReadErrors, JobsReadResponses, JobsStreamData, JobsStreamErrors, JobsStreamResponse, JobsStreamResponses, JobsSubmitData, JobsSubmitErrors, JobsSubmitResponses, MetricsReadData, MetricsReadErrors, MetricsReadResponses, QuarantineListData, QuarantineListErrors, QuarantineListResponses, QuarantineReplayData, QuarantineReplayErrors, QuarantineReplayResponses, WebhooksListDeliveriesData, WebhooksListDeliveriesErrors, WebhooksListDeliveriesResponses, WebhooksRedeliverData, WebhooksRedeliverErrors, WebhooksRedeliverResponses } from './types.gen.ts';
+import type { BatchesCancelData, BatchesCancelErrors, BatchesCancelResponses, BatchesReadData, BatchesReadErrors, BatchesReadResponses, BatchesSubmitData, BatchesSubmitErrors, BatchesSubmitResponses, DensityModelsFitData, DensityModelsFitErrors, DensityModelsFitResponses, DensityModelsListData, DensityModelsListErrors, DensityModelsListResponses, ExposuresAddData, ExposuresAddErrors, ExposuresAddResponses, ExposuresForgetData, ExposuresForgetErrors, ExposuresForgetResponses, ExposuresReadData, ExposuresReadErrors, ExposuresReadResponses, FilesReadFileData, FilesReadFileErrors, FilesReadFileResponses, HealthLiveData, HealthLiveResponses, HealthReadyData, HealthReadyErrors, HealthReadyResponses, ImagesEraseData, ImagesEraseErrors, ImagesEraseResponses, ImagesReadData, ImagesReadErrors, ImagesReadResponses, ImagesUploadData, ImagesUploadErrors, ImagesUploadResponses, JobsBaselineData, JobsBaselineErrors, JobsBaselineResponses, JobsCancelData, JobsCancelErrors, JobsCancelResponses, JobsEraseData, JobsEraseErrors, JobsEraseResponses, JobsListData, JobsListErrors, JobsListResponses, JobsReadData, JobsReadErrors, JobsReadResponses, JobsStreamData, JobsStreamErrors, JobsStreamResponse, JobsStreamResponses, JobsSubmitData, JobsSubmitErrors, JobsSubmitResponses, MetricsReadData, MetricsReadErrors, MetricsReadResponses, QuarantineListData, QuarantineListErrors, QuarantineListResponses, QuarantineReplayData, QuarantineReplayErrors, QuarantineReplayResponses, WebhooksListDeliveriesData, WebhooksListDeliveriesErrors, WebhooksListDeliveriesResponses, WebhooksRedeliverData, WebhooksRedeliverErrors, WebhooksRedeliverResponses } from './types.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -85,12 +85,27 @@ export const jobsCancel = <ThrowOnError extends boolean = false>(options: Option
  *
  * What happens to the job, from its start or from the header `Last-Event-ID` on, until it has ended.
  *
- * `status` has `status`, with the last one `error` and `warnings`; `progress` is the job's; `output` is an output.
+ * `status` has `status`, with the last one `error` and `warnings`; `progress` is the job's, and in the phase
+ * `optimize` has `trials`, each always in the same place; `output` is an output. `preview`, the one event without an
+ * id, has small pictures of trials; whoever comes late or is slow misses some.
  * Who comes again after the end gets 204, which has an EventSource stop.
  */
 export const jobsStream = <ThrowOnError extends boolean = false>(options: Options<JobsStreamData, ThrowOnError, JobsStreamResponse>): Promise<ServerSentEventsResult<JobsStreamResponses>> => (options.client ?? client).sse.get<JobsStreamResponses, JobsStreamErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/jobs/{job_id}/events',
+    ...options
+});
+
+/**
+ * Baseline
+ *
+ * Plain samples of what the job's rarity is measured against, in the coordinates of its trials.
+ *
+ * 404 until the job has got its density, which is fitted for a concept that is new.
+ */
+export const jobsBaseline = <ThrowOnError extends boolean = false>(options: Options<JobsBaselineData, ThrowOnError>): RequestResult<JobsBaselineResponses, JobsBaselineErrors, ThrowOnError> => (options.client ?? client).get<JobsBaselineResponses, JobsBaselineErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/jobs/{job_id}/baseline',
     ...options
 });
 
@@ -211,6 +226,31 @@ export const imagesErase = <ThrowOnError extends boolean = false>(options: Optio
 export const imagesRead = <ThrowOnError extends boolean = false>(options: Options<ImagesReadData, ThrowOnError>): RequestResult<ImagesReadResponses, ImagesReadErrors, ThrowOnError> => (options.client ?? client).get<ImagesReadResponses, ImagesReadErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/images/{upload_id}',
+    ...options
+});
+
+/**
+ * List Density Models
+ *
+ * Those that are being fitted; the 200 that the caller's jobs used last; and those that workers start with.
+ */
+export const densityModelsList = <ThrowOnError extends boolean = false>(options?: Options<DensityModelsListData, ThrowOnError>): RequestResult<DensityModelsListResponses, DensityModelsListErrors, ThrowOnError> => (options?.client ?? client).get<DensityModelsListResponses, DensityModelsListErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/density-models',
+    ...options
+});
+
+/**
+ * Fit
+ *
+ * Have the density of the concept in the prompt fitted, so that no job has to wait for it.
+ *
+ * A job of the ordinary queue fits it, which can be followed and canceled like any; asking again meanwhile makes no
+ * second one.
+ */
+export const densityModelsFit = <ThrowOnError extends boolean = false>(options: Options<DensityModelsFitData, ThrowOnError>): RequestResult<DensityModelsFitResponses, DensityModelsFitErrors, ThrowOnError> => (options.client ?? client).put<DensityModelsFitResponses, DensityModelsFitErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/density-models/{concept}',
     ...options
 });
 

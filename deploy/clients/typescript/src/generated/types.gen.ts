@@ -150,6 +150,61 @@ export type DeliveryList = {
 };
 
 /**
+ * DensityModel
+ *
+ * What a concept usually looks like in a prompt: fitted, or being fitted by `job`.
+ *
+ * `components` keep `variance_kept` of the variance of `samples` embeddings. `fitted_at` is null for one that is older
+ * than the first version that noted it.
+ */
+export type DensityModel = {
+    /**
+     * Concept
+     */
+    concept: string;
+    /**
+     * Prompt
+     */
+    prompt: string;
+    /**
+     * Status
+     */
+    status: 'fitting' | 'ready';
+    /**
+     * Samples
+     */
+    samples?: number | null;
+    /**
+     * Components
+     */
+    components?: number | null;
+    /**
+     * Variance Kept
+     */
+    variance_kept?: number | null;
+    /**
+     * Fitted At
+     */
+    fitted_at?: string | null;
+    /**
+     * Job
+     */
+    job?: string | null;
+};
+
+/**
+ * DensityModelList
+ *
+ * The caller's density models and those of everybody.
+ */
+export type DensityModelList = {
+    /**
+     * Density Models
+     */
+    density_models: Array<DensityModel>;
+};
+
+/**
  * Direction
  *
  * Where to go, or what to stay away from: words, or what another job's output learnt.
@@ -271,6 +326,10 @@ export type Job = {
      * Id
      */
     id: string;
+    /**
+     * Kind
+     */
+    kind: 'images' | 'density_model';
     status: JobStatus;
     /**
      * Concept
@@ -312,6 +371,22 @@ export type Job = {
         [key: string]: string;
     };
     urls: Urls;
+};
+
+/**
+ * JobBaseline
+ *
+ * The rarity that the job aims at, and plain samples of what its rarity is measured against.
+ */
+export type JobBaseline = {
+    /**
+     * Target Bits
+     */
+    target_bits: number;
+    /**
+     * Points
+     */
+    points: Array<Point>;
 };
 
 /**
@@ -710,6 +785,26 @@ export type PictureRef = {
 };
 
 /**
+ * Point
+ *
+ * A plain sample, in the coordinates and the bits that trials have.
+ */
+export type Point = {
+    /**
+     * X
+     */
+    x: number;
+    /**
+     * Y
+     */
+    y: number;
+    /**
+     * Bits
+     */
+    bits: number;
+};
+
+/**
  * Problem
  *
  * `type` is stable: programs decide by it, people read the rest, and the page that it leads to.
@@ -966,6 +1061,117 @@ export type Webhook = {
      * Events
      */
     events?: Array<'job.started' | 'job.succeeded' | 'job.failed' | 'job.canceled'>;
+};
+
+/**
+ * StatusChange
+ *
+ * What the event `status` says; the error and the warnings come with the last one.
+ */
+export type StatusChange = {
+    status: JobStatus;
+    error?: JobError | null;
+    /**
+     * Warnings
+     */
+    warnings?: Array<string>;
+};
+
+/**
+ * TrialProgress
+ *
+ * Where a trial is: `x` and `y` are its coordinates on the density's two leading principal components, in standard
+ * deviations of plain samples there; `validity` is its latest check's, null before one.
+ */
+export type TrialProgress = {
+    /**
+     * Bits
+     */
+    bits: number;
+    /**
+     * Validity
+     */
+    validity: number | null;
+    /**
+     * X
+     */
+    x: number;
+    /**
+     * Y
+     */
+    y: number;
+    /**
+     * State
+     */
+    state: 'moving' | 'arrived' | 'ended';
+};
+
+/**
+ * WatchedProgress
+ *
+ * What the event `progress` says: trials in the phase `optimize` only, each always in the same place.
+ */
+export type WatchedProgress = {
+    /**
+     * Phase
+     */
+    phase: 'load' | 'fit' | 'optimize' | 'check' | 'decode' | 'upload';
+    /**
+     * Step
+     */
+    step: number;
+    /**
+     * Steps
+     */
+    steps: number;
+    /**
+     * Rarity Bits
+     */
+    rarity_bits?: number | null;
+    /**
+     * Trials
+     */
+    trials?: Array<TrialProgress>;
+};
+
+/**
+ * PreviewPicture
+ *
+ * A picture of a trial, as small JPEG in a data URL.
+ */
+export type PreviewPicture = {
+    /**
+     * Trial
+     */
+    trial: number;
+    /**
+     * Bits
+     */
+    bits: number;
+    /**
+     * Validity
+     */
+    validity: number;
+    /**
+     * Url
+     */
+    url: string;
+};
+
+/**
+ * Preview
+ *
+ * What the event `preview` says: some of what the run's checks have decoded since the last one.
+ */
+export type Preview = {
+    /**
+     * Step
+     */
+    step: number;
+    /**
+     * Pictures
+     */
+    pictures: Array<PreviewPicture>;
 };
 
 export type JobsListData = {
@@ -1270,7 +1476,14 @@ export type JobsStreamData = {
          */
         job_id: string;
     };
-    query?: never;
+    query?: {
+        /**
+         * Previews
+         *
+         * Whether to show what checks decode, at most twice a second.
+         */
+        previews?: boolean;
+    };
     url: '/jobs/{job_id}/events';
 };
 
@@ -1308,8 +1521,8 @@ export type JobsStreamResponses = {
      * The events
      */
     200: {
-        id: string;
-        event: 'status' | 'progress' | 'output';
+        id?: string;
+        event: 'status' | 'progress' | 'preview' | 'output';
         data: string;
     };
     /**
@@ -1319,6 +1532,54 @@ export type JobsStreamResponses = {
 };
 
 export type JobsStreamResponse = JobsStreamResponses[keyof JobsStreamResponses];
+
+export type JobsBaselineData = {
+    body?: never;
+    path: {
+        /**
+         * Job Id
+         *
+         * As the job's `id` has it.
+         */
+        job_id: string;
+    };
+    query?: never;
+    url: '/jobs/{job_id}/baseline';
+};
+
+export type JobsBaselineErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Gone
+     */
+    410: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type JobsBaselineError = JobsBaselineErrors[keyof JobsBaselineErrors];
+
+export type JobsBaselineResponses = {
+    /**
+     * Successful Response
+     */
+    200: JobBaseline;
+};
+
+export type JobsBaselineResponse = JobsBaselineResponses[keyof JobsBaselineResponses];
 
 export type WebhooksListDeliveriesData = {
     body?: never;
@@ -1805,6 +2066,94 @@ export type ImagesReadResponses = {
 };
 
 export type ImagesReadResponse = ImagesReadResponses[keyof ImagesReadResponses];
+
+export type DensityModelsListData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/density-models';
+};
+
+export type DensityModelsListErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type DensityModelsListError = DensityModelsListErrors[keyof DensityModelsListErrors];
+
+export type DensityModelsListResponses = {
+    /**
+     * Successful Response
+     */
+    200: DensityModelList;
+};
+
+export type DensityModelsListResponse = DensityModelsListResponses[keyof DensityModelsListResponses];
+
+export type DensityModelsFitData = {
+    body?: never;
+    path: {
+        /**
+         * Concept
+         *
+         * As a job's `concept` has it.
+         */
+        concept: string;
+    };
+    query?: {
+        /**
+         * Prompt
+         *
+         * Has exactly one {} for the concept.
+         */
+        prompt?: string;
+    };
+    url: '/density-models/{concept}';
+};
+
+export type DensityModelsFitErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type DensityModelsFitError = DensityModelsFitErrors[keyof DensityModelsFitErrors];
+
+export type DensityModelsFitResponses = {
+    /**
+     * Successful Response
+     */
+    200: DensityModel;
+    /**
+     * The density model, which `job` fits
+     */
+    202: DensityModel;
+};
+
+export type DensityModelsFitResponse = DensityModelsFitResponses[keyof DensityModelsFitResponses];
 
 export type ExposuresAddData = {
     body: Views;
