@@ -235,6 +235,35 @@ class Batch(BaseModel):
         )
 
 
+class BatchNews(BaseModel):
+    """A finished batch as its webhook is told of it: how many of its items have which status of a job.
+
+    `refused` are those that never became one, `gone` those that were erased.
+    """
+
+    id: str
+    created_at: datetime
+    finished_at: datetime | None
+    items: dict[str, int]
+    urls: BatchUrls
+
+    @classmethod
+    def of(cls, batch: Batch) -> Self:
+        def word(item: BatchItem) -> str:
+            if item.job:
+                return str(item.job.status)
+            return "gone" if item.status == 410 else "refused"
+
+        counts = Counter(map(word, batch.items))
+        return cls(items=counts, **{name: getattr(batch, name) for name in ("id", "created_at", "finished_at", "urls")})
+
+
+class ExpiredBatchNews(BaseModel):
+    """What is left to tell of a batch that has expired."""
+
+    id: str
+
+
 class Picture(Upload):
     """An uploaded picture and where to fetch it; every answer has a fresh URL."""
 

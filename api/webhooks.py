@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from api.deps import Gateway
-from api.documents import ExpiredJobNews, Job, JobNews
+from api.documents import Batch, BatchNews, ExpiredBatchNews, ExpiredJobNews, Job, JobNews
 from services.egress import Address, may_call
-from services.errors import JobExpiredError, JobNotFoundError
+from services.errors import BatchNotFoundError, JobExpiredError, JobNotFoundError
 from services.outbox import Parcel
 from services.schemas import JobStatus
 from services.settings import Settings
-from services.webhooks import Webhook
+from services.webhooks import BatchWebhook, Webhook
 
 BodyProblem = dict[str, object]  # as RequestValidationError takes them
 
@@ -25,7 +25,7 @@ def secret_of(settings: Settings, tenant: str) -> str | None:
     return None if secret is None else secret.get_secret_value()
 
 
-def webhook_problems(settings: Settings, webhook: Webhook | None) -> Iterator[BodyProblem]:
+def webhook_problems(settings: Settings, webhook: Webhook | BatchWebhook | None) -> Iterator[BodyProblem]:
     """Why it would never be called: no secret, plain http, or a private address. Names are looked up at each call."""
     if webhook and settings.webhook_secret is None:
         yield {"loc": ("body", "webhook"), "msg": "is not offered here: RAREBIT_WEBHOOK_SECRET is not set"}
@@ -67,4 +67,12 @@ async def _job(gateway: Gateway, parcel: Parcel, word: str) -> JobNews | Expired
     return JobNews.of(Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s))
 
 
-_SUBJECTS: dict[str, Callable[[Gateway, Parcel, str], Awaitable[BaseModel]]] = {"job": _job}
+async def _batch(gateway: Gateway, parcel: Parcel, _word: str) -> BatchNews | ExpiredBatchNews:
+    try:
+        batch = await gateway.of(parcel.tenant).batches.get(parcel.subject)
+    except BatchNotFoundError:
+        return ExpiredBatchNews(id=parcel.subject)
+    return BatchNews.of(Batch.of(batch, gateway.storage, gateway.settings.url_ttl_s))
+
+
+_SUBJECTS: dict[str, Callable[[Gateway, Parcel, str], Awaitable[BaseModel]]] = {"job": _job, "batch": _batch}

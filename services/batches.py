@@ -3,20 +3,18 @@
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import redis.asyncio
-
-from services.calls import Calls
+from services.calls import Tenanted
 from services.errors import BatchNotFoundError
 from services.jobs import IDEMPOTENCY_MS, refuse
 from services.records import Found, pairs, read_view, time_of
 from services.schemas import JobRequest
-from services.store import EVERYBODY
+from services.webhooks import BatchWebhook
 
+FINISHED = "batch.finished"
 Item = str | dict[str, Any]  # a job's id, or the problem that the client was told
 
 
@@ -40,26 +38,14 @@ class SubmittedBatch:
     replayed: bool
 
 
-class Batches:
+class Batches(Tenanted):
     """What the gateway does with a tenant's batches. Every method raises redis-py's errors while Redis is away."""
-
-    def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
-        self._calls = Calls(client)
-        self._tenant = tenant
-
-    def of(self, tenant: str) -> "Batches":
-        """The same for another tenant."""
-        other = copy(self)
-        other._tenant = tenant
-        return other
-
-    async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._calls(operation, self._tenant, *arguments)
 
     async def submit(
         self,
         requests: Sequence[JobRequest | dict[str, Any]],
         *,
+        webhook: BatchWebhook | None = None,
         keep_s: int,
         max_queued: int,
         idempotency_key: str,
@@ -76,7 +62,8 @@ class Batches:
             for item, one in zip(items, requests, strict=True)
             if isinstance(one, JobRequest)
         ]
-        arguments = (json.dumps(items), json.dumps(jobs), max_queued, 1000 * keep_s)
+        told = "" if webhook is None else json.dumps({"url": webhook.url, "events": [FINISHED]})
+        arguments = (json.dumps(items), json.dumps(jobs), told, max_queued, 1000 * keep_s)
         key = (idempotency_key, body_hash, IDEMPOTENCY_MS)
         verdict, *answer = await self._call("submit_batch", uuid.uuid4().hex, *arguments, *key)
         refuse(verdict, answer, max_queued)

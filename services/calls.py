@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import redis.asyncio
 from redis.exceptions import NoScriptError, RedisError
 
-from services.store import SLOT, script
+from services.store import EVERYBODY, SLOT, script
 
 FLIGHTS = 2  # pipelines on their way at once
 SEATS = 100  # calls in one pipeline: what they do takes Redis a few milliseconds
@@ -63,6 +64,24 @@ class Calls:
             await self._client.evalsha(self._sha, 1, SLOT, *call) if isinstance(result, NoScriptError) else result
             for call, result in zip(calls, results, strict=True)
         ]
+
+
+class Tenanted:
+    """Calls the store as a tenant, who finds nothing of another's. Every method raises redis-py's errors."""
+
+    def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
+        self._client = client
+        self._calls = Calls(client)
+        self._tenant = tenant
+
+    def of(self, tenant: str) -> Self:
+        """The same for another tenant."""
+        other = copy(self)
+        other._tenant = tenant
+        return other
+
+    async def _call(self, operation: str, *arguments: str | int) -> Any:
+        return await self._calls(operation, self._tenant, *arguments)
 
 
 def _settle(answer: asyncio.Future[Any], result: Any) -> None:

@@ -4,20 +4,16 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import redis.asyncio
 from pydantic import BaseModel, TypeAdapter
 
-from services.calls import Calls
+from services.calls import Tenanted
 from services.errors import NoDensityError
 from services.jobs import refuse
 from services.schemas import JobRecord, JobRequest
 from services.storage import Storage
-from services.store import EVERYBODY
 
 BASELINE_POINTS = 300
 
@@ -87,21 +83,8 @@ def read_points(storage: Storage, record: JobRecord) -> list[Point]:
     return Baseline.model_validate_json(storage.get(baseline_key(record.density))).points
 
 
-class DensityModels:
+class DensityModels(Tenanted):
     """What the gateway does with a tenant's density models; every method raises redis-py's errors."""
-
-    def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
-        self._calls = Calls(client)
-        self._tenant = tenant
-
-    def of(self, tenant: str) -> "DensityModels":
-        """The same for another tenant."""
-        other = copy(self)
-        other._tenant = tenant
-        return other
-
-    async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._calls(operation, self._tenant, *arguments)
 
     async def list(self) -> tuple[list[DensityFacts], list[Fit]]:
         """What workers have had at hand, the latest first, then what they have preloaded; and what is being fitted.

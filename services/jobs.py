@@ -2,21 +2,18 @@
 
 import uuid
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import redis.asyncio
-
-from services.calls import Calls
+from services.calls import Tenanted
 from services.durability import require_durable
 from services.errors import IdempotencyConflictError, JobExpiredError, JobNotFoundError, QueueFullError
 from services.exposure import View
 from services.records import Event, Found, Page, pairs, read_page, read_place, read_view, time_of
 from services.schemas import JobRecord, JobRequest, JobStatus
 from services.stats import Stats
-from services.store import EVERYBODY, History, name_of, read_history, write_views
+from services.store import History, name_of, read_history, write_views
 
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 
@@ -33,22 +30,8 @@ class Submitted:
         return self.found[0].id
 
 
-class Jobs:
+class Jobs(Tenanted):
     """What the gateway does with a tenant's jobs. Every method raises redis-py's errors while Redis is away."""
-
-    def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
-        self._client = client
-        self._calls = Calls(client)
-        self._tenant = tenant
-
-    def of(self, tenant: str) -> "Jobs":
-        """The same for another tenant."""
-        other = copy(self)
-        other._tenant = tenant
-        return other
-
-    async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._calls(operation, self._tenant, *arguments)
 
     async def check(self) -> None:
         """Return when Redis answers; StoreUnsafeError when it is set up to lose jobs."""

@@ -1,16 +1,14 @@
 """The webhook outbox in Redis (`scripts/outbox.lua`): what is owed to receivers, for whichever gateway comes first."""
 
-from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import redis.asyncio
 from pydantic import TypeAdapter
 
+from services.calls import Tenanted
 from services.errors import DeliveryNotFoundError
 from services.records import pairs, time_of
-from services.store import EVERYBODY, SLOT, script
 from services.webhooks import Attempt, Delivery, DeliveryStatus
 
 
@@ -34,24 +32,11 @@ class Parcel:
 _PARCEL = TypeAdapter(Parcel)
 
 
-class Outbox:
+class Outbox(Tenanted):
     """What gateways do with deliveries; every method raises redis-py's errors while Redis is away.
 
     Taking and logging are for those of all tenants, the rest for one's own.
     """
-
-    def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
-        self._script = client.register_script(script())
-        self._tenant = tenant
-
-    def of(self, tenant: str) -> "Outbox":
-        """The same for another tenant."""
-        other = copy(self)
-        other._tenant = tenant
-        return other
-
-    async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._script(keys=[SLOT], args=[operation, self._tenant, *arguments])
 
     async def take(self, limit: int, lease_s: float) -> tuple[list[Parcel], float | None]:
         """Lease up to `limit` deliveries whose time has come; and the seconds until the next one's, if there is one."""

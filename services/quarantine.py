@@ -1,24 +1,15 @@
 """Jobs that two workers died with: failed, and kept in view until somebody replays or erases them, or they expire."""
 
 import uuid
-from typing import Any
 
-import redis.asyncio
-
+from services.calls import Tenanted
 from services.errors import NotQuarantinedError
 from services.jobs import refuse
 from services.records import Found, Page, read_page, read_view
-from services.store import EVERYBODY, SLOT, script
 
 
-class Quarantine:
+class Quarantine(Tenanted):
     """What operators do with such jobs; every method raises redis-py's errors while Redis is away."""
-
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._script = client.register_script(script())
-
-    async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._script(keys=[SLOT], args=[operation, EVERYBODY, *arguments])
 
     async def list(self, *, before: int | None, limit: int) -> Page:
         """Up to `limit` of the jobs, newest first, from the cursor `before`; with the next cursor, if any."""

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import redis
-import redis.asyncio
 
+from services.calls import Tenanted
 from services.errors import TenantError, UnauthorizedError
 from services.records import pairs
 from services.store import EVERYBODY, SLOT, script
@@ -101,11 +101,8 @@ class Tenants:
         return Limits.of(fields)
 
 
-class Doorkeeper:
+class Doorkeeper(Tenanted):
     """Tells the gateway who calls."""
-
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._script = client.register_script(script())
 
     async def admit(self, authorization: str) -> Caller:
         """Whose key the header names. Raises UnauthorizedError, which does not say what is wrong with a key."""
@@ -113,7 +110,7 @@ class Doorkeeper:
         match = _KEY.fullmatch(given.strip())
         if scheme.lower() != "bearer" or match is None:
             raise UnauthorizedError("send the header `Authorization: Bearer KEY` with an API key")
-        found = await self._script(keys=[SLOT], args=["caller", EVERYBODY, match[1]])
+        found = await self._call("caller", match[1])
         key = _parse(found[0]) if found else None
         if key is None or not hmac.compare_digest(key.digest, _digest(match[2])):
             raise UnauthorizedError("the API key is unknown or revoked")

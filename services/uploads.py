@@ -1,14 +1,11 @@
 """Uploaded pictures: their records in Redis, which expire and are swept as jobs' outputs are."""
 
-from copy import copy
 from datetime import UTC, datetime
-from typing import Any
 
-import redis.asyncio
 from pydantic import BaseModel
 
+from services.calls import Tenanted
 from services.errors import UploadExpiredError, UploadNotFoundError
-from services.store import EVERYBODY, SLOT, script
 
 
 class Upload(BaseModel):
@@ -22,21 +19,8 @@ class Upload(BaseModel):
     expires_at: datetime
 
 
-class Uploads:
+class Uploads(Tenanted):
     """What the gateway does with a tenant's uploads; every method raises redis-py's errors while Redis is away."""
-
-    def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
-        self._script = client.register_script(script())
-        self._tenant = tenant
-
-    def of(self, tenant: str) -> "Uploads":
-        """The same for another tenant."""
-        other = copy(self)
-        other._tenant = tenant
-        return other
-
-    async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._script(keys=[SLOT], args=[operation, self._tenant, *arguments])
 
     async def add(self, upload: Upload) -> None:
         """Record the upload before its object is stored, so that none is ever left without an end."""

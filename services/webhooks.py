@@ -44,6 +44,12 @@ class Webhook(Strict):
     events: list[JobEvent] = Field(default=_ENDINGS, min_length=1, max_length=8)
 
 
+class BatchWebhook(Strict):
+    """Who is told, once, that the last job of a batch has ended."""
+
+    url: WebhookUrl
+
+
 class Attempt(BaseModel):
     """One call of the receiver: the status that it answered with, or why there was none."""
 

@@ -5,6 +5,7 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from api.body import JsonRoute
@@ -13,8 +14,10 @@ from api.documents import Batch
 from api.errors import invalid_request, problems
 from api.references import find_problems
 from api.routes.jobs import IdempotencyKey, fill_in
+from api.webhooks import webhook_problems
 from services.schemas import JobRequest
 from services.strict import Strict
+from services.webhooks import BatchWebhook
 
 MAX_JOBS = 100
 
@@ -31,6 +34,7 @@ class BatchRequest(Strict):
         min_length=1, max_length=MAX_JOBS, examples=[[{"concept": "chair"}, {"concept": "lamp"}]]
     )
     shared: Fields = Field(default={}, examples=[{"count": 4}])
+    webhook: BatchWebhook | None = Field(default=None, description="Who is told when the last of the jobs has ended.")
 
 
 @router.post("", status_code=202, responses=problems(400, 404, 413, 415, 422, 503))
@@ -38,9 +42,12 @@ async def submit(
     request: BatchRequest, response: Response, gateway: CurrentGateway, idempotency_key: IdempotencyKey = ""
 ) -> Batch:
     """Queue many jobs at once. Each is taken, or refused with the problem that it would have had on its own."""
+    if found := list(webhook_problems(gateway.settings, request.webhook)):
+        raise RequestValidationError(found)
     requests = [await _job(gateway, request.shared | fields) for fields in request.jobs]
     submitted = await gateway.batches.submit(
         requests,
+        webhook=request.webhook,
         keep_s=gateway.settings.output_ttl_s,
         max_queued=gateway.settings.max_queued,
         idempotency_key=idempotency_key,

@@ -4,7 +4,9 @@ local function open_jobs(id) return batch(id) .. ':open' end
 
 local function finish_batch(id)
   redis.call('HSET', batch(id), 'finished_at', now)
-  redis.call('PEXPIREAT', batch(id), redis.call('HGET', batch(id), 'expires_at'))
+  local expires, tenant, webhook = unpack(redis.call('HMGET', batch(id), 'expires_at', 'tenant', 'webhook'))
+  redis.call('PEXPIREAT', batch(id), expires)
+  if webhook ~= '' then outbox.add(id, tenant, webhook, 'batch.finished') end
 end
 
 function leave_batch(id, job_id, expires)
@@ -24,14 +26,16 @@ local function view_batch(id)
   return {redis.call('HGETALL', batch(id)), views}
 end
 
--- `items` says what the caller was told of each; `jobs` has, of those that can become one, [id, request, keep_ms].
-function operations.submit_batch(id, items, jobs, max_queued, keep_ms, key, body_hash, keep_key_ms)
+-- `items` says what the caller was told of each; `jobs` has, of those that can become one, [id, request, keep_ms];
+-- `webhook` is as outbox.add takes it, or ''.
+function operations.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key, body_hash, keep_key_ms)
   if redis.call('EXISTS', batch(id)) == 1 then return {'created', view_batch(id)} end  -- our own call, sent again
   local first, conflicts = spent(key, body_hash)
   if conflicts and first then return {'conflict'} end
   if first then return {'replayed', operations.get_batch(first)} end
   local taken, refused = {}, {}
-  redis.call('HSET', batch(id), 'id', id, 'tenant', TENANT, 'items', items, 'created_at', now, 'expires_at', now + keep_ms)
+  redis.call('HSET', batch(id), 'id', id, 'tenant', TENANT, 'items', items, 'webhook', webhook,
+    'created_at', now, 'expires_at', now + keep_ms)
   for _, one in ipairs(cjson.decode(jobs)) do
     if full(TENANT, max_queued) then
       table.insert(refused, one[1])

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook as Signer
 
-from api.routes.deliveries import JobMessage
+from api.routes.deliveries import BatchMessage, JobMessage
 from services.errors import DeliveryNotFoundError
 from services.schemas import JobRequest, Metrics
 from services.webhooks import Webhook
@@ -213,3 +213,30 @@ class TestWithoutASecret:
         answer = await gateway.post("/jobs", json={"concept": "handbag", "webhook": {"url": "https://design.test"}})
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/webhook")
         assert "RAREBIT_WEBHOOK_SECRET" in answer.json()["errors"][0]["detail"]
+
+
+async def test_receiver_is_told_once_that_a_batch_is_finished(gateway, receiver, publish):
+    body = {"jobs": [{"concept": "cup"}, {"concept": "lamp"}, {"concept": ""}], "webhook": {"url": receiver.url}}
+    made = (await gateway.post("/batches", json=body)).json()
+    publish()
+    assert (await gateway.get(f"/batches/{made['id']}/deliveries")).json() == {"deliveries": []}
+    await gateway.post(made["items"][1]["job"]["urls"]["cancel"])
+    path = f"/batches/{made['id']}/deliveries"
+    async with asyncio.timeout(10):
+        while [one["status"] for one in (await gateway.get(path)).json()["deliveries"]] != ["delivered"]:
+            await asyncio.sleep(0.02)
+    [received] = receiver.got
+    payload = Signer(SECRET).verify(received.body, received.headers)
+    BatchMessage.model_validate(payload, extra="forbid")
+    assert (payload["type"], payload["data"]["items"]) == (
+        "batch.finished",
+        {"succeeded": 1, "canceled": 1, "refused": 1},
+    )
+    again = await gateway.post(f"{path}/{received.headers['webhook-id']}/redeliver")
+    assert (again.status_code, again.json()["id"]) == (202, received.headers["webhook-id"])
+
+
+async def test_batch_whose_webhook_may_not_be_called_is_refused(gateway):
+    body = {"jobs": [{"concept": "cup"}], "webhook": {"url": "https://10.0.0.1/"}}
+    answer = await gateway.post("/batches", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/webhook/url")

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.ts';
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client/index.ts';
-import type { BatchesCancelData, BatchesCancelErrors, BatchesCancelResponses, BatchesReadData, BatchesReadErrors, BatchesReadResponses, BatchesSubmitData, BatchesSubmitErrors, BatchesSubmitResponses, DensityModelsFitData, DensityModelsFitErrors, DensityModelsFitResponses, DensityModelsListData, DensityModelsListErrors, DensityModelsListResponses, ExposuresAddData, ExposuresAddErrors, ExposuresAddResponses, ExposuresForgetData, ExposuresForgetErrors, ExposuresForgetResponses, ExposuresReadData, ExposuresReadErrors, ExposuresReadResponses, FilesReadFileData, FilesReadFileErrors, FilesReadFileResponses, HealthLiveData, HealthLiveResponses, HealthReadyData, HealthReadyErrors, HealthReadyResponses, ImagesEraseData, ImagesEraseErrors, ImagesEraseResponses, ImagesReadData, ImagesReadErrors, ImagesReadResponses, ImagesUploadData, ImagesUploadErrors, ImagesUploadResponses, JobsBaselineData, JobsBaselineErrors, JobsBaselineResponses, JobsCancelData, JobsCancelErrors, JobsCancelResponses, JobsEraseData, JobsEraseErrors, JobsEraseResponses, JobsListData, JobsListErrors, JobsListResponses, JobsReadData, JobsReadErrors, JobsReadResponses, JobsStreamData, JobsStreamErrors, JobsStreamResponse, JobsStreamResponses, JobsSubmitData, JobsSubmitErrors, JobsSubmitResponses, MetricsReadData, MetricsReadErrors, MetricsReadResponses, QuarantineListData, QuarantineListErrors, QuarantineListResponses, QuarantineReplayData, QuarantineReplayErrors, QuarantineReplayResponses, WebhooksListDeliveriesData, WebhooksListDeliveriesErrors, WebhooksListDeliveriesResponses, WebhooksRedeliverData, WebhooksRedeliverErrors, WebhooksRedeliverResponses } from './types.gen.ts';
+import type { BatchesCancelData, BatchesCancelErrors, BatchesCancelResponses, BatchesReadData, BatchesReadErrors, BatchesReadResponses, BatchesSubmitData, BatchesSubmitErrors, BatchesSubmitResponses, DensityModelsFitData, DensityModelsFitErrors, DensityModelsFitResponses, DensityModelsListData, DensityModelsListErrors, DensityModelsListResponses, ExposuresAddData, ExposuresAddErrors, ExposuresAddResponses, ExposuresForgetData, ExposuresForgetErrors, ExposuresForgetResponses, ExposuresReadData, ExposuresReadErrors, ExposuresReadResponses, FilesReadFileData, FilesReadFileErrors, FilesReadFileResponses, HealthLiveData, HealthLiveResponses, HealthReadyData, HealthReadyErrors, HealthReadyResponses, ImagesEraseData, ImagesEraseErrors, ImagesEraseResponses, ImagesReadData, ImagesReadErrors, ImagesReadResponses, ImagesUploadData, ImagesUploadErrors, ImagesUploadResponses, JobsBaselineData, JobsBaselineErrors, JobsBaselineResponses, JobsCancelData, JobsCancelErrors, JobsCancelResponses, JobsEraseData, JobsEraseErrors, JobsEraseResponses, JobsListData, JobsListErrors, JobsListResponses, JobsReadData, JobsReadErrors, JobsReadResponses, JobsStreamData, JobsStreamErrors, JobsStreamResponse, JobsStreamResponses, JobsSubmitData, JobsSubmitErrors, JobsSubmitResponses, MetricsReadData, MetricsReadErrors, MetricsReadResponses, QuarantineListData, QuarantineListErrors, QuarantineListResponses, QuarantineReplayData, QuarantineReplayErrors, QuarantineReplayResponses, WebhooksListOfBatchData, WebhooksListOfBatchErrors, WebhooksListOfBatchResponses, WebhooksListOfJobData, WebhooksListOfJobErrors, WebhooksListOfJobResponses, WebhooksRedeliverOfBatchData, WebhooksRedeliverOfBatchErrors, WebhooksRedeliverOfBatchResponses, WebhooksRedeliverOfJobData, WebhooksRedeliverOfJobErrors, WebhooksRedeliverOfJobResponses } from './types.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -110,26 +110,48 @@ export const jobsBaseline = <ThrowOnError extends boolean = false>(options: Opti
 });
 
 /**
- * List Deliveries
+ * List Of Job
  *
  * Each with its attempts, for seven days after the last one, even when the job has expired meanwhile.
  */
-export const webhooksListDeliveries = <ThrowOnError extends boolean = false>(options: Options<WebhooksListDeliveriesData, ThrowOnError>): RequestResult<WebhooksListDeliveriesResponses, WebhooksListDeliveriesErrors, ThrowOnError> => (options.client ?? client).get<WebhooksListDeliveriesResponses, WebhooksListDeliveriesErrors, ThrowOnError>({
+export const webhooksListOfJob = <ThrowOnError extends boolean = false>(options: Options<WebhooksListOfJobData, ThrowOnError>): RequestResult<WebhooksListOfJobResponses, WebhooksListOfJobErrors, ThrowOnError> => (options.client ?? client).get<WebhooksListOfJobResponses, WebhooksListOfJobErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/jobs/{job_id}/deliveries',
     ...options
 });
 
 /**
- * Redeliver
+ * List Of Batch
+ *
+ * The one delivery with its attempts, for seven days after the last one.
+ */
+export const webhooksListOfBatch = <ThrowOnError extends boolean = false>(options: Options<WebhooksListOfBatchData, ThrowOnError>): RequestResult<WebhooksListOfBatchResponses, WebhooksListOfBatchErrors, ThrowOnError> => (options.client ?? client).get<WebhooksListOfBatchResponses, WebhooksListOfBatchErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/batches/{batch_id}/deliveries',
+    ...options
+});
+
+/**
+ * Redeliver Of Job
  *
  * Send it again now, with the same `webhook-id`, and by the whole schedule until it is taken.
  *
  * This calls a receiver again that was disabled because it had answered 410.
  */
-export const webhooksRedeliver = <ThrowOnError extends boolean = false>(options: Options<WebhooksRedeliverData, ThrowOnError>): RequestResult<WebhooksRedeliverResponses, WebhooksRedeliverErrors, ThrowOnError> => (options.client ?? client).post<WebhooksRedeliverResponses, WebhooksRedeliverErrors, ThrowOnError>({
+export const webhooksRedeliverOfJob = <ThrowOnError extends boolean = false>(options: Options<WebhooksRedeliverOfJobData, ThrowOnError>): RequestResult<WebhooksRedeliverOfJobResponses, WebhooksRedeliverOfJobErrors, ThrowOnError> => (options.client ?? client).post<WebhooksRedeliverOfJobResponses, WebhooksRedeliverOfJobErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/jobs/{job_id}/deliveries/{delivery_id}/redeliver',
+    ...options
+});
+
+/**
+ * Redeliver Of Batch
+ *
+ * Send it again now, as a job's.
+ */
+export const webhooksRedeliverOfBatch = <ThrowOnError extends boolean = false>(options: Options<WebhooksRedeliverOfBatchData, ThrowOnError>): RequestResult<WebhooksRedeliverOfBatchResponses, WebhooksRedeliverOfBatchErrors, ThrowOnError> => (options.client ?? client).post<WebhooksRedeliverOfBatchResponses, WebhooksRedeliverOfBatchErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/batches/{batch_id}/deliveries/{delivery_id}/redeliver',
     ...options
 });
 

@@ -4,7 +4,7 @@ export type ClientOptions = {
     baseUrl: `${string}://${string}` | (string & {});
 };
 
-export type Webhooks = JobjobPostWebhookRequest;
+export type Webhooks = JobjobPostWebhookRequest | BatchbatchPostWebhookRequest;
 
 /**
  * Attempt
@@ -70,6 +70,55 @@ export type BatchItem = {
 };
 
 /**
+ * BatchMessage
+ *
+ * The body of a delivery; `type` and `timestamp` are of the event.
+ */
+export type BatchMessage = {
+    /**
+     * Type
+     */
+    type: 'batch.finished';
+    /**
+     * Timestamp
+     */
+    timestamp: string;
+    /**
+     * Data
+     */
+    data: BatchNews | ExpiredBatchNews;
+};
+
+/**
+ * BatchNews
+ *
+ * A finished batch as its webhook is told of it: how many of its items have which status of a job.
+ *
+ * `refused` are those that never became one, `gone` those that were erased.
+ */
+export type BatchNews = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Finished At
+     */
+    finished_at: string | null;
+    /**
+     * Items
+     */
+    items: {
+        [key: string]: number;
+    };
+    urls: BatchUrls;
+};
+
+/**
  * BatchRequest
  *
  * Jobs as `POST /jobs` takes them, 100 at most; each has the fields of `shared` that it does not have itself.
@@ -87,6 +136,10 @@ export type BatchRequest = {
     shared?: {
         [key: string]: unknown;
     };
+    /**
+     * Who is told when the last of the jobs has ended.
+     */
+    webhook?: BatchWebhook | null;
 };
 
 /**
@@ -103,6 +156,18 @@ export type BatchUrls = {
      * Cancel
      */
     cancel: string;
+};
+
+/**
+ * BatchWebhook
+ *
+ * Who is told, once, that the last job of a batch has ended.
+ */
+export type BatchWebhook = {
+    /**
+     * Url
+     */
+    url: string;
 };
 
 /**
@@ -140,7 +205,7 @@ export type Delivery = {
 /**
  * DeliveryList
  *
- * The deliveries of a job, in the order of its events.
+ * The deliveries of a job, in the order of its events, or the one of a batch.
  */
 export type DeliveryList = {
     /**
@@ -234,6 +299,18 @@ export type Eta = {
      * P90
      */
     p90: number;
+};
+
+/**
+ * ExpiredBatchNews
+ *
+ * What is left to tell of a batch that has expired.
+ */
+export type ExpiredBatchNews = {
+    /**
+     * Id
+     */
+    id: string;
 };
 
 /**
@@ -1581,7 +1658,7 @@ export type JobsBaselineResponses = {
 
 export type JobsBaselineResponse = JobsBaselineResponses[keyof JobsBaselineResponses];
 
-export type WebhooksListDeliveriesData = {
+export type WebhooksListOfJobData = {
     body?: never;
     path: {
         /**
@@ -1595,7 +1672,7 @@ export type WebhooksListDeliveriesData = {
     url: '/jobs/{job_id}/deliveries';
 };
 
-export type WebhooksListDeliveriesErrors = {
+export type WebhooksListOfJobErrors = {
     /**
      * Unauthorized
      */
@@ -1618,18 +1695,62 @@ export type WebhooksListDeliveriesErrors = {
     503: Problem;
 };
 
-export type WebhooksListDeliveriesError = WebhooksListDeliveriesErrors[keyof WebhooksListDeliveriesErrors];
+export type WebhooksListOfJobError = WebhooksListOfJobErrors[keyof WebhooksListOfJobErrors];
 
-export type WebhooksListDeliveriesResponses = {
+export type WebhooksListOfJobResponses = {
     /**
      * Successful Response
      */
     200: DeliveryList;
 };
 
-export type WebhooksListDeliveriesResponse = WebhooksListDeliveriesResponses[keyof WebhooksListDeliveriesResponses];
+export type WebhooksListOfJobResponse = WebhooksListOfJobResponses[keyof WebhooksListOfJobResponses];
 
-export type WebhooksRedeliverData = {
+export type WebhooksListOfBatchData = {
+    body?: never;
+    path: {
+        /**
+         * Batch Id
+         *
+         * As the batch's `id` has it.
+         */
+        batch_id: string;
+    };
+    query?: never;
+    url: '/batches/{batch_id}/deliveries';
+};
+
+export type WebhooksListOfBatchErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type WebhooksListOfBatchError = WebhooksListOfBatchErrors[keyof WebhooksListOfBatchErrors];
+
+export type WebhooksListOfBatchResponses = {
+    /**
+     * Successful Response
+     */
+    200: DeliveryList;
+};
+
+export type WebhooksListOfBatchResponse = WebhooksListOfBatchResponses[keyof WebhooksListOfBatchResponses];
+
+export type WebhooksRedeliverOfJobData = {
     body?: never;
     path: {
         /**
@@ -1649,7 +1770,7 @@ export type WebhooksRedeliverData = {
     url: '/jobs/{job_id}/deliveries/{delivery_id}/redeliver';
 };
 
-export type WebhooksRedeliverErrors = {
+export type WebhooksRedeliverOfJobErrors = {
     /**
      * Unauthorized
      */
@@ -1668,16 +1789,66 @@ export type WebhooksRedeliverErrors = {
     503: Problem;
 };
 
-export type WebhooksRedeliverError = WebhooksRedeliverErrors[keyof WebhooksRedeliverErrors];
+export type WebhooksRedeliverOfJobError = WebhooksRedeliverOfJobErrors[keyof WebhooksRedeliverOfJobErrors];
 
-export type WebhooksRedeliverResponses = {
+export type WebhooksRedeliverOfJobResponses = {
     /**
      * Successful Response
      */
     202: Delivery;
 };
 
-export type WebhooksRedeliverResponse = WebhooksRedeliverResponses[keyof WebhooksRedeliverResponses];
+export type WebhooksRedeliverOfJobResponse = WebhooksRedeliverOfJobResponses[keyof WebhooksRedeliverOfJobResponses];
+
+export type WebhooksRedeliverOfBatchData = {
+    body?: never;
+    path: {
+        /**
+         * Batch Id
+         *
+         * As the batch's `id` has it.
+         */
+        batch_id: string;
+        /**
+         * Delivery Id
+         *
+         * The `webhook-id` that the receiver got.
+         */
+        delivery_id: string;
+    };
+    query?: never;
+    url: '/batches/{batch_id}/deliveries/{delivery_id}/redeliver';
+};
+
+export type WebhooksRedeliverOfBatchErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type WebhooksRedeliverOfBatchError = WebhooksRedeliverOfBatchErrors[keyof WebhooksRedeliverOfBatchErrors];
+
+export type WebhooksRedeliverOfBatchResponses = {
+    /**
+     * Successful Response
+     */
+    202: Delivery;
+};
+
+export type WebhooksRedeliverOfBatchResponse = WebhooksRedeliverOfBatchResponses[keyof WebhooksRedeliverOfBatchResponses];
 
 export type BatchesSubmitData = {
     body: BatchRequest;
@@ -2439,6 +2610,15 @@ export type JobjobPostWebhookPayload = JobMessage;
 export type JobjobPostWebhookRequest = {
     body: JobjobPostWebhookPayload;
     key: 'job';
+    path?: never;
+    query?: never;
+};
+
+export type BatchbatchPostWebhookPayload = BatchMessage;
+
+export type BatchbatchPostWebhookRequest = {
+    body: BatchbatchPostWebhookPayload;
+    key: 'batch';
     path?: never;
     query?: never;
 };
