@@ -1,11 +1,12 @@
-"""`make bench`: what the sampler costs, and what each part of its method does, as Markdown."""
+"""`make bench`: what sampler and gateway cost, and what each part of the method does, as Markdown."""
 
 import argparse
 
-from tests.benchmarks import ablations, dial, exposure, rounds, speed, steering, too_far
+from tests.benchmarks import ablations, dial, exposure, gateway, rounds, speed, steering, too_far
 
 PARTS = {
     "speed": speed.lines,
+    "gateway": gateway.lines,
     "ablations": ablations.lines,
     "hard": ablations.hard_lines,
     "dial": dial.lines,

@@ -80,8 +80,3 @@ def _finish(url: str) -> None:
 
 def _mib(process: psutil.Process) -> float:
     return process.memory_info().rss / 2**20
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep=": ", flush=True)

@@ -50,8 +50,3 @@ def _run(client: httpx.Client) -> tuple[float, float]:
 def _quantiles(seconds: Sequence[float]) -> str:
     cuts = statistics.quantiles(seconds, n=10)
     return f"p50 {1000 * statistics.median(seconds):.0f} ms, p90 {1000 * cuts[8]:.0f} ms"
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep=": ", flush=True)

@@ -151,8 +151,3 @@ def _bare(built: Rig) -> Iterator[int]:
         yield port
     finally:
         child.stop(grace_s=5)
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep=": ", flush=True)
