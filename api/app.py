@@ -35,6 +35,7 @@ from api.routes import (
     metrics,
     pages,
     quarantine,
+    studio,
 )
 from api.webhooks import describe, secret_of
 from services.batches import Batches
@@ -102,10 +103,12 @@ def create_app(settings: Settings) -> FastAPI:
         health,
         metrics,
         pages,
+        studio,
     ):
         app.include_router(module.router)
     app.mount("/static/swagger", Assets(packages=[_SWAGGER]))
     app.mount("/static", Assets(directory=_STATIC))
+    app.mount("/studio", Assets(directory=studio.FOLDER))
     app.openapi = partial(_openapi, app, keys=settings.auth == "keys")  # type: ignore[method-assign]
     return app
 

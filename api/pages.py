@@ -24,6 +24,7 @@ $head</head>
 <body>
 <nav>
 <b>Rarebit</b>
+<a href="/">Studio</a>
 <a href="/guide">Guide</a>
 <a href="/docs">Reference</a>
 <a href="/problems">Problems</a>

@@ -31,7 +31,7 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000, data: Dat
     """Run the whole service in the foreground until Ctrl-C."""
     with one_sentence(), running(data, port) as stack:
         print(
-            f"Rarebit is ready at {stack.url} (contract at /docs, data and logs in {data}); Ctrl-C stops it.",
+            f"Rarebit is ready at {stack.url} (studio at /, guide at /guide, data and logs in {data}); Ctrl-C ends it.",
             flush=True,
         )
         with suppress(KeyboardInterrupt):

@@ -1,0 +1,16 @@
+"""The studio, the page for designers, which uses the public API alone; its files are mounted at /studio as they are."""
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+FOLDER = Path(__file__).parents[1] / "studio"
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def page() -> FileResponse:
+    """The page itself."""
+    return FileResponse(FOLDER / "index.html", headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,70 @@
+// The public API. Requests wait out what passes by itself: a service that is away, busy, or asks for a key.
+
+import { answered, asked, away } from "./connection.js";
+import { askForKey, authorization, has } from "./key.js";
+
+const RETRY_S = 2;
+
+/** A problem of RFC 9457, as the service answered it. */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail ?? body.title ?? `The service answered ${status}.`);
+    this.status = status;
+    this.type = body.type ?? "";
+    this.title = body.title ?? "";
+    this.errors = body.errors ?? [];
+  }
+}
+
+/** What `read` makes of the response, as soon as there is one to go on with; a Problem otherwise. */
+export async function send(path, { headers = {}, signal, read = (response) => response, ...options } = {}) {
+  for (;;) {
+    const key = authorization();
+    try {
+      const response = await fetch(path, { ...options, signal, headers: { ...headers, ...key } });
+      answered();
+      if (response.ok) return await read(response);
+      await waitOut(response, key, signal);
+    } catch (error) {
+      if (error instanceof Problem || signal?.aborted) throw error;
+      await away(signal);
+    }
+  }
+}
+
+/** Returns when it is time to try again; throws the Problem that no waiting helps. */
+async function waitOut(response, key, signal) {
+  const problem = new Problem(response.status, await response.json().catch(() => ({})));
+  if (problem.status === 401) {
+    if (key.Authorization === authorization().Authorization) await askForKey(has());
+  } else if (problem.status === 429 || problem.status === 503) {
+    await asked(Number(response.headers.get("Retry-After")) || RETRY_S, sentence(problem), signal);
+  } else {
+    throw problem;
+  }
+}
+
+const json = (path, options) => send(path, { ...options, read: (response) => response.json() });
+
+export const readJob = (id, signal) => json(`jobs/${id}`, { signal });
+export const readBaseline = (id, signal) => json(`jobs/${id}/baseline`, { signal });
+export const cancelJob = (id) => json(`jobs/${id}/cancel`, { method: "POST" });
+export const listJobs = (cursor) => json(`jobs?limit=24${cursor ? `&cursor=${cursor}` : ""}`);
+
+/** Submits once, however often it has to be sent. */
+export function submitJob(request, signal) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": unique() };
+  return json("jobs", { method: "POST", body: JSON.stringify(request), headers, signal });
+}
+
+/** A picture's address; the gateway's own files come from the host that the page came from. */
+export function pictureUrl(url) {
+  const { pathname, search } = new URL(url, document.baseURI);
+  return pathname.startsWith("/files/") ? pathname + search : url;
+}
+
+const sentence = ({ title, message }) => `${title || message}.`.replace("..", ".");
+
+function unique() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,34 @@
+// The API key: asked for when the service wants one, kept for this tab alone.
+
+import { byId } from "./dom.js";
+
+const NAME = "rarebit.key";
+const NOTE = "Kept in this tab until it is closed.";
+let asking = null;
+
+export const authorization = () => (has() ? { Authorization: `Bearer ${sessionStorage.getItem(NAME)}` } : {});
+export const has = () => sessionStorage.getItem(NAME) !== null;
+
+/** Resolves when a key has been entered; many who ask at once share the one form. `wrong`: the last one was. */
+export function askForKey(wrong) {
+  byId("key-note").textContent = wrong ? "That key does not open this service." : NOTE;
+  asking ??= new Promise((resolve) => {
+    const [form, field] = [byId("key"), byId("key-text")];
+    form.hidden = false;
+    field.focus();
+    form.addEventListener(
+      "submit",
+      (event) => {
+        event.preventDefault();
+        sessionStorage.setItem(NAME, field.value.trim());
+        field.value = "";
+        form.hidden = true;
+        byId("key-note").textContent = NOTE;
+        asking = null;
+        resolve();
+      },
+      { once: true },
+    );
+  });
+  return asking;
+}

@@ -1,0 +1,181 @@
+// The studio: which job is open, and what is drawn of it where.
+
+import { Problem, pictureUrl, readJob } from "./api.js";
+import { announce } from "./announce.js";
+import { createAsk } from "./ask.js";
+import { createDial } from "./dial.js";
+import { byId } from "./dom.js";
+import { createGallery } from "./gallery.js";
+import { createHistory } from "./history.js";
+import * as key from "./key.js";
+import { createMap } from "./map.js";
+import { copy, showPaper } from "./paper.js";
+import { remember } from "./pictures.js";
+import { ensurePlain, isKnown, plainSamples } from "./plain.js";
+import { createProgress } from "./progress.js";
+import { again, curl, steered } from "./requests.js";
+import { emptyRun, isFinal, trialsOf, watch } from "./run.js";
+import { createTheme } from "./theme.js";
+import { targetBits } from "./words.js";
+
+let view = { run: emptyRun(), plain: null, lit: null };
+let watching = new AbortController();
+let due = false;
+
+createTheme();
+const drawMap = createMap(byId("map"), (bits) => (dial.bits = bits));
+const dial = createDial((bits) => drawMap({ dial: bits }));
+const drawProgress = createProgress();
+const history = createHistory();
+const ask = createAsk(dial, ensurePlain, (job) => {
+  location.hash = `#/jobs/${job.id}`;
+});
+const drawGallery = createGallery(
+  {
+    point: (index) => {
+      view.lit = index;
+      draw();
+    },
+    more: (output) => start(steered(view.run.job, output.index, "toward")),
+    away: (output) => start(steered(view.run.job, output.index, "avoid")),
+    replay: showReplay,
+    curl: async () => {
+      const command = curl(again(view.run.job.request), key.has());
+      if (!(await copy(command))) showPaper("The request as curl", "", command);
+    },
+  },
+  () => showPlain(view.run.job.request),
+  freshen,
+);
+
+addEventListener("hashchange", openNamed);
+byId("to-history").addEventListener("click", (event) => {
+  event.preventDefault(); // the address goes on naming the job
+  byId("history").scrollIntoView();
+  byId("history").focus({ preventScroll: true });
+});
+openNamed();
+
+/** Opens the job that the address names, or none. */
+async function openNamed() {
+  const id = /^#\/jobs\/(\w+)$/.exec(location.hash)?.[1];
+  watching.abort();
+  const { signal } = (watching = new AbortController());
+  view = { run: emptyRun(), plain: null, lit: null };
+  draw();
+  history.refresh(id);
+  if (!id) return void (document.title = "Rarebit studio");
+  try {
+    await watchOpen(id, signal);
+    history.refresh(id);
+  } catch (error) {
+    if (error instanceof Problem)
+      announce(error.status === 404 || error.status === 410 ? "That run is no longer kept." : error.message);
+    else if (!signal.aborted) throw error;
+  }
+}
+
+async function watchOpen(id, signal) {
+  let filled = false;
+  await watch(
+    id,
+    view.run,
+    (run) => {
+      if (signal.aborted) return;
+      if (!filled) opened(run.job);
+      filled = true;
+      draw();
+    },
+    signal,
+  );
+}
+
+function opened(job) {
+  document.title = `${job.concept} · Rarebit studio`;
+  ask.fill(job.request);
+  if (isKnown(job.request)) showPlain(job.request);
+  if (!isFinal(job)) byId("map").scrollIntoView({ block: "nearest" });
+}
+
+/** Submits what a button under a picture asks for; the picture goes, so the focus moves to the run. */
+function start(request) {
+  byId("run").focus({ preventScroll: true });
+  return ask.send(request);
+}
+
+function showPlain(request) {
+  const { signal } = watching;
+  view.plain = {};
+  draw();
+  plainSamples(
+    request,
+    (run) => {
+      if (signal.aborted) return;
+      view.plain = run;
+      draw();
+    },
+    signal,
+  ).catch((error) => {
+    if (!signal.aborted) throw error;
+  });
+}
+
+function showReplay(output) {
+  const { request } = view.run.job;
+  const note =
+    "rarebit replay makes the image again from this block alone. The same run again gives all of its images.";
+  showPaper(`Replay of image ${output.index + 1}`, note, JSON.stringify(output.replay, null, 2), () =>
+    start(again(request)),
+  );
+}
+
+/** Asks for fresh URLs when one has expired, at most once for each that a job came with. */
+async function freshen() {
+  for (const run of [view.run, view.plain]) {
+    if (!run?.job || run.freshened) continue;
+    run.freshened = true;
+    run.job = await readJob(run.job.id, watching.signal).catch(() => run.job); // it may be gone meanwhile
+  }
+  draw();
+}
+
+/** Draws once in a frame, however many events it had. */
+function draw() {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(() => {
+    due = false;
+    const { run, plain, lit } = view;
+    const target = run.job ? targetBits(run.job.request) : undefined;
+    if (run.job) remember(run.job);
+    drawMap({ target, baseline: points(run.baseline), trials: trialsOf(run), pictures: pictures(run), lit });
+    drawProgress(run, plain?.job);
+    drawGallery(view);
+    caption(run);
+  });
+}
+
+const points = (baseline) => baseline?.points.map(({ x, y, bits }) => ({ bits, angle: Math.atan2(y, x) }));
+
+/** Results where their trials found them, by their seeds; before there are any, the latest previews. */
+function pictures(run) {
+  const { job, previews } = run;
+  const outputs = job?.outputs.filter(Boolean) ?? [];
+  if (!outputs.length) return job && !isFinal(job) ? [...previews.values()] : [];
+  const trials = trialsOf(run);
+  const angle = ({ index, seed }) =>
+    trials[seed - job.request.seed]?.trail.at(-1)?.angle ?? (2 * Math.PI * (index + 0.5)) / outputs.length;
+  return outputs.map((output) => ({
+    output: output.index,
+    bits: output.rarity.bits,
+    angle: angle(output),
+    url: pictureUrl(output.url),
+    final: true,
+  }));
+}
+
+function caption({ job, baseline }) {
+  const what = baseline ? `${baseline.points.length} plain samples` : "the ordinary, as bits define it";
+  byId("map-caption").textContent =
+    `${job ? `${job.concept}: ` : "The middle is "}${what}. Outward is rarer; the direction is what kind.`;
+}

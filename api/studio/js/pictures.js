@@ -1,0 +1,12 @@
+// Which output looks how, for the small pictures in chips; filled by whoever sees a job.
+
+import { pictureUrl } from "./api.js";
+
+const urls = new Map();
+
+export function remember(job) {
+  for (const output of job.outputs) if (output) urls.set(`${job.id}/${output.index}`, pictureUrl(output.url));
+}
+
+/** Where to find the output "JOB_ID/INDEX", if any job that was seen has it. */
+export const lookOf = (reference) => urls.get(reference);

@@ -1,0 +1,62 @@
+// Plain samples: a small job of its own for each concept, remembered in this browser.
+
+import { Problem, readJob, submitJob } from "./api.js";
+import { plain } from "./requests.js";
+import { emptyRun, isFinal, watch } from "./run.js";
+
+const NAME = "rarebit.plain";
+const COUNT = 4;
+const KEPT = 200;
+
+const nameOf = ({ concept, prompt = "" }) => `${concept.trim().toLowerCase()}\n${prompt}`;
+
+/** Whether this browser has made some for the request before. */
+export const isKnown = (request) => recall().has(nameOf(request));
+
+/** Makes plain samples for a request that is about to be sent, unless it was done before: the ordinary comes first. */
+export async function ensurePlain(request, signal) {
+  if (!isKnown(request)) await make(request, signal);
+}
+
+/** The run of the plain samples of the request's concept, made unless they are there; `changed(run)` as it goes on. */
+export async function plainSamples(request, changed, signal) {
+  const run = emptyRun();
+  try {
+    const id = (await known(request, signal)) ?? (await make(request, signal));
+    await watch(id, run, changed, signal);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    changed({ ...run, problem: error.message });
+  }
+}
+
+async function known(request, signal) {
+  const id = recall().get(nameOf(request));
+  const job = id && (await readJob(id, signal).catch(nobody));
+  return job && (job.status === "succeeded" || !isFinal(job)) ? id : null;
+}
+
+/** Remembers the job by the request as it was sent, and as it was accepted: with its prompt. */
+async function make(request, signal) {
+  const job = await submitJob(plain(request, COUNT), signal);
+  const all = recall();
+  for (const name of [nameOf(request), nameOf(job.request)]) {
+    all.delete(name);
+    all.set(name, job.id);
+  }
+  localStorage.setItem(NAME, JSON.stringify([...all].slice(-KEPT)));
+  return job.id;
+}
+
+function recall() {
+  try {
+    return new Map(JSON.parse(localStorage.getItem(NAME) ?? "[]"));
+  } catch {
+    return new Map(); // written by something else: start anew
+  }
+}
+
+function nobody(error) {
+  if (error instanceof Problem) return null; // expired, or erased
+  throw error;
+}

@@ -1,0 +1,108 @@
+// The panel beside the map: where the run stands, the plot, and a way to stop it.
+
+import { announce, whisper } from "./announce.js";
+import { cancelJob } from "./api.js";
+import { byId, each, h, s, set } from "./dom.js";
+import { createPlot } from "./plot.js";
+import { isFinal, trialsOf } from "./run.js";
+import { bits, standing, startsIn, targetBits } from "./words.js";
+
+const STATES = [
+  ["moving", "on its way"],
+  ["arrived", "arrived"],
+  ["ended", "set aside"],
+  ["chosen", "in the gallery"],
+];
+
+/** Draws the run that it is called with, and before any an invitation; `plain` is the job that may come before it. */
+export function createProgress() {
+  const host = byId("run");
+  const [state, detail, legend] = [
+    h("h2", {}),
+    h("p", { class: "detail" }),
+    h("ul", { class: "legend", "aria-label": "Trials" }),
+  ];
+  const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress of this phase" });
+  const cancel = h("button", { type: "button", text: "Cancel" });
+  const chart = h("div", { class: "plot" });
+  const live = h("div", { class: "live" }, h("div", { class: "state" }, state, cancel), bar, detail, chart, legend);
+  host.append(invitation(), live);
+  const plot = createPlot(chart);
+  let job = null;
+  const tell = onChange(whisper);
+  cancel.addEventListener("click", () => cancelJob(job.id).catch((problem) => announce(problem.message)));
+  return (run, plain) => {
+    ({ job } = run);
+    host.classList.toggle("idle", !job);
+    if (!job) return;
+    const first = job.status === "queued" && plain?.status === "running" ? plain : null;
+    state.textContent = first ? "First, the ordinary" : standing(job);
+    detail.textContent = first ? `${standing(first)} · ${details(first)}` : details(job);
+    tell(`${job.concept}: ${state.textContent}`);
+    cancel.hidden = isFinal(job) || job.status === "canceling";
+    set(bar, { value: share(first ?? job) });
+    bar.hidden = isFinal(job);
+    const trials = trialsOf(run);
+    plot({ target: targetBits(job.request), trials });
+    drawLegend(legend, trials);
+  };
+}
+
+/** Calls `heard` with a text that is not the last one's. */
+function onChange(heard) {
+  let last = "";
+  return (text) => {
+    if (text !== last) heard((last = text));
+  };
+}
+
+function details(job) {
+  const { progress } = job;
+  if (job.status === "failed") return job.error?.detail ?? "";
+  if (job.status === "succeeded") return took(job);
+  if (job.status !== "running" || !progress) return startsIn(job);
+  const step = progress.steps > 1 ? `${progress.step} of ${progress.steps}` : "";
+  const median =
+    progress.phase === "optimize" && progress.rarity_bits !== null
+      ? `half of them beyond ${bits(progress.rarity_bits)}`
+      : "";
+  return [step, median].filter(Boolean).join(" · ");
+}
+
+function took({ metrics, outputs }) {
+  const seconds =
+    (metrics.fit_ms + metrics.optimize_ms + metrics.check_ms + metrics.decode_ms + metrics.upload_ms) / 1000;
+  const images = outputs.length === 1 ? "1 image" : `${outputs.length} images`;
+  return `${images} in ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+}
+
+function share({ status, progress }) {
+  if (status !== "running" || !progress?.steps) return null;
+  return progress.step / progress.steps;
+}
+
+/** What the marks mean, with how many there are of each. */
+function drawLegend(list, trials) {
+  const count = (state) => trials.filter((trial) => trial.state === state).length;
+  const present = STATES.filter(([state]) => count(state));
+  each(list, "li", present, (item, [state, text]) => {
+    const mark = s("svg", { viewBox: "-6 -6 12 12", "aria-hidden": "true" }, s("circle", { r: 4, class: state }));
+    item.replaceChildren(mark, `${count(state)} ${text}`);
+  });
+}
+
+function invitation() {
+  const lines = [
+    [
+      "The cloud",
+      "is the ordinary: what the model draws when asked for the concept alone. Each bit outward halves what is left.",
+    ],
+    ["The ring", "is how far out you want to go. Turn the dial, or drag the ring."],
+    ["The paths", "are trials. They set out from the cloud, and a judge whom they never see keeps them recognisable."],
+  ];
+  return h(
+    "dl",
+    { class: "invitation" },
+    ...lines.flatMap(([term, text]) => [h("dt", { text: term }), h("dd", { text })]),
+  );
+}

@@ -1,0 +1,97 @@
+// One job as it goes on: its document, the paths of its trials, its previews, its baseline.
+
+import { Problem, readBaseline, readJob } from "./api.js";
+import { sleep } from "./connection.js";
+import { follow } from "./stream.js";
+
+const TRAIL = 80; // points of a path that are kept
+const PLACE_MS = 5000;
+const FINAL = new Set(["succeeded", "failed", "canceled"]);
+
+export const isFinal = (job) => FINAL.has(job.status);
+
+/** Nothing known yet. `trials[i].trail` has {bits, angle, validity}, the latest last. */
+export const emptyRun = () => ({
+  job: null,
+  trials: [],
+  previews: new Map(),
+  baseline: null,
+  step: 0,
+  freshened: false,
+});
+
+/** Watches until the end, calling `changed(run)` after each change. A Problem for a job that is not there. */
+export async function watch(id, run, changed, signal) {
+  run.job = await readJob(id, signal);
+  changed(run);
+  const refresh = async () => {
+    run.baseline ??= await readBaseline(id, signal).catch(quietly);
+    changed(run);
+  };
+  keepPlace(id, run, changed, signal).catch(() => {}); // whoever reads the events hears what is wrong
+  do {
+    for await (const event of follow(`jobs/${id}/events?previews=true`, signal)) {
+      const started = apply(run, event);
+      changed(run);
+      if (started) refresh().catch(() => {}); // it is asked for again at the end
+      if (event.kind === "status" && FINAL.has(event.data.status)) break;
+    }
+    run.job = await readJob(id, signal);
+    if (!isFinal(run.job)) await sleep(1000, signal);
+  } while (!isFinal(run.job));
+  if (run.step || run.job.outputs.length) await refresh();
+}
+
+/** Keeps the place in the queue up to date, of which no event tells. */
+async function keepPlace(id, run, changed, signal) {
+  while (run.job.status === "queued") {
+    await sleep(PLACE_MS, signal);
+    const { queue } = await readJob(id, signal);
+    if (run.job.status === "queued") Object.assign(run.job, { queue });
+    changed(run);
+  }
+}
+
+/** The trials as they are to be drawn: after the end, those that gave results stand where their pictures were found. */
+export function trialsOf({ job, trials }) {
+  if (!job || !isFinal(job)) return trials;
+  const results = new Map(job.outputs.filter(Boolean).map((output) => [output.seed - job.request.seed, output]));
+  return trials.map((trial, index) =>
+    results.has(index) ? found(trial, results.get(index)) : { ...trial, state: "ended" },
+  );
+}
+
+function found({ trail }, { index, rarity, validity }) {
+  const off = trail.map(({ bits }) => Math.abs(bits - rarity.bits));
+  const until = off.lastIndexOf(Math.min(...off)) + 1;
+  return { state: "chosen", output: index, validity, bits: rarity.bits, trail: trail.slice(0, until) };
+}
+
+/** Takes an event in; whether it is the first step of the trials, before which there is no baseline. */
+function apply(run, { kind, data }) {
+  if (kind === "status" && !isFinal(run.job)) Object.assign(run.job, data);
+  if (kind === "output" && !isFinal(run.job)) run.job.outputs[data.index] = data;
+  if (kind === "preview") for (const picture of data.pictures) run.previews.set(picture.trial, placed(run, picture));
+  if (kind !== "progress") return false;
+  run.job.progress = data;
+  if (data.phase !== "optimize") return false;
+  if (data.step < run.step) Object.assign(run, { trials: [], previews: new Map() }); // another attempt begins
+  const first = run.step === 0;
+  run.step = data.step;
+  (data.trials ?? []).forEach((trial, index) => extend(run, trial, index));
+  return first;
+}
+
+/** A preview where its trial is now; the trial goes on from there. */
+const placed = (run, picture) => ({ ...picture, angle: run.trials[picture.trial]?.trail.at(-1)?.angle ?? 0 });
+
+function extend(run, { bits, validity, x, y, state }, index) {
+  const { trail = [] } = run.trials[index] ?? {};
+  const point = { bits, angle: Math.atan2(y, x), validity };
+  run.trials[index] = { state, validity, bits, trail: state === "ended" ? trail : [...trail.slice(1 - TRAIL), point] };
+}
+
+function quietly(error) {
+  if (!(error instanceof Problem)) throw error;
+  return null;
+}

@@ -1,0 +1,68 @@
+// Figures and states in plain words.
+
+const WORDS = [
+  [5, "familiar"],
+  [10, "unusual"],
+  [15, "rare"],
+  [Infinity, "unheard of"],
+];
+const PHASES = {
+  load: "Loading the model",
+  fit: "Learning what is usual",
+  optimize: "Moving outward",
+  check: "Looking at what came of it",
+  decode: "Drawing",
+  upload: "Saving",
+};
+const ENDS = { succeeded: "Done", failed: "Failed", canceled: "Canceled", canceling: "Stopping" };
+
+export const rarityWord = (bits) => WORDS.find(([limit]) => bits < limit)[1];
+
+/** "1 in 1,000" for 10 bits: two digits say enough. */
+export function odds(bits) {
+  const n = 2 ** bits;
+  const unit = 10 ** Math.max(0, Math.floor(Math.log10(n)) - 1);
+  return `1 in ${number(Math.round(n / unit) * unit)}`;
+}
+
+export function number(value) {
+  for (const [size, name] of [
+    [1e9, "billion"],
+    [1e6, "million"],
+  ])
+    if (value >= size) return `${+(value / size).toPrecision(2)} ${name}`;
+  return value.toLocaleString("en");
+}
+
+export const bits = (value) => `${number(Math.round(10 * value) / 10)} bits`;
+export const percent = (share) => `${Math.round(100 * share)}%`;
+
+/** What the job was asked for, in bits. */
+export const targetBits = ({ rarity }) => rarity.bits ?? -Math.log2(1 - rarity.percentile / 100);
+
+/** One line on where the job stands. */
+export function standing(job) {
+  if (job.status === "queued")
+    return job.queue && job.queue.position > 1 ? `Waiting, place ${job.queue.position}` : "Waiting for a worker";
+  if (job.status === "running") return PHASES[job.progress?.phase] ?? "Starting";
+  return ENDS[job.status];
+}
+
+/** When a queued job will start, if anything was measured. */
+export function startsIn(job) {
+  const eta = job.status === "queued" && job.queue?.eta_seconds;
+  return eta ? `starts in about ${Math.ceil(eta.p50)} to ${Math.ceil(eta.p90)} s` : "";
+}
+
+export function ago(time) {
+  const seconds = (Date.now() - Date.parse(time)) / 1000;
+  for (const [unit, size] of [
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+  ]) {
+    const n = Math.floor(seconds / size);
+    if (n >= 1) return `${n} ${unit}${n > 1 ? "s" : ""} ago`;
+  }
+  return "just now";
+}
