@@ -1,0 +1,239 @@
+"""What the studio promises to whoever looks for something, in a real browser over the real service."""
+
+import json
+import re
+
+from playwright.sync_api import Page, expect
+
+from servers import eventually
+
+LIMIT_S = 60
+RESULT = ".rare .tile:has(.steering)"
+FOCUS_IS_SEEN = """(() => {
+  const { outlineStyle, boxShadow } = getComputedStyle(document.activeElement);
+  return outlineStyle !== "none" || boxShadow !== "none";
+})()"""
+
+
+def ask(page: Page, mode: str = "paper", **fields: str) -> None:
+    """Fill the form, with settings under which a job takes seconds, and send it by Enter."""
+    page.locator("#more").evaluate("details => { details.open = true }")
+    page.locator("#mode").select_option(mode)
+    for name, value in ({"concept": "handbag", "count": "1", "steps": "1"} | fields).items():
+        page.locator(f"#{name}").fill(value)
+    page.locator("#concept").press("Enter")
+
+
+def state(page: Page):
+    return page.locator("#run h2")
+
+
+def step(page: Page) -> int:
+    """Of how many the panel says that the trials have made."""
+    expect(page.locator(".detail")).to_have_text(re.compile(r"^\d+ of 1000"))
+    return int(page.locator(".detail").inner_text().split()[0])
+
+
+def job_of(page: Page) -> str:
+    page.wait_for_url(re.compile("#/jobs/"))
+    return page.url.rpartition("/")[2]
+
+
+def loaded(page: Page, selector: str) -> bool:
+    return page.eval_on_selector_all(selector, "images => images.every((image) => image.naturalWidth > 0)")
+
+
+def test_the_page_may_load_nothing_but_its_own_files_and_pictures(service):
+    policy = service.client.get("/").raise_for_status().headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+    assert service.client.get("/studio/js/main.js").headers["cache-control"] == "no-cache"
+
+
+def test_rare_images_come_with_their_figures_beside_plain_ones(open_page, service):
+    page = open_page()
+    ask(page, mode="calibrated")
+    expect(page.locator(RESULT)).to_have_count(1)
+    expect(page.locator(".ordinary .tile figcaption", has_text="bits")).to_have_count(4)
+    assert loaded(page, ".gallery img")
+    output = service.read(job_of(page))["outputs"][0]
+    figures = page.locator(RESULT).locator("figcaption")
+    expect(figures).to_contain_text(f"{output['rarity']['bits']:.1f} bits")
+    expect(figures).to_contain_text(f"seed {output['seed']}")
+    expect(page.locator(".map .found")).to_have_count(1)
+    expect(page.locator("#history-list [aria-current]")).to_contain_text("handbag")
+
+
+def test_plain_samples_of_a_concept_are_made_once(open_page, service):
+    page = open_page()
+    ask(page)
+    expect(page.locator(".ordinary img")).to_have_count(4)
+    first = page.locator(".ordinary img").first.get_attribute("src").partition("?")[0]
+    ask(page, seed="3")
+    expect(page.locator(RESULT)).to_contain_text("seed")
+    page.reload()
+    expect(page.locator(".ordinary img").first).to_have_attribute("src", re.compile(re.escape(first)))
+
+
+def test_trials_leave_the_cloud_and_previews_show_what_they_look_like(open_page, service, endless):
+    page = open_page(f"/#/jobs/{endless}")
+    expect(page.locator(".map .trails path")).to_have_count(40)
+    expect(page.locator(".plot .marks circle")).to_have_count(40)
+    baseline = service.client.get(f"/jobs/{endless}/baseline").raise_for_status().json()
+    expect(page.locator(".map .cloud:not(.assumed) circle")).to_have_count(len(baseline["points"]))
+    expect(page.locator(".map .preview image").first).to_have_attribute("href", re.compile("^data:image/jpeg"))
+    expect(page.locator(".rare .preview img")).to_have_count(8)
+    assert len(page.locator(".map .trails path").first.get_attribute("d").split("Q")) > 10
+
+
+def test_a_reload_in_mid_job_goes_on_watching(open_page, endless):
+    page = open_page(f"/#/jobs/{endless}")
+    expect(state(page)).to_have_text("Moving outward")
+    seen = step(page)
+    page.reload()
+    expect(state(page)).to_have_text("Moving outward")
+    assert eventually(lambda: step(page) > seen, LIMIT_S)
+
+
+def test_cancel_stops_the_run(open_page, service, endless):
+    page = open_page(f"/#/jobs/{endless}")
+    expect(state(page)).to_have_text("Moving outward")
+    page.get_by_role("button", name="Cancel").click()
+    expect(state(page)).to_have_text("Canceled")
+    assert service.read(endless)["status"] == "canceled"
+
+
+def test_a_page_that_loses_the_service_says_so_and_goes_on_by_itself(open_page, service, endless):
+    page = open_page(f"/#/jobs/{endless}")
+    seen = step(page)
+    resumed: list[str] = []
+    page.on("request", lambda request: resumed.append(request.headers.get("last-event-id", "")))
+    service.gateway.kill()
+    expect(page.locator("#banner")).to_contain_text("The service does not answer. Trying again")
+    service.gateway.start()
+    expect(page.locator("#banner")).to_be_hidden()
+    assert eventually(lambda: step(page) > seen + 1, LIMIT_S)
+    assert any(resumed)
+
+
+def test_more_like_this_and_away_from_this_are_jobs_that_name_the_image(open_page, service, finished):
+    page = open_page(f"/#/jobs/{finished['id']}")
+    image = f"{finished['id']}/1"
+    for button, field in [("More like this", "toward"), ("Away from this", "avoid")]:
+        page.get_by_role("button", name=f"{button}: handbag, image 2").click()
+        page.wait_for_url(lambda url: finished["id"] not in url)
+        job_id = job_of(page)
+        request = service.read(job_id)["request"]
+        assert [direction["output"] for direction in request[field]] == [image]
+        assert request["seed"] != finished["request"]["seed"]
+        expect(page.locator(f"#{field}-list img")).to_have_count(1)
+        service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+        page.go_back()
+        expect(page.locator(RESULT)).to_have_count(2)
+
+
+def test_replay_shows_the_block_and_runs_the_same_again(open_page, service, finished):
+    page = open_page(f"/#/jobs/{finished['id']}")
+    page.get_by_role("button", name="Replay: handbag, image 1").click()
+    assert json.loads(page.locator("#paper-text").inner_text()) == finished["outputs"][0]["replay"]
+    page.get_by_role("button", name="Run it again").click()
+    page.wait_for_url(lambda url: finished["id"] not in url)
+    again = service.finish(job_of(page))
+    assert [output["sha256"] for output in again["outputs"]] == [output["sha256"] for output in finished["outputs"]]
+
+
+def test_curl_is_the_request_that_the_service_takes(open_page, service, finished):
+    page = open_page(f"/#/jobs/{finished['id']}")
+    page.get_by_role("button", name="curl: handbag, image 1").click()
+    expect(page.locator("#say")).to_have_text("Copied")
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert f"{service.url}/jobs" in command
+    body = json.loads(re.search(r"-d '(.*)'$", command)[1])
+    assert body["seed"] == finished["request"]["seed"]
+    job = service.client.post("/jobs", json=body).raise_for_status().json()
+    assert service.finish(job["id"])["outputs"][0]["sha256"] == finished["outputs"][0]["sha256"]
+
+
+def test_problems_stand_at_the_fields_that_they_name(open_page):
+    page = open_page()
+    ask(page, count="99", seed="late")
+    expect(page.locator(".field:has(#count) .problem")).to_contain_text("less than or equal to 16")
+    expect(page.locator(".field:has(#seed) .problem")).to_contain_text("integer")
+    expect(page.locator("#seed")).to_be_focused()
+    expect(page.locator("#ask-problem")).to_be_hidden()
+
+
+def test_a_full_queue_is_said_and_waited_for(open_page, service, endless):
+    waiting = [service.submit() for _ in range(4)]
+    page = open_page()
+    ask(page)
+    expect(page.locator("#banner")).to_contain_text(re.compile(r"queue is full.* Trying again in \d s", re.IGNORECASE))
+    for job_id in waiting:
+        service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    assert service.read(job_of(page))["status"] == "queued"
+
+
+def test_the_keyboard_alone_is_enough(open_page):
+    page = open_page()
+    order = []
+    page.keyboard.press("Tab")
+    while (name := page.evaluate("document.activeElement.id || document.activeElement.textContent")) != "find":
+        order.append(name)
+        assert page.evaluate(FOCUS_IS_SEEN), name
+        if name == "concept":
+            page.keyboard.type("handbag")
+        if name == "bits":
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("Tab")
+    assert [name for name in order if name in {"concept", "bits", "toward", "avoid", "count"}] == [
+        "concept",
+        "bits",
+        "toward",
+        "avoid",
+        "count",
+    ]
+    expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "rare, 10.5 bits, 1 in 1,400 plain samples")
+    page.keyboard.press("Enter")
+    expect(state(page)).not_to_be_empty()
+    page.get_by_role("button", name="Cancel").press("Enter")
+    expect(state(page)).to_have_text("Canceled")
+
+
+def test_nothing_is_wider_than_a_small_phone(open_page, finished):
+    page = open_page("/", viewport={"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    page.goto(f"/#/jobs/{finished['id']}")
+    expect(page.locator(RESULT)).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_a_service_that_wants_a_key_is_given_one_for_this_tab(open_page, locked):
+    url, key = locked
+    page = open_page(url)
+    field = page.get_by_label("This service asks for an API key")
+    for given in ("rb_of-somebody-else", key):
+        expect(field).to_be_focused()
+        page.keyboard.type(given)
+        page.keyboard.press("Enter")
+        expect(page.locator("#key-note")).to_contain_text("does not open" if given != key else "Kept")
+    expect(field).to_be_hidden()
+    ask(page)
+    expect(state(page)).to_contain_text("Waiting")
+    assert key not in page.evaluate("JSON.stringify(localStorage)")
+    assert page.evaluate("Object.values(sessionStorage)") == [key]
+
+
+def test_history_pages_back_to_what_was_looked_for_first(open_page, service, finished):
+    for _ in range(24):
+        service.client.post(f"/jobs/{service.submit(concept='cup')}/cancel").raise_for_status()
+    page = open_page()
+    first = page.locator(f"#history a[href='#/jobs/{finished['id']}']")
+    expect(page.locator("#history li")).to_have_count(24)
+    expect(first).to_have_count(0)
+    page.get_by_role("button", name="Older").click()
+    first.click()
+    expect(page.locator(RESULT)).to_have_count(2)
+
+
+def test_a_run_that_is_gone_is_said_to_be_gone(open_page):
+    page = open_page(f"/#/jobs/{'0' * 32}")
+    expect(page.locator("#say")).to_contain_text("no longer kept")
