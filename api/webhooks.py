@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from api.deps import Gateway
-from api.documents import Batch, BatchNews, ExpiredBatchNews, ExpiredJobNews, Job, JobNews
+from api.documents import Batch, Job
+from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from services.egress import Address, may_call
 from services.errors import BatchNotFoundError, JobExpiredError, JobNotFoundError
 from services.outbox import Parcel

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from api.body import JsonRoute
 from api.deps import CurrentGateway
-from api.documents import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from api.errors import Responses, problems
+from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from api.routes.batches import BatchId
 from api.routes.jobs import JobId
 from services.webhooks import Delivery, JobEvent

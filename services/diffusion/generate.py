@@ -60,7 +60,7 @@ def generate(
     about = About(space, density, checker, recipe, steering, picture)
     begin = time.perf_counter()
     run = {"calibrated": _calibrated, "paper": _paper}[recipe.mode]
-    chosen, warnings = run(space, density, recipe, steering, judge, report, savepoint.of(about.run()), watch)
+    chosen, warnings = run(about, judge, report, savepoint.of(about.run()), watch)
     outputs = [about.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
@@ -106,20 +106,14 @@ def sample_plain(
 
 
 def _calibrated(
-    space: Space,
-    density: DensityModel,
-    recipe: Recipe,
-    steering: Steering,
-    judge: Judge,
-    report: Report,
-    savepoint: Savepoint,
-    watch: Watch,
+    about: About, judge: Judge, report: Report, savepoint: Savepoint, watch: Watch
 ) -> tuple[list[Checked], list[str]]:
+    recipe, density = about.recipe, about.density
     trials = trials_for(recipe.count) if recipe.trials is None else recipe.trials
     if not 1 <= recipe.count <= trials:
         raise ValueError(f"{recipe.count} images need at least as many trials, got {trials}")
-    objective = Objective(density, recipe.target_bits, steering)
-    run = Optimization(space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
+    objective = Objective(density, recipe.target_bits, about.steering)
+    run = Optimization(about.space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
     finished = run.run(recipe.steps, judge, report, savepoint, watch)
     chosen = choose(finished, recipe.count)
     missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
@@ -127,18 +121,12 @@ def _calibrated(
 
 
 def _paper(
-    space: Space,
-    density: DensityModel,
-    recipe: Recipe,
-    steering: Steering,
-    judge: Judge,
-    report: Report,
-    savepoint: Savepoint,
-    watch: Watch,
+    about: About, judge: Judge, report: Report, savepoint: Savepoint, watch: Watch
 ) -> tuple[list[Checked], list[str]]:
+    recipe, density = about.recipe, about.density
     if recipe.trials not in (None, 1):
         raise ValueError(f"the mode paper has one trial, got {recipe.trials}")
-    run = Paper(space, density, steering, seed=recipe.seed)
+    run = Paper(about.space, density, about.steering, seed=recipe.seed)
     chosen = run.run(recipe.count, recipe.steps, judge, report, savepoint, watch)
     lowest = density.d2_at(recipe.target_bits)
     return chosen, [DEVIATION, *shortfalls(chosen, lowest, recipe.target_bits)]

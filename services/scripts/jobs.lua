@@ -2,7 +2,6 @@
 
 local LOSSES = 2         -- dead workers before a job is given up
 local OUTAGE = 2 / 3     -- of a lease: what is left of one, at least, that is renewed every third of it
-local HISTORY = 500      -- views kept of an exposure key, the newest
 local EVENTS = 1000      -- kept of a job, about, the newest
 local EVENTS_MS = 3600000  -- kept after its end
 local NEWS = {running = 'job.started', succeeded = 'job.succeeded', failed = 'job.failed', canceled = 'job.canceled'}
@@ -98,24 +97,6 @@ local function fields(id) return redis.call('HGETALL', job(id)) end
 
 -- The fields, and for a waiting job its place: its position and, once known, the milliseconds until its start.
 local function view(id) return {fields(id), place(id)} end
-
-local function exposure(name) return P .. 'exposure:' .. name end          -- output -> view
-local function order(name) return P .. 'exposure:' .. name .. ':order' end  -- outputs as they were seen
-
--- Add views to a history: an output counts once and keeps its place. Judging replaces the view that is there; having
--- an output made, without a judgement, does not.
-local function see(name, views, judged)
-  for _, new in ipairs(cjson.decode(views)) do
-    if judged or new.feedback ~= 'neutral' or redis.call('HEXISTS', exposure(name), new.output) == 0 then
-      redis.call('HSET', exposure(name), new.output, cjson.encode(new))
-      redis.call('ZADD', order(name), 'NX', redis.call('INCR', P .. 'views'), new.output)
-    end
-  end
-  for _, output in ipairs(redis.call('ZRANGE', order(name), 0, -HISTORY - 1)) do
-    redis.call('HDEL', exposure(name), output)
-    redis.call('ZREM', order(name), output)
-  end
-end
 
 -- Whoever looks finds a job that was not started in time failed.
 local function fail_late()
@@ -369,34 +350,3 @@ function operations.bury(prefix, keep_ms)
   redis.call('ZREM', P .. 'expiry', prefix)
   if kind == 'jobs' then erase(id) else redis.call('DEL', upload(id)) end
 end
-
-function operations.add_upload(id, document, keep_ms)
-  redis.call('HSET', upload(id), 'tenant', TENANT, 'document', document)
-  redis.call('ZADD', P .. 'expiry', now + keep_ms, picture(id))
-end
-
-local function uploaded(id)
-  local tenant, document = unpack(redis.call('HMGET', upload(id), 'tenant', 'document'))
-  return tenant == TENANT and document
-end
-
--- The document; 1 for a picture that is erased, 0 for what the caller does not know of.
-function operations.get_upload(id)
-  return uploaded(id) or (redis.call('GET', gone(picture(id))) == TENANT and 1 or 0)
-end
-
-function operations.delete_upload(id)
-  if not uploaded(id) then return end
-  redis.call('DEL', upload(id))
-  redis.call('ZREM', P .. 'expiry', picture(id))
-end
-
-function operations.history(name)
-  local seen = redis.call('ZRANGE', order(name), 0, -1)
-  if #seen == 0 then return {} end
-  return redis.call('HMGET', exposure(name), unpack(seen))
-end
-
-function operations.see(name, views) see(name, views, true) end
-
-function operations.forget(name) redis.call('DEL', exposure(name), order(name)) end
