@@ -39,7 +39,7 @@ def test_jobs_survive_a_restart_and_no_process_survives_a_stop(served, quick, en
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is a signal on Linux only")
 def test_no_process_survives_a_killed_parent_and_its_job_is_found_again(served, quick, endless):
-    killed = served.submit(endless | {"steps": 20})
+    killed = served.submit(endless | {"steps": 80})
     served.wait_for(killed, is_optimizing)
     served.end(signal.SIGKILL)
     served.start()
