@@ -62,6 +62,7 @@ def _listen(port: int) -> socket.socket:
     """A bound socket: nobody can take the port between this look and the gateway's start."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # uvicorn takes an --fd for a Unix socket
     try:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
