@@ -5,6 +5,8 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
+from api.pages import WholeFile
+
 FOLDER = Path(__file__).parents[1] / "studio"
 
 router = APIRouter(include_in_schema=False)
@@ -13,4 +15,4 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def page() -> FileResponse:
     """The page itself."""
-    return FileResponse(FOLDER / "index.html", headers={"Cache-Control": "no-cache"})
+    return WholeFile(FOLDER / "index.html", headers={"Cache-Control": "no-cache"})

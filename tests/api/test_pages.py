@@ -65,3 +65,11 @@ async def test_every_link_of_a_page_leads_somewhere(gateway, path):
 async def test_page_has_no_script_or_style_of_its_own(gateway):
     for path in PAGES:
         assert not re.search(r"<style|<script>| style=| on\w+=", (await gateway.get(path)).text)
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.css", "/studio/index.html"])
+async def test_files_of_pages_come_whole_whatever_range_is_asked_for(gateway, path):
+    whole = await gateway.get(path)
+    for asked in ("bytes=-1,0-,5-2", "bytes=0-1", "bytes=999999999-"):
+        answer = await gateway.get(path, headers={"Range": asked})
+        assert (answer.status_code, answer.content) == (200, whole.content)
