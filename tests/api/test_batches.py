@@ -51,6 +51,11 @@ async def test_batch_is_finished_when_its_last_job_has_ended(submit, gateway, pu
     assert (await gateway.get(batch["urls"]["self"])).json()["finished_at"] is not None
 
 
+async def test_jobs_of_a_batch_run_in_order(submit, publish):
+    batch = await submit(*[{"concept": "cup"}] * 20)
+    assert [publish().id for _ in range(20)] == [item["job"]["id"] for item in batch["items"]]
+
+
 async def test_batch_without_a_single_job_is_finished_at_once(submit):
     assert (await submit({"concept": ""}))["finished_at"] is not None
 
