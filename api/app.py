@@ -120,7 +120,6 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
         app.state.gateway = gateway = Gateway(
             settings=settings,
-            redis=client,
             doorkeeper=Doorkeeper(client),
             limiter=RateLimiter(client),
             jobs=Jobs(client),

@@ -4,7 +4,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-import redis.asyncio
 from fastapi import Depends, Request
 
 from api.limits import RateLimiter
@@ -27,7 +26,6 @@ class Gateway:
     """What lives as long as the application."""
 
     settings: Settings
-    redis: redis.asyncio.Redis
     doorkeeper: Doorkeeper
     limiter: RateLimiter
     jobs: Jobs

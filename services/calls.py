@@ -7,14 +7,14 @@ from copy import copy
 from typing import Any, Self
 
 import redis.asyncio
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from services.store import EVERYBODY, SLOT, script
 
 FLIGHTS = 2  # pipelines on their way at once
 SEATS = 100  # calls in one pipeline: what they do takes Redis a few milliseconds
 
-Call = tuple[str, ...]  # operation, tenant, arguments
+Call = tuple[bytes, ...]  # operation, tenant, arguments
 
 
 class Calls:
@@ -28,9 +28,10 @@ class Calls:
         self._flights: set[asyncio.Task[None]] = set()
 
     async def __call__(self, operation: str, tenant: str, *arguments: str | int) -> Any:
-        """What the operation answers. Raises redis-py's errors."""
+        """What the operation answers. Raises redis-py's errors, and UnicodeEncodeError, which is the caller's alone."""
+        call = tuple(str(word).encode() for word in (operation, tenant, *arguments))
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((operation, tenant, *map(str, arguments)), answer))
+        self._waiting.append((call, answer))
         if len(self._flights) < FLIGHTS:
             self._take_off()
         return await answer
@@ -46,7 +47,7 @@ class Calls:
             aboard, self._waiting = self._waiting[:SEATS], self._waiting[SEATS:]
             try:
                 results = await self._execute([call for call, _ in aboard])
-            except RedisError as error:
+            except Exception as error:  # whatever it is, it is whoever called that has to hear it
                 aboard, self._waiting = aboard + self._waiting, []
                 results = [error] * len(aboard)
             for (_, answer), result in zip(aboard, results, strict=True):
@@ -57,13 +58,12 @@ class Calls:
             for call in calls:
                 pipeline.evalsha(self._sha, 1, SLOT, *call)
             results: list[Any] = await pipeline.execute(raise_on_error=False)
-        if not any(isinstance(result, NoScriptError) for result in results):
+        unknown = [call for call, result in zip(calls, results, strict=True) if isinstance(result, NoScriptError)]
+        if not unknown:
             return results
         await self._client.script_load(self._script)
-        return [
-            await self._client.evalsha(self._sha, 1, SLOT, *call) if isinstance(result, NoScriptError) else result
-            for call, result in zip(calls, results, strict=True)
-        ]
+        again = iter(await self._execute(unknown))
+        return [next(again) if isinstance(result, NoScriptError) else result for result in results]
 
 
 class Tenanted:

@@ -6,6 +6,7 @@ The gateway calls them through `Jobs` (asyncio), the worker through `Leases`.
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     return open_client_async(url, retry=redis.asyncio.retry.Retry(NoBackoff(), 1), **_CONNECTION)
 
 
+@cache
 def script() -> str:
     """The scripts as one, with the three values that they need from here; the operation comes in as an argument."""
     transitions, late = json.dumps(TRANSITIONS), json.dumps({"error": _LATE.model_dump()})
