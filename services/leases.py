@@ -32,7 +32,7 @@ from services.schemas import (
     TrialProgress,
     WatchedProgress,
 )
-from services.store import EVERYBODY, SLOT, History, name_of, read_history, script, write_views
+from services.store import EVERYBODY, History, Operations, name_of, read_history, write_views
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 _OUTPUTS = TypeAdapter(list[StoredOutput])
@@ -61,14 +61,14 @@ class Leases:
     """What a worker does with jobs. A lease lasts `lease_s` seconds and is renewed by the worker while it runs."""
 
     def __init__(self, client: redis.Redis, *, worker: str, lease_s: float) -> None:
-        self._script = client.register_script(script())
+        self._operations = Operations(client)
         self._worker = worker
         self._lease_ms = int(lease_s * 1000)
         self._seen_ms = 0
         self._unanswered: list[str] = []
 
     def _call(self, operation: str, *arguments: str | int) -> Any:
-        return self._script(keys=[SLOT], args=[operation, EVERYBODY, *arguments])
+        return self._operations(operation, EVERYBODY, *arguments)
 
     def _fenced(self, operation: str, claim: Claim, *arguments: str | int) -> JobStatus:
         status = self._call(operation, claim.id, claim.attempt, *arguments)

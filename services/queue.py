@@ -16,7 +16,7 @@ RUN_TASK = "rarebit.run"
 QUEUE = "run"
 _PREFIX = "{rarebit}."  # of every key of Celery's: one slot of a cluster, and one pattern of an access list
 HINTS = f"{_PREFIX}{QUEUE}"  # the Redis list that Celery consumes
-HINT_ID = "HINT-ID"
+_HINT_ID = "HINT-ID"
 _RESTORE_MARGIN_S = 600
 
 
@@ -50,10 +50,10 @@ def celery_app(settings: Settings) -> Celery:
     return app
 
 
-def hint() -> str:
-    """A message for `RUN_TASK` as Celery puts it on the list; `HINT_ID` stands where its id belongs."""
+def hint_pieces() -> list[str]:
+    """A message for `RUN_TASK` as Celery puts it on the list; its id stands between the pieces."""
     app = Celery(broker="memory://", set_as_current=False)
-    task = app.amqp.as_task_v2(HINT_ID, RUN_TASK)
+    task = app.amqp.as_task_v2(_HINT_ID, RUN_TASK, origin="rarebit")
     with app.connection_for_write() as connection:
         channel = connection.default_channel
         message = channel.prepare_message(
@@ -61,7 +61,7 @@ def hint() -> str:
             content_type="application/json",
             content_encoding="utf-8",
             headers=task.headers,
-            properties=task.properties | {"delivery_tag": HINT_ID},
+            properties=task.properties | {"delivery_tag": _HINT_ID},
         )
     message["properties"]["delivery_info"] = {"exchange": "", "routing_key": QUEUE}
-    return json.dumps(message)
+    return json.dumps(message).split(_HINT_ID)

@@ -309,10 +309,10 @@ class JobRecord(BaseModel):
     expires_at: datetime
     density: str | None = None
     progress: Progress | None = None
-    outputs: list[StoredOutput] = []
-    warnings: list[str] = []
+    outputs: list[StoredOutput] = Field(default_factory=list)  # a default that can change is copied deeply, slowly
+    warnings: list[str] = Field(default_factory=list)
     error: JobError | None = None
-    metrics: Metrics = Metrics()
+    metrics: Metrics = Field(default_factory=Metrics)
 
     @property
     def expired(self) -> bool:

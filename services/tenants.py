@@ -15,7 +15,7 @@ import redis
 from services.calls import Tenanted
 from services.errors import TenantError, UnauthorizedError
 from services.records import pairs
-from services.store import EVERYBODY, SLOT, script
+from services.store import EVERYBODY, Operations
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY = re.compile(r"rb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
@@ -69,7 +69,7 @@ class Tenants:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._script = client.register_script(script())
+        self._operations = Operations(client)
 
     def create_key(self, tenant: str, *, operator: bool = False) -> str:
         """A new key of the tenant, which is shown this once. Raises TenantError for a name that cannot be."""
@@ -93,7 +93,7 @@ class Tenants:
     def limit(self, tenant: str, limits: Limits) -> None:
         """Replace the tenant's limits; jobs that were held for want of a slot start as the new ones allow."""
         given = [word for name, value in asdict(limits).items() if value is not None for word in (name, value)]
-        self._script(keys=[SLOT], args=["limit", EVERYBODY, tenant, *given])
+        self._operations("limit", EVERYBODY, tenant, *given)
 
     def limits(self, tenant: str) -> Limits:
         """The tenant's limits."""

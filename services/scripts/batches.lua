@@ -41,7 +41,7 @@ function operations.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, 
       table.insert(refused, one[1])
     else
       redis.call('SADD', open_jobs(id), one[1])
-      add(one[1], TENANT, one[2], one[3], id)
+      add(one[1], TENANT, one[2], one[3], 'batch', id)
       table.insert(taken, one[1])
     end
   end

@@ -1,16 +1,20 @@
 -- What the job store's scripts share: names, the clock, and who calls.
--- store.py puts three values before them: TRANSITIONS (status -> allowed next ones), HINT (a Celery message) and LATE
--- (the result of a job that was not started in time), and reads the files in the order that it names.
+-- store.py makes one Redis function of them, reads the files in the order that it names, and puts three values before
+-- them: TRANSITIONS (status -> allowed next ones), HINT (a Celery message, in the pieces between which its id stands) and
+-- LATE (the result of a job that was not started in time).
 -- Every key carries the hash tag {rarebit}, so that a cluster keeps them in one slot; times are the server's, in ms.
 
 local P = '{rarebit}:'
 local BATCH = 100
 
--- The caller's tenant, '' where keys are off. Names have no colon: no key is another tenant's.
-local OPERATION, TENANT = ARGV[1], ARGV[2]
+-- What holds for one call: the caller's tenant ('' where keys are off; names have no colon, so that no key is another
+-- tenant's), the clock, and what the call has found out by now. The function stays in the server: each call begins anew.
+local TENANT, time, now, memo
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function begin(tenant)
+  TENANT, time, memo = tenant, redis.call('TIME'), {}
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
 
 local function job(id) return P .. 'job:' .. id end
 local function upload(id) return P .. 'upload:' .. id end

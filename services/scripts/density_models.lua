@@ -55,8 +55,7 @@ function operations.fit(id, name, request, keep_ms, max_queued)
   if other then return {'created', other} end
   local refusal = full(TENANT, max_queued)
   if refusal then return {'full', refusal} end
-  add(id, TENANT, request, keep_ms)
-  redis.call('HSET', job(id), 'kind', 'density_model')
+  add(id, TENANT, request, keep_ms, 'kind', 'density_model')
   redis.call('HSET', fits_of(TENANT), name, id)
   return {'created', id}
 end

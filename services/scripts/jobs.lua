@@ -70,7 +70,7 @@ local function requeue(id)
   move(id, 'queued')
   redis.call('ZREM', P .. 'leases', id)
   redis.call('HDEL', job(id), 'started_at', 'progress', 'claim')
-  enqueue(id)
+  enqueue(id, unpack(redis.call('HMGET', job(id), 'tenant', 'turn', 'priority', 'created_at')))
 end
 
 -- The status, if `attempt` is the current one of a job that runs.
@@ -114,35 +114,35 @@ local function full(tenant, max_queued)
   return waiting >= tonumber(max_queued) and 'service'
 end
 
-local function add(id, tenant, request, keep_ms, of)
+-- Queue a new job, whose hash has more fields and values in the end. Answers with its place.
+local function add(id, tenant, request, keep_ms, ...)
   local seq, wanted = redis.call('INCR', P .. 'seq'), cjson.decode(request)
+  local turn = new_turn(wanted.priority)
   redis.call('HSET', job(id), 'id', id, 'tenant', tenant, 'status', 'queued', 'seq', seq, 'attempt', 0,
     'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
-    'priority', wanted.priority, 'turn', new_turn(wanted.priority))
-  if of then redis.call('HSET', job(id), 'batch', of) end
+    'priority', wanted.priority, 'turn', turn, ...)
   redis.call('ZADD', status_of(tenant, 'queued'), seq, id)
   redis.call('ZADD', jobs_of(tenant), seq, id)
   if type(wanted.start_within) == 'number' then
     redis.call('ZADD', P .. 'starts', now + math.floor(1000 * wanted.start_within), id)
   end
   if type(wanted.webhook) == 'table' then redis.call('HSET', job(id), 'webhook', cjson.encode(wanted.webhook)) end
-  enqueue(id)
-  promise(id)
+  enqueue(id, tenant, turn, wanted.priority, now)
+  return promise(id)
 end
 
-local function idempotency(key) return P .. 'idempotency:' .. TENANT .. ':' .. key end
+local function idempotency(key) return P .. 'spent:' .. TENANT .. ':' .. key end
 
 -- What the key was spent on: the id, and whether that was with another body.
 local function spent(key, body_hash)
   if key == '' then return nil end
-  local first = redis.call('HMGET', idempotency(key), 'id', 'body_hash')
-  return first[1], first[2] ~= body_hash
+  local first = redis.call('GET', idempotency(key))
+  if first then return first:match('^(%S+) '), first:match(' (%S*)$') ~= body_hash end
 end
 
 local function spend(key, body_hash, id, keep_key_ms)
   if key == '' then return end
-  redis.call('HSET', idempotency(key), 'id', id, 'body_hash', body_hash)
-  redis.call('PEXPIRE', idempotency(key), keep_key_ms)
+  redis.call('SET', idempotency(key), id .. ' ' .. body_hash, 'PX', keep_key_ms)
 end
 
 -- A job that is new is as the caller wrote it: the answer has its time and place alone.
@@ -154,10 +154,10 @@ function operations.submit(id, request, keep_ms, max_queued, key, body_hash, kee
   if first then return {'replayed', operations.get(first)} end
   local refusal = full(TENANT, max_queued)
   if refusal then return {'full', refusal} end
-  add(id, TENANT, request, keep_ms)
-  if key ~= '' then redis.call('HSET', job(id), 'idempotency_key', idempotency(key)) end
+  local here = key == '' and add(id, TENANT, request, keep_ms)
+    or add(id, TENANT, request, keep_ms, 'idempotency_key', idempotency(key))
   spend(key, body_hash, id, keep_key_ms)
-  return {'created', tostring(now), place(id)}
+  return {'created', tostring(now), here}
 end
 
 function operations.key_is_spent(key) return redis.call('EXISTS', idempotency(key)) end
@@ -228,6 +228,7 @@ function operations.claim(worker, lease_ms, token)
   move(id, 'running')
   dequeue(id, field(id, 'tenant'))
   keep_promise(id)
+  if redis.call('ZCARD', P .. 'queue') > redis.call('LLEN', HINTS) then push_hint() end
   redis.call('SET', P .. 'claim:' .. token, id, 'PX', math.max(1, lease_ms))
   redis.call('HINCRBY', job(id), 'attempt', 1)
   redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'), 'claim', token)
@@ -330,11 +331,10 @@ function operations.replay(id, new, max_queued)
   if not redis.call('ZSCORE', P .. 'quarantine', id) or tonumber(field(id, 'expires_at')) <= now then
     return {'absent'}
   end
-  local tenant, request, keep_ms, kind = unpack(redis.call('HMGET', job(id), 'tenant', 'request', 'keep_ms', 'kind'))
+  local tenant, request, keep_ms = unpack(redis.call('HMGET', job(id), 'tenant', 'request', 'keep_ms'))
   local refusal = full(tenant, max_queued)
   if refusal then return {'full', refusal} end
-  add(new, tenant, request, keep_ms)
-  if kind then redis.call('HSET', job(new), 'kind', kind) end
+  add(new, tenant, request, keep_ms, 'kind', field(id, 'kind') or 'images')
   redis.call('ZREM', P .. 'quarantine', id)
   return {'created', view(new)}
 end

@@ -16,9 +16,10 @@ local function limit(tenant, name)
   return value and tonumber(value)
 end
 
+-- Tell a worker that there is work. BATCH hints keep any number of workers busy: whoever claims a job leaves as many.
 local function push_hint()
-  local text = string.gsub(HINT, 'HINT%-ID', 'hint-' .. redis.call('INCR', P .. 'hints'))
-  redis.call('LPUSH', HINTS, text)
+  if redis.call('LLEN', HINTS) >= BATCH then return end
+  redis.call('LPUSH', HINTS, table.concat(HINT, 'hint-' .. redis.call('INCR', P .. 'hints')))
 end
 
 local function has_slot(tenant)
@@ -26,11 +27,8 @@ local function has_slot(tenant)
   return not running or redis.call('SCARD', slots(tenant)) < running
 end
 
-local function let_in(id, tenant)
-  if limit(tenant, 'running') then redis.call('SADD', slots(tenant), id) end
-  redis.call('ZREM', P .. 'held', id)
-  redis.call('ZREM', held(tenant), id)
-  redis.call('ZADD', P .. 'queue', field(id, 'turn'), id)
+local function let_in(id, turn)
+  redis.call('ZADD', P .. 'queue', turn, id)
   push_hint()
 end
 
@@ -39,22 +37,27 @@ local function admit(tenant)
   while has_slot(tenant) do
     local id = redis.call('ZRANGE', held(tenant), 0, 0)[1]
     if not id then return end
-    let_in(id, tenant)
+    redis.call('ZREM', P .. 'held', id)
+    redis.call('ZREM', held(tenant), id)
+    if limit(tenant, 'running') then redis.call('SADD', slots(tenant), id) end
+    let_in(id, field(id, 'turn'))
   end
 end
 
-local turns = 0  -- given in this call: jobs that come with one time go in order, too
-
+-- Jobs that come in one call, with one time, go in order, too.
 local function new_turn(priority)
-  turns = turns + 1
-  return string.format('%.0f', time[1] * 1e6 + time[2] + turns - HEAD_START[priority])
+  memo.turns = (memo.turns or 0) + 1
+  return string.format('%.0f', time[1] * 1e6 + time[2] + memo.turns - HEAD_START[priority])
 end
 
 -- Have the job wait for its turn, which it keeps when it comes again.
-local function enqueue(id)
-  local tenant, turn, priority, since = unpack(redis.call('HMGET', job(id), 'tenant', 'turn', 'priority', 'created_at'))
+local function enqueue(id, tenant, turn, priority, since)
   redis.call('ZADD', waiting(priority), since, id)
-  if redis.call('SISMEMBER', slots(tenant), id) == 1 or has_slot(tenant) then return let_in(id, tenant) end
+  if not limit(tenant, 'running') then return let_in(id, turn) end
+  if redis.call('SISMEMBER', slots(tenant), id) == 1 or has_slot(tenant) then
+    redis.call('SADD', slots(tenant), id)
+    return let_in(id, turn)
+  end
   redis.call('ZADD', P .. 'held', turn, id)
   redis.call('ZADD', held(tenant), turn, id)
 end
@@ -103,12 +106,11 @@ local function measured()
   return {p50 = p50, spread = p90 - p50, workers = workers, free = free_times(math.min(workers, BATCH), p50)}
 end
 
-local known = nil
-
 -- Milliseconds until the job at `position` starts, as a median and a 90th percentile: it waits for a worker that is
 -- free soonest, and for whole rounds of jobs before it; independent jobs' spreads add up as their root.
 local function eta(position)
-  if known == nil then known = measured() end
+  if memo.measured == nil then memo.measured = measured() end
+  local known = memo.measured
   if not known then return {} end
   local rounds = math.floor((position - 1) / known.workers)
   local first = known.free[math.min((position - 1) % known.workers + 1, #known.free)]
@@ -129,9 +131,12 @@ local function place(id)
 end
 
 -- Remember when the job should start at the latest, in nine cases of ten; `keep_promise` counts how it came out.
+-- Answers with the job's place.
 local function promise(id)
-  local p90 = place(id)[3]
+  local here = place(id)
+  local p90 = here[3]
   if p90 then redis.call('HSET', job(id), 'promised_at', now + p90) end
+  return here
 end
 
 local function keep_promise(id)

@@ -31,6 +31,7 @@ REFUSED = [
     "KEYS *",
     "ACL LIST",
     "SCRIPT FLUSH",
+    "FUNCTION FLUSH",
     "SHUTDOWN",
     "CLIENT KILL TYPE normal",
     "GET other",

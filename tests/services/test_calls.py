@@ -16,10 +16,10 @@ async def client(redis_url):
         yield client
 
 
-async def test_each_call_has_its_own_answer_also_when_the_server_has_lost_the_script(client):
+async def test_each_call_has_its_own_answer_also_when_the_server_has_lost_the_function(client):
     calls = Calls(client)
     for _ in range(2):
-        await client.script_flush()
+        await client.function_flush()
         keys = [calls("key_is_spent", "", f"{n}") for n in range(300)]
         wrong = calls("no such operation", "")
         *answers, error = await asyncio.gather(*keys, wrong, return_exceptions=True)
