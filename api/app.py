@@ -11,7 +11,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
@@ -57,6 +56,20 @@ OPEN = {"files", "health"}  # tags of what needs no API key; a signed URL is one
 DECODERS = 1  # pictures decoded at once; one at the limit of its pixels takes 0.4 GB meanwhile
 _SWAGGER = ("fastapi_standalone_docs", "static/swagger")  # for its files alone: Swagger UI and its licence
 _STATIC = Path(__file__).with_name("static")
+_MODULES = (  # as routers of their own they would each be asked twice whether a request is theirs
+    jobs,
+    deliveries,
+    batches,
+    quarantine,
+    images,
+    density_models,
+    exposures,
+    files,
+    health,
+    metrics,
+    pages,
+    studio,
+)
 
 
 class _App(FastAPI):
@@ -83,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         webhooks=deliveries.calls,
-        generate_unique_id_function=_operation_id,
+        routes=[route for module in _MODULES for route in module.router.routes],
     )
     app.add_middleware(
         BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions={images.PATH: settings.picture_limit_bytes}
@@ -91,21 +104,6 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.auth == "keys":
         app.add_middleware(RateLimitHeaders)
     answer_with_problems(app)
-    for module in (
-        jobs,
-        deliveries,
-        batches,
-        quarantine,
-        images,
-        density_models,
-        exposures,
-        files,
-        health,
-        metrics,
-        pages,
-        studio,
-    ):
-        app.include_router(module.router)
     app.mount("/static/swagger", Assets(packages=[_SWAGGER]))
     app.mount("/static", Assets(directory=_STATIC))
     app.mount("/studio", Assets(directory=studio.FOLDER))
@@ -139,14 +137,6 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             async with deliverer.delivering(changes):
                 yield
     await client.aclose()
-
-
-def _operation_id(route: APIRoute) -> str:
-    """What generated clients call the route: `jobs_submit`, `jobs_list`."""
-    if not route.tags:
-        return route.name
-    tag = str(route.tags[0]).replace(" ", "_")
-    return f"{tag}_{route.name.removesuffix(f'_{tag}')}"
 
 
 def _collect_rarely() -> None:

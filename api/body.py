@@ -1,14 +1,12 @@
 """What is taken for a request body: JSON, or a picture where a route says so, of a bounded size."""
 
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -39,7 +37,7 @@ class BodyLimit:
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
 
 
-class _JsonRequest(Request):
+class JsonRequest(Request):
     async def json(self) -> Any:
         """The body's document; 400 for what RFC 8259 does not allow (NaN too) and for what is nested too deeply."""
         body = await self.body()
@@ -65,17 +63,3 @@ def check_media_type(request: Request, *taken: str) -> str:
     if media_type not in taken:
         raise HTTPException(415, f"the body has to be {' or '.join(taken)}, not {media_type or 'untyped'}")
     return media_type
-
-
-class JsonRoute(APIRoute):
-    """A route whose body, if it takes one, is said to be JSON (else 415) and is."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            if self.body_field is not None:
-                check_media_type(request, "application/json")
-            return await handler(_JsonRequest(request.scope, request.receive))
-
-        return handle

@@ -87,7 +87,7 @@ class Job(BaseModel):
     def of(cls, record: JobRecord, place: QueuePlace | None, storage: Storage, url_ttl_s: int) -> Self:
         """The record's document, with URLs that last `url_ttl_s` seconds or until the outputs are erased."""
         path = f"/jobs/{record.id}"
-        return cls.model_construct(  # a record is valid, and what is made of it need not be looked at again
+        return cls(
             id=record.id,
             kind=record.kind,
             status=record.status,
@@ -104,7 +104,7 @@ class Job(BaseModel):
             error=record.error,
             metrics=record.metrics,
             metadata=record.request.metadata,
-            urls=Urls.model_construct(self=path, cancel=f"{path}/cancel", events=f"{path}/events"),
+            urls=Urls(self=path, cancel=f"{path}/cancel", events=f"{path}/events"),
         )
 
 

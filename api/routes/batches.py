@@ -4,16 +4,16 @@ import hashlib
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
-from api.body import JsonRoute
 from api.deps import CurrentGateway, Gateway
 from api.documents import Batch
 from api.errors import invalid_request, problems
 from api.references import find_problems
 from api.routes.jobs import IdempotencyKey, fill_in
+from api.routing import Router
 from api.webhooks import webhook_problems
 from services.schemas import JobRequest
 from services.strict import Strict
@@ -21,7 +21,7 @@ from services.webhooks import BatchWebhook
 
 MAX_JOBS = 100
 
-router = APIRouter(prefix="/batches", tags=["batches"], route_class=JsonRoute)
+router = Router(prefix="/batches", tag="batches")
 
 BatchId = Annotated[str, Path(description="As the batch's `id` has it.")]
 Fields = dict[str, Any]

@@ -6,15 +6,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Path
 from pydantic import BaseModel
 
-from api.body import JsonRoute
 from api.deps import CurrentGateway
 from api.errors import Responses, problems
 from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from api.routes.batches import BatchId
 from api.routes.jobs import JobId
+from api.routing import Router
 from services.webhooks import Delivery, JobEvent
 
-router = APIRouter(tags=["webhooks"], route_class=JsonRoute)
+router = Router(tag="webhooks")
 
 calls = APIRouter()  # what we send: the document's `webhooks`
 

@@ -3,17 +3,17 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 
-from api.body import JsonRoute
 from api.deps import CurrentGateway, Gateway
 from api.documents import DensityModel, DensityModelList
 from api.errors import Responses, problems
+from api.routing import Router
 from services.density_models import DensityFacts, Fit, stored
 from services.schemas import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
 from services.settings import Settings
 
-router = APIRouter(prefix="/density-models", tags=["density models"], route_class=JsonRoute)
+router = Router(prefix="/density-models", tag="density models")
 
 _FITTING: Responses = {202: {"model": DensityModel, "description": "The density model, which `job` fits"}}
 

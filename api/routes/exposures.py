@@ -3,21 +3,21 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
-from api.body import JsonRoute
 from api.deps import CurrentGateway, Gateway
 from api.documents import Exposure
 from api.errors import problems
 from api.references import find_output, no_output
+from api.routing import Router
 from services.exposure import Feedback, View
 from services.schemas import ExposureKey, JobRecord, OutputRef
 from services.storage import Storage, state_key
 from services.strict import Strict
 
-router = APIRouter(prefix="/exposures", tags=["exposures"], route_class=JsonRoute)
+router = Router(prefix="/exposures", tag="exposures")
 
 Key = Annotated[ExposureKey, Path(description="As a job's `exposure` has it.")]
 

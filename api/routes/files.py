@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import HTTPException, Query
 from fastapi.responses import FileResponse
 
 from api.deps import CurrentGateway
 from api.errors import Responses, problems
+from api.routing import Router
 from services.storage import LocalStorage, media_type_of
 
-router = APIRouter(tags=["files"])
+router = Router(tag="files")
 _OBJECT: Responses = {200: {"content": {"image/*": {}}, "description": "The object"}}
 _HEADERS = {
     "Cache-Control": "private, immutable, max-age=86400",

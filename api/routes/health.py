@@ -2,13 +2,13 @@
 
 import asyncio
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from api.deps import OpenGateway
 from api.errors import problems
+from api.routing import Router
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = Router(prefix="/health", tag="health")
 
 
 class Health(BaseModel):

@@ -6,19 +6,20 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from api.body import check_media_type
 from api.deps import CurrentGateway
 from api.documents import Picture
 from api.errors import problems
+from api.routing import Router
 from services.pictures import MEDIA_TYPES, encode_png, read_picture
 from services.storage import upload_key, upload_prefix
 from services.uploads import Upload
 
 PATH = "/images"
 
-router = APIRouter(prefix=PATH, tags=["images"])
+router = Router(prefix=PATH, tag="images")
 
 _BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {kind: {} for kind in MEDIA_TYPES}}}
 

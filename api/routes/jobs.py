@@ -6,16 +6,16 @@ import re
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
 
-from api.body import JsonRoute
 from api.deps import CurrentGateway, Gateway
 from api.documents import Job, JobBaseline, JobList
 from api.errors import Responses, problems
 from api.events import EVENTS, follow, wait_until_final
 from api.references import check_references
+from api.routing import Router
 from services.density_models import read_points
 from services.records import Found
 from services.schemas import JobRequest, JobStatus, QueuePlace
@@ -26,7 +26,7 @@ MAX_WAIT_S = 60
 MAX_POLL_S = 30
 _SWEEP_AFTER_S = 600  # long after a worker has found its erased job gone
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
+router = Router(prefix="/jobs", tag="jobs")
 
 _ENDED: Responses = {200: {"model": Job, "description": "The job, which ended within the preferred wait"}}
 _STOPPING: Responses = {202: {"model": Job, "description": "The job, which is asked to stop"}}

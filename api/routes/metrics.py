@@ -3,19 +3,19 @@
 import asyncio
 import logging
 
-from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from redis.exceptions import RedisError
 
 from api.deps import Gateway, OperatorGateway
 from api.errors import problems
+from api.routing import Router
 from services.stats import Stats
 
 PATIENCE_S = 2.0  # for Redis: Prometheus waits ten seconds at most
 logger = logging.getLogger(__name__)
 
-router = APIRouter(tags=["metrics"])
+router = Router(tag="metrics")
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=problems(403))

@@ -1,14 +1,14 @@
 """The quarantine: jobs that two workers died with, for operators to look at and replay."""
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from api.body import JsonRoute
 from api.deps import OperatorGateway
 from api.documents import Job, JobList
 from api.errors import problems
 from api.routes.jobs import Cursor, JobId, Limit, answer_with
+from api.routing import Router
 
-router = APIRouter(prefix="/quarantine", tags=["quarantine"], route_class=JsonRoute)
+router = Router(prefix="/quarantine", tag="quarantine")
 
 
 @router.get("", responses=problems(403, 422, 503))
