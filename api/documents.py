@@ -12,18 +12,9 @@ from services import batches
 from services.density_models import DensityFacts, Fit, Point
 from services.errors import JobExpiredError, QueueFullError
 from services.exposure import Feedback, View
+from services.job_request import JobRequest
 from services.records import Page
-from services.schemas import (
-    JobError,
-    JobKind,
-    JobRecord,
-    JobRequest,
-    JobStatus,
-    Metrics,
-    PictureFacts,
-    Progress,
-    QueuePlace,
-)
+from services.schemas import JobError, JobKind, JobRecord, JobStatus, Metrics, PictureFacts, Progress, QueuePlace
 from services.storage import Storage, upload_key
 from services.uploads import Upload
 

@@ -7,7 +7,8 @@ from fastapi.exceptions import RequestValidationError
 from api.deps import Gateway
 from api.webhooks import BodyProblem, webhook_problems
 from services.errors import JobExpiredError, JobNotFoundError, UploadExpiredError, UploadNotFoundError
-from services.schemas import JobRecord, JobRequest
+from services.job_request import JobRequest
+from services.schemas import JobRecord
 
 Location = tuple[str | int, ...]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from services.calls import Tenanted
 from services.errors import BatchNotFoundError
+from services.job_request import JobRequest
 from services.jobs import IDEMPOTENCY_MS, refuse
 from services.records import Found, pairs, read_view, time_of
-from services.schemas import JobRequest
 from services.webhooks import BatchWebhook
 
 FINISHED = "batch.finished"

@@ -11,8 +11,9 @@ from pydantic import BaseModel, TypeAdapter
 
 from services.calls import Tenanted
 from services.errors import NoDensityError
+from services.job_request import JobRequest
 from services.jobs import refuse
-from services.schemas import JobRecord, JobRequest
+from services.schemas import JobRecord
 from services.storage import Storage
 
 BASELINE_POINTS = 300

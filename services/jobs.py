@@ -10,8 +10,9 @@ from services.calls import Tenanted
 from services.durability import require_durable
 from services.errors import IdempotencyConflictError, JobExpiredError, JobNotFoundError, QueueFullError
 from services.exposure import View
+from services.job_request import JobRequest
 from services.records import Event, Found, Page, pairs, read_page, read_place, read_view, time_of
-from services.schemas import JobRecord, JobRequest, JobStatus
+from services.schemas import JobRecord, JobStatus
 from services.stats import Stats
 from services.store import History, name_of, read_history, write_views
 

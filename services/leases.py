@@ -18,12 +18,12 @@ from redis.exceptions import RedisError
 from services.density_models import FACTS, DensityFacts, name_of_model
 from services.errors import LeaseLostError
 from services.exposure import View
+from services.job_request import JobRequest
 from services.records import pairs, read_record, read_view
 from services.schemas import (
     JobError,
     JobKind,
     JobRecord,
-    JobRequest,
     JobStatus,
     Metrics,
     Preview,

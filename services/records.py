@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from services.schemas import Eta, JobRecord, JobRequest, QueuePlace
+from services.job_request import JobRequest
+from services.schemas import Eta, JobRecord, QueuePlace
 
 Found = tuple[JobRecord, QueuePlace | None]  # a job, and its place in the queue while it waits
 Page = tuple[list[Found], int | None]  # jobs, newest first, and the next cursor

@@ -1,46 +1,12 @@
-"""What crosses processes and the wire: the request, the job's record, and the states between which it moves."""
+"""What crosses processes and the wire: the job's record, the states between which it moves, and what is told of it."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from math import log2
-from typing import Annotated, Any, Literal, LiteralString, Self
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, Field
 
-from services.strict import Strict
-from services.webhooks import Webhook
-
-DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
-METADATA_LIMIT_BYTES = 1024
-MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
-
-
-def _one_place(prompt: str) -> str:
-    if (places := prompt.count("{}")) != 1:
-        raise PydanticCustomError("prompt", "has {places} places for the concept, needs one {{}}", {"places": places})
-    return prompt
-
-
-Prompt = Annotated[
-    str, Field(max_length=1000, description="Has exactly one {} for the concept."), AfterValidator(_one_place)
-]
-SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
-_CONTROL = r"\x00-\x1f\x7f"
-ExposureKey = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$")
-]
-MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
-UploadId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-OutputRef = Annotated[str, Field(pattern="^[0-9a-f]{32}/(0|[1-9][0-9]?)$", description="JOB_ID/INDEX")]
+from services.job_request import JobRequest
 
 
 class JobStatus(StrEnum):
@@ -69,137 +35,6 @@ TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
 
 JobKind = Literal["images", "density_model"]  # what it makes: pictures, or no more than the density of its concept
 Phase = Literal["load", "fit", "optimize", "check", "decode", "upload"]
-
-
-class OneOf(Strict):
-    """A document that has exactly one of its fields."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        names = type(self).model_fields
-        if sum(getattr(self, name) is not None for name in names) != 1:
-            raise PydanticCustomError("one_of", "give exactly one of {names}", {"names": " and ".join(names)})
-        return self
-
-
-class Rarity(OneOf):
-    """How rare: a percentile of the concept's plain samples, or bits = −log₂ of the share that is as rare."""
-
-    percentile: float | None = Field(default=None, ge=50, le=99.999)
-    bits: float | None = Field(default=None, ge=1, le=30)
-
-    @property
-    def target_bits(self) -> float:
-        return self.bits if self.bits is not None else -log2(1 - (self.percentile or 0) / 100)
-
-
-class PictureRef(OneOf):
-    """A picture to start from: one that was uploaded, or another job's output."""
-
-    upload: UploadId | None = None
-    output: OutputRef | None = None
-
-
-class Direction(OneOf):
-    """Where to go, or what to stay away from: words, or what another job's output learnt."""
-
-    text: SomeText | None = None
-    output: OutputRef | None = None
-
-    @property
-    def meaning(self) -> tuple[str | None, str | None]:
-        """Equal for directions that are the same; case and space around a text make no difference."""
-        return self.text and self.text.casefold().strip(), self.output
-
-
-def _refusal(location: tuple[str | int, ...], detail: LiteralString) -> ValidationError:
-    """The error of a place below the model that a validator of the whole model finds wrong."""
-    error = PydanticCustomError("direction", detail)
-    return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=location, input=None)])
-
-
-class JobRequest(Strict):
-    """What a client asks for."""
-
-    concept: Annotated[SomeText, Field(examples=["handbag"])]
-    prompt: Prompt = DEFAULT_PROMPT
-    count: int = Field(default=1, ge=1, le=16)
-    rarity: Rarity = Rarity(percentile=99.9)
-    mode: Literal["calibrated", "paper"] = Field(default="calibrated", description="paper: one trial, as published.")
-    space: list[Literal["token", "adjective", "lora"]] = Field(
-        default=["lora"], min_length=1, max_length=3, description="What is optimised; each at most once."
-    )
-    steps: int = Field(default=50, ge=1, le=1000)
-    trials: int | None = Field(
-        default=None, ge=1, le=64, description="At least count; null: 4 · count + 4, up to 64. In mode paper 1 or null."
-    )
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="null: drawn, and reported here.")
-    image: PictureRef | None = Field(default=None, description="The picture to start from.")
-    avoid: list[Direction] = Field(default=[], max_length=8, description="Stay away from these.")
-    toward: list[Direction] = Field(default=[], max_length=8, description="Lean to these.")
-    exposure: ExposureKey | None = Field(
-        default=None, description="Whose history novelty is measured against, and added to."
-    )
-    size: int | None = Field(default=None, ge=64, le=2048, multiple_of=64, description="Pixels; null: the model's own.")
-    decoder_steps: int | None = Field(default=None, ge=1, le=200)
-    guidance_scale: float | None = Field(default=None, ge=1, le=30)
-    format: Literal["png", "webp", "jpeg"] = "png"
-    priority: Literal["low", "normal", "high"] = Field(
-        default="normal", description="Ten minutes later, or earlier, than its turn."
-    )
-    start_within: float | None = Field(
-        default=None, gt=0, le=30 * 86400, description="Seconds until the first start at most; null: however long."
-    )
-    run_within: float | None = Field(
-        default=None, gt=0, le=86400, description="Seconds of running, of all attempts; null: the service's limit."
-    )
-    expires_in: int | None = Field(default=None, ge=1, le=30 * 86400, description="Seconds; null: the service's own.")
-    webhook: Webhook | None = Field(default=None, description="Who is told when the job starts or ends.")
-    metadata: dict[MetadataText, MetadataText] = Field(default={}, description="At most 1 KiB of JSON; echoed.")
-
-    @field_validator("space")
-    @classmethod
-    def _no_repeats(cls, space: list[str]) -> list[str]:
-        if len(set(space)) < len(space):
-            raise PydanticCustomError("space", "names a space twice")
-        return space
-
-    @field_validator("trials")
-    @classmethod
-    def _enough_trials(cls, trials: int | None, info: ValidationInfo) -> int | None:
-        count, paper = info.data.get("count", 1), info.data.get("mode") == "paper"
-        if paper and trials not in {None, 1}:
-            raise PydanticCustomError("trials", "is {trials}, mode paper has one trial", {"trials": trials})
-        if not paper and trials is not None and trials < count:
-            raise PydanticCustomError("trials", "is less than count, {count}: each image has a trial", {"count": count})
-        return trials
-
-    @model_validator(mode="after")
-    def _each_direction_once(self) -> Self:
-        """A contradiction or a repeat is refused where it stands: at /avoid/0, not at the whole list."""
-        toward = [direction.meaning for direction in self.toward]
-        for name in ("avoid", "toward"):
-            meanings = [direction.meaning for direction in getattr(self, name)]
-            for index, meaning in enumerate(meanings):
-                if meaning in meanings[:index]:
-                    raise _refusal((name, index), "is in the list twice")
-                if name == "avoid" and meaning in toward:
-                    raise _refusal((name, index), "is in toward too")
-        return self
-
-    @model_validator(mode="after")
-    def _as_published(self) -> Self:
-        if self.mode == "paper" and self.toward:
-            raise _refusal(("toward",), "is no part of mode paper")
-        return self
-
-    @field_validator("metadata")
-    @classmethod
-    def _small(cls, metadata: dict[str, str]) -> dict[str, str]:
-        size = sum(len(key.encode()) + len(value.encode()) + 6 for key, value in metadata.items())  # "k":"v",
-        if size > METADATA_LIMIT_BYTES:
-            raise PydanticCustomError("metadata", "has {size} bytes, 1024 are kept", {"size": size})
-        return metadata
 
 
 class Progress(BaseModel):

@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 from services.diffusion.subject import Subject
 from services.durability import require_durable
 from services.errors import ServiceError, StoreUnsafeError
+from services.job_request import DEFAULT_PROMPT
 from services.leases import Leases
 from services.queue import RUN_TASK, celery_app
-from services.schemas import DEFAULT_PROMPT
 from services.settings import Settings
 from services.storage import open_storage
 from services.store import connect

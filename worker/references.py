@@ -17,8 +17,9 @@ from services.diffusion.steering import History, Steering, Wish, steer
 from services.diffusion.subject import Subject
 from services.errors import ReferenceGoneError
 from services.exposure import Feedback, View
+from services.job_request import Direction, JobRequest, PictureRef
 from services.leases import Claim, Leases
-from services.schemas import Direction, JobRecord, JobRequest, PictureRef
+from services.schemas import JobRecord
 from services.storage import Storage, state_key, upload_key
 
 

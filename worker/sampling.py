@@ -1,7 +1,7 @@
 """A request in the sampler's words."""
 
 from services.diffusion.recipe import Recipe
-from services.schemas import JobRequest
+from services.job_request import JobRequest
 
 
 def recipe_of(request: JobRequest) -> Recipe:

@@ -15,7 +15,7 @@ from api.references import find_problems
 from api.routes.jobs import IdempotencyKey, fill_in
 from api.routing import Router
 from api.webhooks import webhook_problems
-from services.schemas import JobRequest
+from services.job_request import JobRequest
 from services.strict import Strict
 from services.webhooks import BatchWebhook
 

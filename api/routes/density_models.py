@@ -10,7 +10,7 @@ from api.documents import DensityModel, DensityModelList
 from api.errors import Responses, problems
 from api.routing import Router
 from services.density_models import DensityFacts, Fit, stored
-from services.schemas import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
+from services.job_request import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
 from services.settings import Settings
 
 router = Router(prefix="/density-models", tag="density models")

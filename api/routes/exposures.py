@@ -13,7 +13,8 @@ from api.errors import problems
 from api.references import find_output, no_output
 from api.routing import Router
 from services.exposure import Feedback, View
-from services.schemas import ExposureKey, JobRecord, OutputRef
+from services.job_request import ExposureKey, OutputRef
+from services.schemas import JobRecord
 from services.storage import Storage, state_key
 from services.strict import Strict
 

@@ -17,8 +17,9 @@ from api.events import EVENTS, follow, wait_until_final
 from api.references import check_references
 from api.routing import Router
 from services.density_models import read_points
+from services.job_request import JobRequest
 from services.records import Found
-from services.schemas import JobRequest, JobStatus, QueuePlace
+from services.schemas import JobStatus, QueuePlace
 from services.settings import Settings
 from services.storage import job_prefix
 

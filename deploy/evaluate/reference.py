@@ -6,7 +6,7 @@ from deploy.evaluate.case import Sample, draw, draw_encoded
 from deploy.evaluate.units import Unit
 from services.diffusion.fit import Report
 from services.diffusion.kandinsky import Encoding, Kandinsky
-from services.schemas import DEFAULT_PROMPT
+from services.job_request import DEFAULT_PROMPT
 
 CONCEPTS = ("handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup", "car", "shoe")
 COLOURS = ("red", "blue", "green", "yellow", "white", "black")

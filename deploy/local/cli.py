@@ -14,7 +14,7 @@ from deploy.local.demo import run_demo
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
 from deploy.local.stack import running
-from services.schemas import DEFAULT_PROMPT, JobRequest, Rarity
+from services.job_request import DEFAULT_PROMPT, JobRequest, Rarity
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 

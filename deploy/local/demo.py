@@ -12,7 +12,7 @@ from deploy.local.progress import progress_bar
 from deploy.local.stack import Stack, running
 from rarebit_client import Client, Image, Job
 from rarebit_client.abandon import abandon
-from services.schemas import JobRequest
+from services.job_request import JobRequest
 
 _POLL_S = 0.2  # the events of a job say nothing of a worker that has died
 

@@ -11,7 +11,7 @@ from services.diffusion.outputs import Output
 from services.diffusion.subject import Subject
 from services.errors import ReplayError
 from services.exposure import Feedback, View
-from services.schemas import JobRequest
+from services.job_request import JobRequest
 from worker.sampling import recipe_of
 from worker.uploads import learnt
 

@@ -9,7 +9,8 @@ import pytest
 
 from api.app import create_app
 from services.density_models import Baseline, DensityFacts, Point, baseline_key
-from services.schemas import DEFAULT_PROMPT, Metrics
+from services.job_request import DEFAULT_PROMPT
+from services.schemas import Metrics
 from services.store import connect
 from services.tenants import Tenants
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from services.schemas import DEFAULT_PROMPT, JobStatus, Metrics
+from services.job_request import DEFAULT_PROMPT
+from services.schemas import JobStatus, Metrics
 
 JSON = {"content-type": "application/json"}
 

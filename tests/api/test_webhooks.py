@@ -9,7 +9,8 @@ from standardwebhooks import Webhook as Signer
 
 from api.routes.deliveries import BatchMessage, JobMessage
 from services.errors import DeliveryNotFoundError
-from services.schemas import JobRequest, Metrics
+from services.job_request import JobRequest
+from services.schemas import Metrics
 from services.webhooks import Webhook
 from tests.receiver import SECRET, receiving
 

@@ -8,9 +8,10 @@ from itertools import count
 
 import psutil
 
+from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
-from services.schemas import JobRequest, Metrics
+from services.schemas import Metrics
 from services.store import connect, connect_async
 from tests.benchmarks.throughput import paced, post
 from tests.faults.rig import Rig, rig

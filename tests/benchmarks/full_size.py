@@ -25,7 +25,7 @@ from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
-from services.schemas import DEFAULT_PROMPT
+from services.job_request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
 
 from diffusers.utils import logging  # isort: skip

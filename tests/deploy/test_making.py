@@ -8,7 +8,7 @@ from PIL import Image
 
 from dark_classifier import save_dark_classifier
 from services.errors import PictureError, ReplayError, UnsafeContentError
-from services.schemas import JobRequest
+from services.job_request import JobRequest
 
 QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
 

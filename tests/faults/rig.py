@@ -12,8 +12,8 @@ from typing import Any
 import redis
 from minio import Minio
 
+from services.job_request import JobRequest
 from services.jobs import Jobs
-from services.schemas import JobRequest
 from services.store import connect_async
 from tests.faults.audit import FINAL, Audit, audit, bucket_objects
 from tests.faults.fleet import Fleet

@@ -15,7 +15,7 @@ from PIL import Image
 import worker.app
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
-from services.schemas import JobRequest
+from services.job_request import JobRequest
 from worker.attempt import Attempt
 from worker.tasks import Runner
 

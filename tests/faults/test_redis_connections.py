@@ -14,10 +14,11 @@ from proxy import proxied
 from servers import SIGNING_KEY, Server, free_port, redis_binaries
 from services.changes import Changes
 from services.errors import StoreUnsafeError
+from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.queue import RUN_TASK, celery_app
-from services.schemas import JobRequest, Metrics
+from services.schemas import Metrics
 from services.settings import Settings
 from services.store import connect, connect_async
 from worker.app import check_redis

@@ -6,9 +6,9 @@ import time
 import pytest
 
 from deploy.local.child import StackError
+from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
-from services.schemas import JobRequest
 from services.store import connect, connect_async
 
 

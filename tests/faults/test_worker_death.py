@@ -8,9 +8,10 @@ import pytest
 
 from deploy.local.child import StackError
 from servers import eventually
+from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.queue import QUEUE, celery_app
-from services.schemas import JobRequest, JobStatus
+from services.schemas import JobStatus
 from services.store import connect_async
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from servers import url_of
 from services.changes import Changes
+from services.job_request import JobRequest
 from services.jobs import Jobs
-from services.schemas import JobRequest
 from services.store import connect_async
 
 

@@ -11,8 +11,9 @@ from hypothesis import settings as limits
 
 from services.errors import LeaseLostError
 from services.exposure import Feedback, View
+from services.job_request import JobRequest
 from services.leases import Leases
-from services.schemas import JobRequest, Metrics
+from services.schemas import Metrics
 from services.store import EVERYBODY, connect
 
 JOB = "a" * 32

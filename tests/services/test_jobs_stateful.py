@@ -11,10 +11,11 @@ from hypothesis import settings as limits
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
 
 from services.errors import JobNotFoundError, LeaseLostError, NotQuarantinedError
+from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.quarantine import Quarantine
-from services.schemas import JobError, JobRequest, Metrics
+from services.schemas import JobError, Metrics
 from services.store import connect, connect_async
 
 ERROR = JobError(code="internal", title="The service failed", detail="on purpose")

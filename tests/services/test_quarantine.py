@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from services.errors import NotQuarantinedError, QueueFullError
+from services.job_request import JobRequest
 from services.quarantine import Quarantine
-from services.schemas import JobRequest, JobStatus
+from services.schemas import JobStatus
 from services.storage import job_prefix
 from services.store import connect_async
 

@@ -4,8 +4,8 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from servers import eventually
+from services.job_request import JobRequest
 from services.queue import HINTS, RUN_TASK, celery_app
-from services.schemas import JobRequest
 from services.store import connect
 
 

@@ -4,10 +4,11 @@ import pytest
 import redis
 
 from services.errors import QueueFullError
+from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.queue import HINTS
-from services.schemas import JobRequest, Metrics
+from services.schemas import Metrics
 from services.store import connect
 from services.tenants import Limits, Tenants
 

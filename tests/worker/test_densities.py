@@ -9,7 +9,7 @@ import torch
 
 from services.density_models import Baseline, baseline_key
 from services.diffusion.subject import Subject
-from services.schemas import DEFAULT_PROMPT
+from services.job_request import DEFAULT_PROMPT
 from services.store import connect
 from worker.densities import Densities
 from worker.fit_lock import fit_lock

@@ -6,9 +6,10 @@ import pytest
 
 from services.density_models import DensityModels, baseline_key, read_points, stored
 from services.errors import NoDensityError
+from services.job_request import DEFAULT_PROMPT, JobRequest, PictureRef
 from services.leases import Leases
 from services.quarantine import Quarantine
-from services.schemas import DEFAULT_PROMPT, JobRequest, JobStatus, PictureRef
+from services.schemas import JobStatus
 from services.store import connect, connect_async
 
 HANDBAG = JobRequest(concept="handbag", seed=0)

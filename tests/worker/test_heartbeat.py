@@ -3,9 +3,9 @@
 import pytest
 
 from servers import url_of
+from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
-from services.schemas import JobRequest
 from services.store import connect, connect_async
 from worker.attempt import Attempt
 from worker.heartbeat import DEAF_BEATS, DeafError, Heartbeat

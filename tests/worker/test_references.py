@@ -12,8 +12,9 @@ from safetensors.torch import load
 
 from services.diffusion.subject import Subject
 from services.exposure import Feedback, View
+from services.job_request import Direction, JobRequest, PictureRef
 from services.leases import Leases
-from services.schemas import Direction, JobRequest, JobStatus, PictureRef
+from services.schemas import JobStatus
 from services.storage import state_key, upload_key
 from services.store import connect
 from worker.references import history_of

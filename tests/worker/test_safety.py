@@ -13,8 +13,9 @@ from dark_classifier import save_dark_classifier
 from servers import SIGNING_KEY
 from services.diffusion.safety import load_safety_checker
 from services.errors import CheckpointError
+from services.job_request import JobRequest, PictureRef
 from services.leases import Leases
-from services.schemas import JobRequest, JobStatus, PictureRef
+from services.schemas import JobStatus
 from services.settings import Settings
 from services.storage import job_prefix, output_key, state_key, upload_key
 from services.store import connect

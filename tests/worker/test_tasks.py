@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from servers import url_of
+from services.job_request import JobRequest, Rarity
 from services.jobs import Jobs
 from services.leases import Leases
-from services.schemas import JobRequest, JobStatus, Rarity
+from services.schemas import JobStatus
 from services.storage import savepoint_key
 from services.store import connect, connect_async
 from worker.fit_lock import fit_lock

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from conftest import BUCKET, S3_KEYS
 
 from proxy import proxied
-from services.schemas import JobRequest, JobStatus
+from services.job_request import JobRequest
+from services.schemas import JobStatus
 from services.storage import S3Storage, output_key
 from worker.sweeper import Sweeper
 
