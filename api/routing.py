@@ -1,11 +1,10 @@
 """How a request comes to its endpoint."""
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from inspect import signature
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi._compat import ModelField
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -50,28 +49,26 @@ class _Direct:
     """The arguments of a route's endpoint: a path, headers, a body, and dependencies that take the request alone."""
 
     def __init__(self, route: APIRoute) -> None:
-        dependant = route.dependant
-        self._path, self._headers, self._body = dependant.path_params, dependant.header_params, dependant.body_params
-        optional = [*dependant.query_params, *dependant.header_params]
-        self._defaults = {field.name: field.default for field in optional}
+        self._dependant = dependant = route.dependant
+        stated = [*dependant.query_params, *dependant.header_params]
+        self._defaults = {field.name: field.default for field in stated if not field.field_info.is_required()}
         self._dependencies = [(str(each.name), each.call) for each in dependant.dependencies if each.call]
 
     async def arguments(self, request: Request) -> dict[str, Any] | None:
         """What FastAPI would call the endpoint with; None for a request with a query, or with what does not hold."""
-        if request.scope["query_string"] or (self._body and not await request.body()):
+        dependant, arguments = self._dependant, self._defaults.copy()
+        if request.scope["query_string"] or (dependant.body_params and not await request.body()):
             return None
-        arguments = self._defaults.copy()
-        for field, value in [*self._stated(request), *[(field, await request.json()) for field in self._body]]:
+        given = [(field, request.path_params[field.name]) for field in dependant.path_params]
+        given += [(field, request.headers.get(field.alias)) for field in dependant.header_params]
+        given += [(field, None) for field in dependant.query_params]
+        given += [(field, await request.json()) for field in dependant.body_params]
+        for field, value in given:
+            if value is None and field.name in arguments:
+                continue
             arguments[field.name], errors = field.validate(value)
             if errors:
                 return None
         for name, call in self._dependencies:
             arguments[name] = await call(request)
         return arguments
-
-    def _stated(self, request: Request) -> Iterator[tuple[ModelField, str]]:
-        for field in self._path:
-            yield field, request.path_params[field.name]
-        for field in self._headers:
-            if (value := request.headers.get(field.alias)) is not None:
-                yield field, value

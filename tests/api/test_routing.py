@@ -27,8 +27,8 @@ async def answer(
     name: str,
     wish: Wish,
     path: Annotated[str, Depends(path_of)],
+    times: Annotated[int, Header(le=9)],
     if_key: Annotated[str, Header(min_length=1, max_length=3)] = "none",
-    times: Annotated[int, Header(le=9)] = 1,
     wait: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     given = {"name": name, "wish": wish.model_dump(), "path": path, "if_key": if_key, "times": times, "wait": wait}
@@ -50,11 +50,7 @@ BODIES = [
     "null",
     "",
 ]
-HEADERS = st.lists(
-    st.sampled_from(
-        [("if-key", ""), ("if-key", "a"), ("If-Key", "long"), ("times", "3"), ("times", "10"), ("times", "x")]
-    )
-)
+HEADERS = [("if-key", ""), ("if-key", "a"), ("If-Key", "long"), ("times", "3"), ("times", "10"), ("times", "x")]
 
 
 @given(
@@ -73,14 +69,14 @@ def test_plain_request_does_without_fastapis_way(monkeypatch):
         raise AssertionError("FastAPI was asked for the arguments")
 
     monkeypatch.setattr(fastapi.routing, "solve_dependencies", refuse)
-    answer = DIRECT.post("/a", json={"concept": "lamp"}, headers={"if-key": "k"})
+    answer = DIRECT.post("/a", json={"concept": "lamp"}, headers={"times": "2"})
     assert answer.json() == {
         "name": "a",
         "wish": {"concept": "lamp", "count": 1},
         "path": "/a",
-        "if_key": "k",
-        "times": 1,
+        "if_key": "none",
+        "times": 2,
         "wait": 0,
     }
     with pytest.raises(AssertionError):
-        DIRECT.post("/a?wait=1", json={"concept": "lamp"})
+        DIRECT.post("/a?wait=1", json={"concept": "lamp"}, headers={"times": "2"})
