@@ -4,6 +4,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +18,7 @@ from services.schemas import JobRecord
 from services.storage import Storage
 
 BASELINE_POINTS = 300
+LOOKS = 8  # into the store at once
 
 
 class Point(BaseModel):
@@ -74,7 +76,9 @@ def name_of_model(concept: str, prompt: str) -> str:
 
 def stored(storage: Storage, facts: Sequence[DensityFacts]) -> list[DensityFacts]:
     """Those that the store still has."""
-    return [one for one in facts if storage.exists(baseline_key(one.key))]
+    with ThreadPoolExecutor(LOOKS) as looks:
+        there = looks.map(lambda one: storage.exists(baseline_key(one.key)), facts)
+        return [one for one, is_there in zip(facts, there, strict=True) if is_there]
 
 
 def read_points(storage: Storage, record: JobRecord) -> list[Point]:
