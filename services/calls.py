@@ -1,6 +1,7 @@
 """The gateway's calls of the job store: those that come while others are on their way travel together."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from copy import copy
 from typing import Any, Self
@@ -10,7 +11,7 @@ import redis.asyncio
 from services.store import EVERYBODY, SLOT, is_missing, library
 
 FLIGHTS = 3  # pipelines on their way at once
-SEATS = 6  # calls in one pipeline: what they do takes Redis a few milliseconds
+SEATS = 6  # calls in one pipeline; few, so that Redis works on some while the answers to others are read
 
 Call = tuple[bytes, ...]  # operation, tenant, arguments
 
@@ -21,7 +22,7 @@ class Calls:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._name, self._code = library()
-        self._waiting: list[tuple[Call, asyncio.Future[Any]]] = []
+        self._waiting: deque[tuple[Call, asyncio.Future[Any]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
 
     async def __call__(self, operation: str, tenant: str, *arguments: str | int) -> Any:
@@ -41,11 +42,12 @@ class Calls:
     async def _fly(self) -> None:
         """Carry calls until none waits. When Redis does not answer, those that wait are told so, too."""
         while self._waiting:
-            aboard, self._waiting = self._waiting[:SEATS], self._waiting[SEATS:]
+            aboard = [self._waiting.popleft() for _ in range(min(SEATS, len(self._waiting)))]
             try:
                 results = await self._execute([call for call, _ in aboard])
             except Exception as error:  # whatever it is, it is whoever called that has to hear it
-                aboard, self._waiting = aboard + self._waiting, []
+                aboard += self._waiting
+                self._waiting.clear()
                 results = [error] * len(aboard)
             for (_, answer), result in zip(aboard, results, strict=True):
                 _settle(answer, result)
