@@ -7,7 +7,7 @@ import fastapi.routing
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -53,6 +53,7 @@ BODIES = [
 HEADERS = [("if-key", ""), ("if-key", "a"), ("If-Key", "long"), ("times", "3"), ("times", "10"), ("times", "x")]
 
 
+@settings(deadline=None)
 @given(
     path=st.sampled_from(["/a", "/a%20b", "/%2F", "/a?wait=2", "/a?wait=-1", "/a?other=1"]),
     headers=st.lists(st.sampled_from(HEADERS)),
