@@ -181,6 +181,16 @@ async def test_a_failed_job_keeps_no_outputs(jobs, leases):
     assert leases.due() == [attempt_prefix(job_id, 1)]
 
 
+async def test_no_more_hints_lie_there_than_keep_workers_busy(jobs, leases, redis_url):
+    for _ in range(101):
+        await submit(jobs, max_queued=200)
+    with connect(redis_url) as client:
+        assert client.llen(HINTS) == 100
+        client.ltrim(HINTS, 0, 1)
+        leases.claim()
+        assert client.llen(HINTS) == 3
+
+
 async def test_lost_hints_are_given_again(jobs, leases, redis_url):
     for _ in range(3):
         await submit(jobs)
