@@ -222,12 +222,6 @@ _FAILURES = (
         "Upload the picture again, or ask for longer-lived outputs (`expires_in`) where others are to start from them.",
     ),
     Failure(
-        "validity",
-        "To the judge, no image that was made is of the concept.",
-        "Ask for less rarity, or for another wording of `concept` and `prompt`: the model may not know what is meant. "
-        "Where only some images are doubtful, the job succeeds and says so in `warnings`.",
-    ),
-    Failure(
         "unsafe_content",
         "Content safety is on, and refuses the picture to start from or everything that was made.",
         "Start from another picture, or ask for something else. Where only some pictures are refused, the job "

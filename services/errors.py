@@ -46,13 +46,6 @@ class ReferenceGoneError(ServiceError):
     title = "A picture that the job names is gone"
 
 
-class ConceptLostError(ServiceError):
-    """No picture that a run gave is of the concept."""
-
-    code = "validity"
-    title = "No image is of the concept"
-
-
 class UnsafeContentError(ServiceError):
     """Content safety is on, and refuses the picture to start from or all that were made."""
 

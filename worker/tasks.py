@@ -11,8 +11,7 @@ from services.diffusion.generate import Generation, generate
 from services.diffusion.memory import free_memory, is_out_of_memory
 from services.diffusion.outputs import Output
 from services.diffusion.safety import withhold
-from services.diffusion.trials import MIN_VALIDITY
-from services.errors import ConceptLostError, LeaseLostError, ServiceError, StorageError
+from services.errors import LeaseLostError, ServiceError, StorageError
 from services.exposure import Feedback, View
 from services.leases import Claim, Leases
 from services.schemas import JobError, JobStatus, StoredOutput
@@ -85,7 +84,7 @@ class Runner:
             if claim.kind == "density_model":
                 self._fit(attempt)
                 return lambda: self._leases.succeed(claim, [], [], attempt.metrics)
-            generation = withhold(valid(self._generate(attempt)), self._models.safety)
+            generation = withhold(self._generate(attempt), self._models.safety)
             outputs = self._upload(attempt, generation)
             views = views_of(claim, generation.outputs)
             return lambda: self._leases.succeed(claim, outputs, generation.warnings, attempt.metrics, views)
@@ -142,14 +141,6 @@ class Runner:
         outputs = upload(self._storage, attempt.claim, generation.outputs, attempt.report)
         attempt.metrics.upload_ms = _ms_since(begin)
         return outputs
-
-
-def valid(generation: Generation) -> Generation:
-    """The same, if one of its pictures is of the concept; ConceptLostError else."""
-    likeliest = max(output.validity for output in generation.outputs)
-    if likeliest < MIN_VALIDITY:
-        raise ConceptLostError(f"the likeliest of {len(generation.outputs)} images has validity {likeliest:.2f}")
-    return generation
 
 
 def views_of(claim: Claim, outputs: list[Output]) -> list[View]:
