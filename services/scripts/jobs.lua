@@ -136,8 +136,8 @@ local function idempotency(key) return P .. 'spent:' .. TENANT .. ':' .. key end
 -- What the key was spent on: the id, and whether that was with another body.
 local function spent(key, body_hash)
   if key == '' then return nil end
-  local first = redis.call('GET', idempotency(key))
-  if first then return first:match('^(%S+) '), first:match(' (%S*)$') ~= body_hash end
+  local first, hash = string.match(redis.call('GET', idempotency(key)) or '', '^(%S+) (%S*)$')
+  return first, hash ~= body_hash
 end
 
 local function spend(key, body_hash, id, keep_key_ms)
@@ -154,8 +154,8 @@ function operations.submit(id, request, keep_ms, max_queued, key, body_hash, kee
   if first then return {'replayed', operations.get(first)} end
   local refusal = full(TENANT, max_queued)
   if refusal then return {'full', refusal} end
-  local here = key == '' and add(id, TENANT, request, keep_ms)
-    or add(id, TENANT, request, keep_ms, 'idempotency_key', idempotency(key))
+  local more = key == '' and {} or {'idempotency_key', idempotency(key)}
+  local here = add(id, TENANT, request, keep_ms, unpack(more))
   spend(key, body_hash, id, keep_key_ms)
   return {'created', tostring(now), here}
 end
@@ -228,7 +228,7 @@ function operations.claim(worker, lease_ms, token)
   move(id, 'running')
   dequeue(id, field(id, 'tenant'))
   keep_promise(id)
-  if redis.call('ZCARD', P .. 'queue') > redis.call('LLEN', HINTS) then push_hint() end
+  give_hints()
   redis.call('SET', P .. 'claim:' .. token, id, 'PX', math.max(1, lease_ms))
   redis.call('HINCRBY', job(id), 'attempt', 1)
   redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'), 'claim', token)
@@ -319,9 +319,7 @@ function operations.recover(worker, lost, seen_ms, lease_ms)
     ids = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, BATCH)
   end
   for _, id in ipairs(ids) do lose(id, lost) end
-  if redis.call('LLEN', HINTS) == 0 then
-    for _ = 1, math.min(BATCH, redis.call('ZCARD', P .. 'queue')) do push_hint() end
-  end
+  give_hints()
   return {now, ids}
 end
 

@@ -16,10 +16,11 @@ local function limit(tenant, name)
   return value and tonumber(value)
 end
 
--- Tell a worker that there is work. BATCH hints keep any number of workers busy: whoever claims a job leaves as many.
-local function push_hint()
-  if redis.call('LLEN', HINTS) >= BATCH then return end
-  redis.call('LPUSH', HINTS, table.concat(HINT, 'hint-' .. redis.call('INCR', P .. 'hints')))
+-- Have as many hints lie there as jobs, up to BATCH, which keep any number of workers busy: a claim gives new ones.
+local function give_hints()
+  for _ = redis.call('LLEN', HINTS) + 1, math.min(BATCH, redis.call('ZCARD', P .. 'queue')) do
+    redis.call('LPUSH', HINTS, table.concat(HINT, 'hint-' .. redis.call('INCR', P .. 'hints')))
+  end
 end
 
 local function has_slot(tenant)
@@ -29,7 +30,7 @@ end
 
 local function let_in(id, turn)
   redis.call('ZADD', P .. 'queue', turn, id)
-  push_hint()
+  give_hints()
 end
 
 -- Let jobs in that are held, as far as there are slots.
