@@ -6,7 +6,7 @@ The gateway calls them through `Jobs` (asyncio), the worker through `Leases`.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,14 @@ class Operations:
     def __call__(self, operation: str, tenant: str, *arguments: str | int) -> Any:
         """What the operation answers. Raises redis-py's errors."""
         name, code = library()
+        call = partial(self._client.fcall, name, 1, SLOT, operation, tenant, *arguments)
         try:
-            return self._client.fcall(name, 1, SLOT, operation, tenant, *arguments)
+            return call()
         except ResponseError as error:
             if not is_missing(error):
                 raise
         self._client.function_load(code, replace=True)
-        return self._client.fcall(name, 1, SLOT, operation, tenant, *arguments)
+        return call()
 
 
 def is_missing(error: Exception) -> bool:
