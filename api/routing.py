@@ -1,6 +1,7 @@
 """How a request comes to its endpoint."""
 
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from inspect import signature
 from typing import Any
 
@@ -32,31 +33,29 @@ class _Route(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        usual, direct = super().get_route_handler(), _Direct(self)
+        usual = super().get_route_handler()
         writes_response = signature(self.endpoint).return_annotation is Response
 
         async def handle(request: Request) -> Response:
             if self.body_field is not None:
                 check_media_type(request, "application/json")
             request = JsonRequest(request.scope, request.receive)
-            arguments = await direct.arguments(request) if writes_response else None
+            arguments = await self._arguments(request) if writes_response else None
             return await usual(request) if arguments is None else await self.endpoint(**arguments)
 
         return handle
 
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        stated = [*self.dependant.query_params, *self.dependant.header_params]
+        return {field.name: field.default for field in stated if not field.field_info.is_required()}
 
-class _Direct:
-    """The arguments of a route's endpoint: a path, headers, a body, and dependencies that take the request alone."""
+    async def _arguments(self, request: Request) -> dict[str, Any] | None:
+        """What FastAPI would call the endpoint with; None for a request with a query, or with what does not hold.
 
-    def __init__(self, route: APIRoute) -> None:
-        self._dependant = dependant = route.dependant
-        stated = [*dependant.query_params, *dependant.header_params]
-        self._defaults = {field.name: field.default for field in stated if not field.field_info.is_required()}
-        self._dependencies = [(str(each.name), each.call) for each in dependant.dependencies if each.call]
-
-    async def arguments(self, request: Request) -> dict[str, Any] | None:
-        """What FastAPI would call the endpoint with; None for a request with a query, or with what does not hold."""
-        dependant, arguments = self._dependant, self._defaults.copy()
+        The house's endpoints take a path, headers, one body, and dependencies that take the request alone.
+        """
+        dependant, arguments = self.dependant, self._defaults.copy()
         if request.scope["query_string"] or (dependant.body_params and not await request.body()):
             return None
         given = [(field, request.path_params[field.name]) for field in dependant.path_params]
@@ -69,6 +68,7 @@ class _Direct:
             arguments[field.name], errors = field.validate(value)
             if errors:
                 return None
-        for name, call in self._dependencies:
-            arguments[name] = await call(request)
+        for name, call in ((each.name, each.call) for each in dependant.dependencies):
+            if name and call:
+                arguments[name] = await call(request)
         return arguments
