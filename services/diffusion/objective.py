@@ -136,5 +136,5 @@ class Objective:
 
 def quantiles(values: Float[Tensor, "held_out"]) -> tuple[float, float, float]:
     """The LITTLE, TYPICAL and MUCH points."""
-    little, typical, much = values.quantile(torch.tensor([LITTLE, TYPICAL, MUCH], dtype=values.dtype)).tolist()
+    little, typical, much = values.quantile(values.new_tensor([LITTLE, TYPICAL, MUCH])).tolist()
     return little, typical, much
