@@ -1,10 +1,9 @@
-"""Download the openly licensed 2-D picture sets, render them at 64x64 RGBA and name them.
+"""Download the openly licensed 2-D picture sets, render them on white at 256 px and name them.
 
     pip install numpy pillow resvg-py cairosvg      # plus npm, apt-get and dpkg on the path
-    python deploy/checkpoints/pictures_2d.py --out DIR
+    python -m deploy.checkpoints.pictures_2d --out DIR
 
-Writes DIR/2d.npy (uint8, (N, 64, 64, 4), straight alpha), DIR/2d.jsonl (one row per picture), DIR/families_2d.json and
-DIR/sheets/2d_<family>.png. Nothing is installed outside DIR. Licences (attribution in rarebit-mini/SOURCES.md):
+Writes DIR/2d.zip (WebP), DIR/2d.jsonl (one row per picture), DIR/families_2d.json and DIR/sheets/2d_<family>.png. Nothing is installed outside DIR. Licences (attribution in rarebit-mini/SOURCES.md):
 Apache-2.0 noto, noto-v1, fxemoji, icon-park; MIT fluent-emoji (flat, gradient, 3d), flat-color-icons, fluent-color,
 meteocons, emojibase (keywords); CC-BY-4.0 twemoji, emojione, streamline; CC-BY-3.0 game-icons; public domain:
 openclipart. How names are cleaned and grouped stands in names_2d.py.
@@ -23,10 +22,12 @@ from pathlib import Path
 import cairosvg
 import numpy as np
 import resvg_py
-from names_2d import FAMILIES, SKIP_CATEGORIES, Emoji, clean, family, is_person, plain, squeezed
 from PIL import Image
 
-SIZE = 64
+from deploy.checkpoints import archive
+from deploy.checkpoints.names_2d import FAMILIES, SKIP_CATEGORIES, Emoji, clean, family, is_person, plain, squeezed
+
+SIZE, SMALL = 256, 64  # what is kept, and what near-duplicates are told by
 SOURCES = {  # name: (licence, style); every one is an npm package @iconify-json/<name> but the last two
     "noto": ("Apache-2.0", "emoji"),
     "fluent-emoji-flat": ("MIT", "flat"),
@@ -160,7 +161,7 @@ def rasterise(picture):
     """An RGBA image of a file or of SVG text; cairosvg where resvg fails or draws nothing."""
     if isinstance(picture, Path):
         return Image.open(picture).convert("RGBA")
-    width = 256 if "<metadata" in picture else 160  # clip art is often drawn small on a large page
+    width = 640 if "<metadata" in picture else 448  # clip art is often drawn small on a large page
     for draw in (
         lambda: bytes(resvg_py.svg_to_bytes(svg_string=picture, width=width, skip_system_fonts=True)),
         lambda: cairosvg.svg2png(picture.encode(), output_width=width),
@@ -182,50 +183,52 @@ def drawn_box(image):
 
 
 def fit(image):
-    """Cropped to what is drawn, centred on a transparent square with a margin of 1/20, 64x64x4 uint8."""
+    """Cropped to what is drawn, centred on a transparent square with a margin of 1/20."""
     image = image.crop(drawn_box(image))
     side = round(max(image.size) * 1.1)
     square = Image.new("RGBA", (side, side))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    return np.asarray(square.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    return square
 
 
-def on_white(pixels):
-    alpha = pixels[..., 3:].astype(np.float32) / 255
-    return pixels[..., :3] * alpha + 255 * (1 - alpha)
+def resized(square, size):
+    return square.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def render(rows):
-    """Pixels and rows of the pictures that cover at least 4 % and are not near-duplicates."""
-    kept, pixels, seen, thumbs = [], [], set(), collections.defaultdict(list)
+    """Encoded pictures, and rows, of what covers at least 4 % and is not a near-duplicate."""
+    kept, pictures, seen, thumbs = [], [], set(), collections.defaultdict(list)
     for row, _, picture in rows:
         image = rasterise(picture)
         if image is None or not drawn_box(image):
             continue
-        array = fit(image)
-        thumb = on_white(array).reshape(16, 4, 16, 4, 3).mean((1, 3))
+        square = fit(image)
+        small = resized(square, SMALL)
+        pixels = np.asarray(archive.on_white(small), np.float32)
+        thumb = pixels.reshape(16, 4, 16, 4, 3).mean((1, 3))
         key = (thumb // 16).astype(np.uint8).tobytes()
-        faint = array[..., 3].mean() < 0.04 * 255 or thumb.std() < 4
+        faint = np.asarray(small.getchannel("A")).mean() < 0.04 * 255 or thumb.std() < 4
         if faint or key in seen or any(np.abs(thumb - other).mean() < 4 for other in thumbs[row["name"]]):
             continue
         seen.add(key)
         thumbs[row["name"]].append(thumb)
         kept.append(row)
-        pixels.append(array)
-    return np.stack(pixels), kept
+        pictures.append(archive.webp(archive.on_white(resized(square, SIZE))))
+        if len(kept) % 1000 == 0:
+            print(f"{len(kept)} pictures", flush=True)
+    return pictures, kept
 
 
-def contact_sheet(pixels, path):
-    """Up to 60 pictures on white, ten a row."""
-    chosen = pixels[np.linspace(0, len(pixels) - 1, min(60, len(pixels))).astype(int)]
-    sheet = np.full((-(-len(chosen) // 10) * SIZE, 10 * SIZE, 3), 255, np.uint8)
+def contact_sheet(pictures, path):
+    """Up to 60 pictures, ten a row."""
+    chosen = pictures[:: -(-len(pictures) // 60)]
+    sheet = Image.new("RGB", (10 * SMALL, -(-len(chosen) // 10) * SMALL), "white")
     for i, picture in enumerate(chosen):
-        y, x = i // 10 * SIZE, i % 10 * SIZE
-        sheet[y : y + SIZE, x : x + SIZE] = on_white(picture)
-    Image.fromarray(sheet).save(path)
+        sheet.paste(resized(Image.open(io.BytesIO(picture)), SMALL), (i % 10 * SMALL, i // 10 * SMALL))
+    sheet.save(path)
 
 
-def describe_families(out, pixels, kept):
+def describe_families(out, pictures, kept):
     """families_2d.json (counts per name) and a contact sheet per family."""
     groups = [family(row["name"], row["source"]) for row in kept]
     (out / "sheets").mkdir(exist_ok=True)
@@ -234,7 +237,7 @@ def describe_families(out, pixels, kept):
         rows = [i for i, group in enumerate(groups) if group == key]
         counts = collections.Counter(kept[i]["name"] for i in rows)
         table[key] = {"total": len(rows), "names": dict(counts.most_common())}
-        contact_sheet(pixels[rows], out / "sheets" / f"2d_{key}.png")
+        contact_sheet([pictures[i] for i in rows], out / "sheets" / f"2d_{key}.png")
     (out / "families_2d.json").write_text(json.dumps(table, indent=1))
     print({key: value["total"] for key, value in table.items()})
 
@@ -249,11 +252,11 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     fetch(build)
     rows = thin_persons(list(candidates(build, Emoji(build))))
-    pixels, kept = render(rows)
-    np.save(args.out / "2d.npy", pixels)
+    pictures, kept = render(rows)
+    archive.write(args.out / "2d.zip", pictures)
     (args.out / "2d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
     print(len(kept), collections.Counter(row["source"] for row in kept))
-    describe_families(args.out, pixels, kept)
+    describe_families(args.out, pictures, kept)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""Render the furniture models of Debian's `sweethome3d-furniture` as captioned 64x64 pictures with straight alpha.
+"""Render the furniture models of Debian's `sweethome3d-furniture` as captioned pictures of 256 px on white.
 
-    python deploy/checkpoints/pictures_3d.py --out DIR [--sheets]
+    python -m deploy.checkpoints.pictures_3d --out DIR [--sheets]
 
-Writes `DIR/3d.npy` (uint8, N x 64 x 64 x 4) and `DIR/3d.jsonl` (one caption and attribution per picture), anew after
-every 100 models so that a reader may start early, and the attribution table `rarebit-mini/SOURCES_3D.md`.
+Writes `DIR/3d.zip` (WebP), `DIR/3d.jsonl` (one caption and attribution per picture) and the attribution table
+`rarebit-mini/SOURCES_3D.md`.
 Licences: CC0 (Blend Swap CC-0 library) and CC-BY-3.0 (Blend Swap CC-BY, Kator Legaz, Scopia); a library under any other
 licence is left out, and so are persons, doors, windows, stairs and wall fittings.
 Needs pip packages vtk >= 9.5, numpy, pillow; Debian packages libegl1, libgl1-mesa-dri; an up-to-date apt package list.
 """
 
 import argparse
+import io
 import json
 import os
 import re
@@ -25,8 +26,10 @@ import vtk
 from PIL import Image
 from vtk.util.numpy_support import vtk_to_numpy
 
+from deploy.checkpoints import archive
+
 PACKAGE = "sweethome3d-furniture"
-SIZE, SUPERSAMPLE, FILL = 64, 3, 0.86
+SIZE, SUPERSAMPLE, FILL = 256, 2, 0.86
 AZIMUTHS = (35, -35, 15, -60, 60, -15, 150, -80)  # degrees from the model's front, best views first
 ELEVATIONS = (20, 17, 24, 19, 22, 15, 21, 18)
 LICENCES = {"Public domain": "CC0-1.0", "Creative Commons Attribution 3.0": "CC-BY-3.0"}
@@ -232,30 +235,21 @@ def render_model(caption, entry, obj, window, turn):
     window.RemoveRenderer(renderer)
 
 
-def save(out, pictures, captions):
-    """Replace both files whole, the captions first, so that every picture on disk has its caption."""
-    (out / "3d.jsonl.part").write_text("".join(json.dumps(c, ensure_ascii=False) + "\n" for c in captions))
-    with open(out / "3d.npy.part", "wb") as file:
-        np.save(file, np.stack(pictures))
-    (out / "3d.jsonl.part").replace(out / "3d.jsonl")
-    (out / "3d.npy.part").replace(out / "3d.npy")
-
-
 def write_sheets(folder, pictures, captions):
-    """One contact sheet of up to 60 pictures on white per family, to look at."""
+    """One contact sheet of up to 60 pictures per family, to look at."""
     folder.mkdir(parents=True, exist_ok=True)
     for family in {caption["family"] for caption in captions}:
         members = [i for i, caption in enumerate(captions) if caption["family"] == family]
-        sheet = Image.new("RGB", (12 * SIZE, 5 * SIZE), "white")
+        sheet = Image.new("RGB", (12 * 64, 5 * 64), "white")
         for cell, i in enumerate(members[:: -(-len(members) // 60)]):
-            tile = Image.fromarray(pictures[i])
-            sheet.paste(tile, (cell % 12 * SIZE, cell // 12 * SIZE), tile)
+            tile = Image.open(io.BytesIO(pictures[i])).resize((64, 64))
+            sheet.paste(tile, (cell % 12 * 64, cell // 12 * 64))
         sheet.save(folder / f"3d_{family}.png")
 
 
 def write_sources(path, captions):
     """The attribution table that CC-BY asks for: library, licence, number of models, authors."""
-    rows = ["# The 3-D models behind `3d.npy`", "", f"From Debian's `{PACKAGE}`, rendered by `pictures_3d.py`.", ""]
+    rows = ["# The 3-D models behind `3d.zip`", "", f"From Debian's `{PACKAGE}`, rendered by `pictures_3d.py`.", ""]
     rows += ["| library | licence | models | pictures | authors |", "|---|---|---|---|---|"]
     for source in sorted({caption["source"] for caption in captions}):
         members = [caption for caption in captions if caption["source"] == source]
@@ -288,11 +282,12 @@ def main():
     window, pictures, captions = make_window(), [], []
     for turn, (caption, entry, obj) in enumerate(models, start=1):
         for picture, described in render_model(caption, entry, obj, window, turn):
-            pictures.append(picture)
+            pictures.append(archive.webp(archive.on_white(Image.fromarray(picture))))
             captions.append(described)
         if turn % 100 == 0 or turn == len(models):
-            save(arguments.out, pictures, captions)
             print(f"{turn}/{len(models)} models, {len(pictures)} pictures", flush=True)
+    archive.write(arguments.out / "3d.zip", pictures)
+    (arguments.out / "3d.jsonl").write_text("".join(json.dumps(c, ensure_ascii=False) + "\n" for c in captions))
     write_sources(Path(__file__).parent / "rarebit-mini" / "SOURCES_3D.md", captions)
     if arguments.sheets:
         write_sheets(arguments.out / "sheets", pictures, captions)
