@@ -1,8 +1,10 @@
 """Pictures in one file: a zip of WebP, so that a set travels whole and one picture is read without the others."""
 
 import io
+import itertools
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +32,16 @@ def write(path: Path, pictures: Iterable[bytes]) -> None:
     part.replace(path)
 
 
-def read(path: Path, index: Sequence[int] | None = None) -> Iterator[np.ndarray]:
-    """The pictures (height, width, 3) uint8, all of them in order or those of `index`."""
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist() if index is None else [f"{i:05}.webp" for i in index]
-        for name in names:
-            yield np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
+def read(paths: Sequence[Path], size: int, wanted: Sequence[bool]) -> Iterator[np.ndarray]:
+    """The wanted ones of all the archives' pictures, in order, (size, size, 3) uint8."""
+    for picture in itertools.compress(encoded(paths), wanted):
+        image = Image.open(io.BytesIO(picture())).convert("RGB")
+        yield np.asarray(image.resize((size, size), Image.Resampling.BOX))
+
+
+def encoded(paths: Sequence[Path]) -> Iterator[Callable[[], bytes]]:
+    """Each picture of the archives as it is stored, read when it is called for."""
+    for path in paths:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                yield partial(archive.read, name)

@@ -1,10 +1,12 @@
 """The training pictures: what `pictures_2d.py` and `pictures_3d.py` wrote, as tensors, families and captions."""
 
 import colorsys
+import itertools
 import json
 import math
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deploy.checkpoints import archive
+
+SHARDS = ("2d", "3d")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TEMPLATES = (
     "Professional high-quality photo of a {}. photorealistic, 4k, HQ.",
@@ -51,20 +56,20 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Pictures:
-    """RGBA pictures (n, 64, 64, 4) uint8 with one record each: name, keywords, source, style."""
+    """Pictures on white (n, size, size, 3) uint8 with one record each: name, keywords, source, style."""
 
-    rgba: np.ndarray
+    rgb: np.ndarray
     records: list[dict]
 
     @classmethod
-    def load(cls, folder: Path) -> "Pictures":
-        shards = [s for s in ("2d", "3d") if (folder / f"{s}.npy").exists()]
-        records = [json.loads(line) for s in shards for line in (folder / f"{s}.jsonl").read_text().splitlines()]
-        rgba = np.concatenate([np.load(folder / f"{s}.npy") for s in shards])
-        return cls(rgba, records)
-
-    def subset(self, index: list[int]) -> "Pictures":
-        return Pictures(self.rgba[index], [self.records[i] for i in index])
+    def load(cls, folder: Path, size: int, *, families_only: bool = False) -> "Pictures":
+        """What the archives hold, or its families, scaled to `size` pixels; kept beside them for the next time."""
+        records = records_of(folder)
+        wanted = [not families_only or family_of(r) is not None for r in records]
+        cache = folder / f"{'families' if families_only else 'pictures'}-{size}.npy"
+        if not cache.exists():
+            keep(cache, archive.read([folder / f"{s}.zip" for s in SHARDS], size, wanted), sum(wanted), size)
+        return cls(np.load(cache, mmap_mode="c"), list(itertools.compress(records, wanted)))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -88,15 +93,27 @@ class Pictures:
         return [family_of(r) for r in self.records]
 
     def pixels(self, index: list[int]) -> Tensor:
-        """Pictures on white, (batch, 3, 64, 64) in [−1, 1]."""
-        rgba = torch.from_numpy(self.rgba[index]).float().permute(0, 3, 1, 2) / 255
-        rgb, alpha = rgba[:, :3], rgba[:, 3:]
-        return (rgb * alpha + 1 - alpha) * 2 - 1
+        """Pictures, (batch, 3, size, size) in [−1, 1]."""
+        return torch.from_numpy(self.rgb[index]).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
         """Training pictures, those of the families three times as often; (batch, 3, 64, 64)."""
         picks = torch.multinomial(self.draw_weights, batch, replacement=True, generator=generator)
         return self.pixels([self.train[i] for i in picks])
+
+
+def records_of(folder: Path) -> list[dict]:
+    """What is said of each picture, in the archives' order."""
+    return [json.loads(line) for s in SHARDS for line in (folder / f"{s}.jsonl").read_text().splitlines()]
+
+
+def keep(path: Path, images: Iterable[np.ndarray], count: int, size: int) -> None:
+    """Write the pictures as one array, which appears whole or not at all."""
+    part = path.with_suffix(".part")
+    array = np.lib.format.open_memmap(part, "w+", np.uint8, (count, size, size, 3))
+    for row, image in zip(array, images, strict=True):
+        row[:] = image
+    part.replace(path)
 
 
 def split_of(record: dict) -> int:

