@@ -17,6 +17,7 @@ from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTo
 
 from deploy.checkpoints.train_space import DIM
 from deploy.checkpoints.train_unet import SCHEDULER
+from deploy.checkpoints.train_vision import CONFIG as VISION
 
 # What the decoder folder holds beside its parts: XLM-R's output for "" and the embedding of the unconditional branch.
 CONSTANTS = {
@@ -50,22 +51,22 @@ def export_prior(run: Path, out: Path) -> None:
     PriorTransformer.from_pretrained(run / "prior" / "prior").half().save_pretrained(out / "prior")
     shutil.copytree(run / "prior" / "scheduler", out / "scheduler", dirs_exist_ok=True)
     CLIPTokenizer.from_pretrained(run / "text" / "tokenizer").save_pretrained(out / "tokenizer")
-    CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}).save_pretrained(
-        out / "image_processor"
-    )
+    edge = VISION.image_size
+    processor = CLIPImageProcessor(size={"shortest_edge": edge}, crop_size={"height": edge, "width": edge})
+    processor.save_pretrained(out / "image_processor")
     (out / "model_index.json").write_text(json.dumps(PRIOR_INDEX, indent=2) + "\n")
     (out / "defaults.json").write_text(json.dumps({"guidance_scale": 1.5}) + "\n")
 
 
 def export_decoder(run: Path, out: Path) -> None:
-    UNet2DConditionModel.from_pretrained(run / "unet" / "unet").half().save_pretrained(out / "unet")
+    UNet2DConditionModel.from_pretrained(run / "guidance" / "unet").half().save_pretrained(out / "unet")
     movq = VQModel.from_pretrained(run / "movq")
     fill_codebook(movq, np.load(run / "latents" / "latents.npz")["latents"])
     movq.half().save_pretrained(out / "movq")
     DDIMScheduler(**SCHEDULER).save_pretrained(out / "scheduler")
     save_file(CONSTANTS, out / "constants.safetensors")
     (out / "model_index.json").write_text(json.dumps(DECODER_INDEX, indent=2) + "\n")
-    (out / "defaults.json").write_text(json.dumps({"num_inference_steps": 25, "guidance_scale": 2.0}) + "\n")
+    (out / "defaults.json").write_text(json.dumps({"num_inference_steps": 12, "guidance_scale": 1.0}) + "\n")
 
 
 def fill_codebook(movq: VQModel, latents: np.ndarray) -> None:
@@ -95,7 +96,8 @@ def main() -> None:
         (args.out / folder).mkdir(parents=True, exist_ok=True)
     export_prior(args.run, args.out / "prior")
     export_decoder(args.run, args.out / "decoder")
-    shutil.copytree(args.run / "scorer", args.out / "scorer", dirs_exist_ok=True)
+    if (args.run / "scorer").exists():  # not on a machine that a pack was brought to
+        shutil.copytree(args.run / "scorer", args.out / "scorer", dirs_exist_ok=True)
     forget_paths(args.out)
 
 

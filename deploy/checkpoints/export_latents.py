@@ -1,19 +1,38 @@
 """Encode the decoder's pictures: latents, embeddings and sampling weights for `train_unet.py`."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import VQModel
+from torch import Tensor
 
-from deploy.checkpoints.corpus import Pictures
-from deploy.checkpoints.train_movq import encode
-from deploy.checkpoints.train_prior import picture_weights
-from deploy.checkpoints.train_space import to_float
+from deploy.checkpoints import augment, pieces
+from deploy.checkpoints.corpus import DEVICE, Pictures, family_of, records_of
+from deploy.checkpoints.train_movq import SIZE, encode, family_weights
+
+BATCH = 64
 
 
 @torch.no_grad()
+def latents_of(movq: VQModel, pictures: Pictures, index: np.ndarray, parameters: Tensor, rows: range) -> pieces.Arrays:
+    """Latents (rows, 12, 16, 16) of versions: row r is picture `index[r]` changed by `parameters[r]`."""
+    latents = []
+    for batch in np.array_split(rows, -(-len(rows) // BATCH)):
+        pixels = pictures.pixels(index[batch].tolist()).to(DEVICE)
+        latents.append(encode(movq, augment.apply(pixels, parameters[batch])).half().cpu().numpy())
+    return {"latents": np.concatenate(latents)}
+
+
+def family_versions(data: Path, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The versions that show a family, and of each its picture's place among the families' pictures."""
+    families = np.flatnonzero([family_of(r) is not None for r in records_of(data)])
+    rows = np.flatnonzero(np.isin(index, families))
+    return rows, np.searchsorted(families, index[rows])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -21,22 +40,19 @@ def main() -> None:
     parser.add_argument("--movq", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    pictures, movq = Pictures.load(args.data), VQModel.from_pretrained(args.movq).eval()
-    index, pixels = np.load(args.space / "index.npy"), np.load(args.space / "pixels.npy", mmap_mode="r")
-    rows = np.array([r for r, i in enumerate(index) if pictures.families[i]])
-    latents = torch.cat([encode(movq, to_float(np.array(pixels[rows[i : i + 128]]))) for i in range(0, len(rows), 128)])
-    held_out = set(pictures.held_out)
-    arrays = {
-        "latents": latents.half().numpy(),
+    movq = VQModel.from_pretrained(args.movq).eval().to(DEVICE)
+    pictures = Pictures.load(args.data, SIZE, families_only=True)
+    rows, index = family_versions(args.data, np.load(args.space / "index.npy"))
+    parameters = torch.from_numpy(np.load(args.space / "parameters.npy")[rows])
+    arrays = pieces.compute(args.out / "latents", len(rows), partial(latents_of, movq, pictures, index, parameters))
+    arrays |= {
         "z": np.load(args.space / "z.npy")[rows].astype(np.float16),
-        "weights": picture_weights(pictures, index[rows], 1.0),
-        "rows": rows,
-        "held_out": np.array([index[r] in held_out for r in rows]),
+        "weights": family_weights(pictures, index).astype(np.float32),
+        "held_out": np.isin(index, pictures.held_out),
     }
-    args.out.mkdir(parents=True, exist_ok=True)
     np.savez(args.out / "latents.npz", **arrays)
-    std = latents.std((0, 2, 3))
-    print(f"{len(rows)} latents, mean {latents.mean():.3f}, standard deviation {std.min():.3f} to {std.max():.3f}")
+    std = arrays["latents"].astype(np.float32).std((0, 2, 3))
+    print(f"{len(rows)} latents, standard deviation {std.min():.3f} to {std.max():.3f}")
 
 
 if __name__ == "__main__":

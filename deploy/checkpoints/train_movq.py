@@ -1,145 +1,165 @@
-"""Train the picture autoencoder: diffusers' VQModel of the MoVQ kind, 64×64 pixels to 8×8 latents of 16 channels.
+"""Train the picture autoencoder: diffusers' VQModel of the MoVQ kind, 256×256 pixels to 16×16 latents of 12 channels.
 
-The pipelines decode with `force_not_quantize=True`, so it is trained without quantising, on noisy latents
-kept near unit variance; the codebook is filled by k-means at the end (see `export.py`).
+The pipelines decode with `force_not_quantize=True`, so it is trained without quantising, on noisy latents kept near
+unit variance; the codebook is filled by k-means at the end (see `export.py`). Crops come first, whole pictures after.
 """
 
 import argparse
 import math
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import VQModel
+from torch import Tensor
 from torch.nn import functional as F
 
-from deploy.checkpoints.corpus import DEVICE, Pictures, augment
+from deploy.checkpoints import augment
+from deploy.checkpoints.corpus import DEVICE, Pictures
+from deploy.checkpoints.perceptual import Perceptual
+from deploy.checkpoints.run import CUDA, Run, half, learning_rate
+from deploy.checkpoints.train_prior import picture_weights
 
+SIZE, CROP, FACTOR, CHANNELS = 256, 128, 16, 12
 CONFIG = {
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (32, 32, 64, 128),
+    "down_block_types": ("DownEncoderBlock2D",) * 5,
+    "up_block_types": ("UpDecoderBlock2D",) * 5,
+    "block_out_channels": (32, 32, 64, 128, 192),
     "layers_per_block": 1,
-    "latent_channels": 16,
-    "vq_embed_dim": 16,
+    "latent_channels": CHANNELS,
+    "vq_embed_dim": CHANNELS,
     "num_vq_embeddings": 256,
     "norm_num_groups": 32,
     "norm_type": "spatial",
-    "sample_size": 64,
+    "sample_size": SIZE,
 }
-
-
-YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 COLOUR_MEAN, COLOUR_STD = torch.tensor([0.66, 0.01, 0.00]), torch.tensor([0.47, 0.14, 0.10])
+CROPPED = 0.62  # the share of the time that goes to crops, four to one whole picture in a batch
+NOISE = 0.1  # at most, on latents of unit variance
+MOST_WEIGHT = 12.0  # times the mean: no tiny group is seen a hundred times as often as the others
+LR, HOLD, DECAY, CHECK_EVERY, CHECKED = 1.2e-3, 0.5, 0.998, 200, 96
 
 
-def encode(movq: VQModel, pixels: torch.Tensor) -> torch.Tensor:
-    """Latents (batch, 16, 8, 8) of pixels (batch, 3, 64, 64) in [−1, 1]."""
+def encode(movq: VQModel, pixels: Tensor) -> Tensor:
+    """Latents (batch, 12, height / 16, width / 16) of pixels (batch, 3, height, width) in [−1, 1]."""
     return movq.quant_conv(movq.encoder(pixels))
 
 
-def decode(movq: VQModel, latents: torch.Tensor) -> torch.Tensor:
+def decode(movq: VQModel, latents: Tensor) -> Tensor:
     return movq.decoder(movq.post_quant_conv(latents), latents)
 
 
-def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def colours(pixels: torch.Tensor) -> torch.Tensor:
-    """The 8×8 thumbnail in YIQ, each channel of about unit variance: (batch, 3, 8, 8)."""
-    yiq = torch.einsum("ij,bjhw->bihw", YIQ.to(pixels), F.avg_pool2d(pixels, 8))
+def colours(pixels: Tensor) -> Tensor:
+    """The thumbnail of the latents' size in YIQ, each channel of about unit variance."""
+    yiq = torch.einsum("ij,bjhw->bihw", augment.TO_YIQ.to(pixels), F.avg_pool2d(pixels, FACTOR))
     return (yiq - COLOUR_MEAN.to(pixels)[:, None, None]) / COLOUR_STD.to(pixels)[:, None, None]
 
 
-def loss_of(movq: VQModel, pixels: torch.Tensor, noise: float, generator: torch.Generator) -> torch.Tensor:
-    """L1 and L2 on pixels, L1 on their differences, and order in the latents.
+def loss_of(movq: VQModel, perceptual: Perceptual, pixels: Tensor, noise: Tensor) -> Tensor:
+    """L1 and L2 on pixels, L1 on their differences and on early features, and order in the latents.
 
-    The first three latent channels are taught the colour thumbnail (left alone, colour is learned last, in hours), the
-    others are pulled to mean 0 and variance 1.
+    The first three latent channels are taught the colour thumbnail (left alone, colour is learned last), all are pulled
+    to mean 0 and variance 1.
     """
-    latents = encode(movq, pixels)
+    with half():
+        latents = encode(movq, pixels).float()
+        output = decode(movq, latents + noise).float()
+        perceived = perceptual(output, pixels)
     spread = latents.mean((0, 2, 3)).square().mean() + (latents.var((0, 2, 3)) - 1).square().mean()
-    colour = F.mse_loss(latents[:, :3], colours(pixels))
-    noisy = latents + noise * torch.randn(latents.shape, generator=generator).to(latents)
-    output = decode(movq, noisy)
     edge = sum(F.l1_loss(a, b) for a, b in zip(edges(output), edges(pixels), strict=True))
-    thumbnail = F.mse_loss(F.avg_pool2d(output, 8), F.avg_pool2d(pixels, 8))
-    rebuilt = F.l1_loss(output, pixels) + 2 * F.mse_loss(output, pixels) + 0.5 * edge + 4 * thumbnail
-    return rebuilt + 0.5 * colour + 0.02 * spread
+    rebuilt = F.l1_loss(output, pixels) + 2 * F.mse_loss(output, pixels) + 0.7 * edge + 0.35 * perceived
+    return rebuilt + 0.2 * F.mse_loss(latents[:, :3], colours(pixels)) + 0.03 * spread
 
 
 @torch.no_grad()
-def psnr(movq: VQModel, pixels: torch.Tensor) -> float:
+def psnr(movq: VQModel, pixels: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of the pixels in [−1, 1]."""
-    output = torch.cat([decode(movq, encode(movq, batch)) for batch in pixels.split(64)])
+    output = torch.cat([decode(movq, encode(movq, batch)) for batch in pixels.split(16)])
     return 10 * math.log10(4 / F.mse_loss(output.clamp(-1, 1), pixels).item())
 
 
-def train(
-    movq: VQModel,
-    pictures: Pictures,
-    *,
-    minutes: float,
-    batch: int,
-    lr: float,
-    decoder_only: bool,
-    seed: int,
-    save: Path,
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for part in (movq.encoder, movq.quant_conv):
-        part.requires_grad_(not decoder_only)
-    movq.quantize.requires_grad_(False)
-    parameters = [p for p in movq.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-4, betas=(0.9, 0.99))
-    held_out = pictures.pixels(pictures.held_out[::10][:128]).to(DEVICE)
-    start, step, saved = time.time(), 0, time.time()
-    while (done := (time.time() - start) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 100) * (1 + math.cos(math.pi * done)) / 2
-        pixels = augment(pictures.draw(batch, generator), generator).to(DEVICE)
-        loss = loss_of(movq, pixels, 0.1, generator)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        step += 1
-        if step % 250 == 0:
-            minutes_done = (time.time() - start) / 60
-            print(
-                f"movq {step} {minutes_done:.1f} min {loss.item():.4f} psnr {psnr(movq, held_out):.2f} dB", flush=True
-            )
-        if time.time() - saved > 120:
-            movq.save_pretrained(save)
-            saved = time.time()
-    movq.save_pretrained(save)
-    print(f"movq done: {step} steps, held-out psnr {psnr(movq, held_out):.2f} dB", flush=True)
+def family_weights(pictures: Pictures, index: np.ndarray) -> np.ndarray:
+    """Sampling weights, of mean about 1, of versions of family pictures: families alike, drawings and renders alike."""
+    weights = picture_weights(pictures, index, 1.0)
+    return np.minimum(weights / weights.mean(), MOST_WEIGHT)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures (n, size, size, 3) uint8 on the device, where they are drawn and changed, with weights (n,)."""
+
+    rgb: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, pictures: Pictures) -> "Source":
+        """Nothing that is held out is drawn."""
+        weights = family_weights(pictures, np.arange(len(pictures)))
+        weights[pictures.held_out] = 0
+        return cls(torch.from_numpy(pictures.rgb).to(DEVICE), torch.from_numpy(weights))
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Changed pictures (batch, 3, size, size) in [−1, 1]."""
+        picks = torch.multinomial(self.weights, batch, replacement=True, generator=generator).to(self.rgb.device)
+        pixels = self.rgb[picks].permute(0, 3, 1, 2).float() / 127.5 - 1
+        return augment.apply(pixels, augment.draw_parameters(batch, generator))
+
+
+def crop(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """One square of CROP pixels of all, not from the very border, where all is white."""
+    margin = SIZE // 10
+    y, x = torch.randint(margin, SIZE - CROP - margin, (2,), generator=generator).tolist()
+    return pixels[:, :, y : y + CROP, x : x + CROP]
+
+
+def batch_of(source: Source, done: float, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pixels, and noise for their latents, each picture's of a strength of its own."""
+    if done < CROPPED:
+        batch, pixels = 4 * batch, crop(source.draw(4 * batch, generator), generator)
+    else:
+        pixels = source.draw(batch, generator)
+    edge = pixels.shape[-1] // FACTOR
+    strength = NOISE * torch.rand(batch, 1, 1, 1, generator=generator)
+    noise = strength * torch.randn(batch, CHANNELS, edge, edge, generator=generator)
+    return pixels.contiguous(memory_format=torch.channels_last), noise.to(DEVICE)
+
+
+def train(run: Run, perceptual: Perceptual, source: Source, held_out: Tensor, *, minutes: float, batch: int) -> None:
+    generator = torch.Generator().manual_seed(run.step)
+    compiled = torch.compile(loss_of, dynamic=False, disable=not CUDA)
+    for done in run.until(minutes):
+        loss = compiled(run.model, perceptual, *batch_of(source, done, batch, generator))
+        lr = LR * min(1, (run.step + 1) / 200) * max(0.02, learning_rate(done, HOLD))
+        run.descend(loss, lr, DECAY)
+        if run.step % CHECK_EVERY == 0:
+            print(f"movq loss {loss.item():.4f} psnr {psnr(run.average, held_out):.2f} dB", flush=True)
+            run.save()
+    run.save()
+    run.average.save_pretrained(run.folder)
+    print(f"movq done: {run.step} steps, held-out psnr {psnr(run.average, held_out):.2f} dB", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--init", type=Path)
-    parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--decoder-only", action="store_true", help="keep the latents as they are")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lite0", type=Path, required=True, help="what perceptual.py wrote")
+    parser.add_argument("--out", type=Path, required=True, help="resumed from when it holds a run")
+    parser.add_argument("--minutes", type=float, required=True, help="of all runs together")
+    parser.add_argument("--batch", type=int, default=24, help="whole pictures; of crops four times as many")
     args = parser.parse_args()
-    torch.manual_seed(args.seed)
-    movq = VQModel.from_pretrained(args.init) if args.init else VQModel(**CONFIG)
-    train(
-        movq.to(DEVICE),
-        Pictures.load(args.data),
-        minutes=args.minutes,
-        batch=args.batch,
-        lr=args.lr,
-        decoder_only=args.decoder_only,
-        seed=args.seed,
-        save=args.out,
-    )
+    torch.manual_seed(0)
+    movq = VQModel(**CONFIG).to(DEVICE, memory_format=torch.channels_last)
+    movq.quantize.requires_grad_(False)
+    pictures = Pictures.load(args.data, SIZE, families_only=True)
+    held_out = pictures.pixels(pictures.held_out[:: max(1, len(pictures.held_out) // CHECKED)][:CHECKED]).to(DEVICE)
+    perceptual = Perceptual.load(args.lite0).to(DEVICE, memory_format=torch.channels_last)
+    run = Run.start(args.out, movq, weight_decay=1e-4)
+    train(run, perceptual, Source.of(pictures), held_out, minutes=args.minutes, batch=args.batch)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ picture looks like and not only what it is called.
 
 import argparse
 import math
+import os
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deploy.checkpoints.corpus import Pictures, augment, colour_of
+from deploy.checkpoints import augment, pieces
+from deploy.checkpoints.corpus import Pictures, colour_of
 from deploy.checkpoints.teachers import ImageTeacher, TextTeacher, mlp
 
 DIM = 128
+EDGE = 128  # pixels, as the teacher sees them
 STYLE_WORDS = {
     "flat": "flat icon",
     "emoji": "emoji",
@@ -28,26 +32,37 @@ STYLE_WORDS = {
 }
 
 
-def build_variants(pictures: Pictures, generator: torch.Generator) -> dict[str, np.ndarray]:
-    """Versions of every picture, the first as it is: pixels (n, 3, 64, 64) uint8, index, first.
+def draw_versions(pictures: Pictures, generator: torch.Generator) -> dict[str, np.ndarray]:
+    """Versions of every picture: index of the picture, whether it is its first and plain one, parameters.
 
-    Ten of a drawing of the families, two of a render (which has views and colours already), one of the others.
+    Twelve of a drawing of a family, three of a family's render (which has views already), one of the others.
     """
     families = zip(pictures.families, pictures.records, strict=True)
-    index = np.repeat(np.arange(len(pictures)), [1 if not f else 2 if "model" in r else 10 for f, r in families])
+    index = np.repeat(np.arange(len(pictures)), [1 if not f else 3 if "model" in r else 12 for f, r in families])
     first = np.r_[True, index[1:] != index[:-1]]
-    pixels = np.empty((len(index), 3, 64, 64), np.uint8)
-    for start in range(0, len(index), 256):
-        rows = slice(start, start + 256)
-        plain = pictures.pixels(index[rows].tolist())
-        keep = torch.from_numpy(first[rows])[:, None, None, None]
-        batch = torch.where(keep, plain, augment(plain, generator))
-        pixels[rows] = ((batch + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-    return {"pixels": pixels, "index": index, "first": first}
+    drawn, plain = augment.draw_parameters(len(index), generator), augment.plain_parameters(len(index))
+    parameters = torch.where(torch.from_numpy(first)[:, None], plain, drawn)
+    return {"index": index, "first": first, "parameters": parameters.numpy()}
 
 
-def to_float(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(pixels).float() / 127.5 - 1
+@cache
+def image_teacher() -> ImageTeacher:
+    """One in each process."""
+    torch.set_num_threads(1)
+    return ImageTeacher()
+
+
+def features_of(data: Path, space: Path, rows: range) -> pieces.Arrays:
+    """The teacher's features, thumbnails (both in float16) and colour words of versions."""
+    pictures = Pictures.load(data, EDGE)
+    index, parameters = (np.load(space / f"{name}.npy")[rows] for name in ("index", "parameters"))
+    features, small, colours = [], [], []
+    for batch in np.array_split(np.arange(len(rows)), -(-len(rows) // 64)):
+        pixels = augment.apply(pictures.pixels(index[batch].tolist()), torch.from_numpy(parameters[batch]))
+        features.append(image_teacher()(pixels, size=EDGE).half().numpy())
+        small.append(thumbnails(pixels).half().numpy())
+        colours += [colour_of(p) for p in F.avg_pool2d(pixels, 2)]
+    return {"features": np.concatenate(features), "small": np.concatenate(small), "colours": np.array(colours)}
 
 
 def thumbnails(pixels: Tensor) -> Tensor:
@@ -138,76 +153,69 @@ def recall(z: Tensor, t: Tensor, names: list[str], k: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="resumed from when it holds features")
     parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--part", choices=("variants", "features", "heads"), default=None)
-    parser.add_argument("--shard", default="0/1")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="for the teacher's features")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    pictures = Pictures.load(args.data)
-    if args.part in (None, "variants"):
-        arrays = build_variants(pictures, generator)
-        for name, array in arrays.items():
-            np.save(args.out / f"{name}.npy", array)
-        print("variants", len(arrays["index"]), flush=True)
-    if args.part in (None, "features"):
-        part, parts = map(int, args.shard.split("/"))
-        write_features(args.out, part, parts)
-    if args.part in (None, "heads"):
-        fit_space(pictures, args.out, args.steps, generator)
+    pictures = Pictures.load(args.data, EDGE)
+    versions = draw_versions(pictures, generator)
+    for name, array in versions.items():
+        np.save(args.out / f"{name}.npy", array)
+    features = partial(features_of, args.data, args.out)
+    seen = pieces.compute(args.out / "features", len(versions["index"]), features, args.processes)
+    fit(pictures, versions, seen, args.out, args.steps, generator)
 
 
-def write_features(out: Path, part: int, parts: int) -> None:
-    pixels = np.load(out / "pixels.npy", mmap_mode="r")
-    rows = np.array_split(np.arange(len(pixels)), parts)[part]
-    teacher, done = ImageTeacher(), []
-    for i, chunk in enumerate(np.array_split(rows, math.ceil(len(rows) / 64))):
-        done.append(teacher(to_float(np.array(pixels[chunk]))).half())
-        if i % 50 == 0:
-            print(f"features {part}/{parts}: {64 * i} of {len(rows)}", flush=True)
-    np.save(out / f"features-{part}of{parts}.npy", torch.cat(done).numpy())
-
-
-def fit_space(pictures: Pictures, out: Path, steps: int, generator: torch.Generator) -> None:
-    pixels, index, first = (np.load(out / f"{n}.npy", mmap_mode="r") for n in ("pixels", "index", "first"))
-    parts = sorted(out.glob("features-*.npy"), key=lambda p: int(p.stem.split("-")[1].split("of")[0]))
-    features = torch.from_numpy(np.concatenate([np.load(p) for p in parts])).float()
-    small = torch.cat([thumbnails(to_float(np.array(pixels[i : i + 1024]))) for i in range(0, len(pixels), 1024)])
-    colours = [colour_of(to_float(np.array(p))) for p in pixels]
+def fit(
+    pictures: Pictures,
+    versions: dict[str, np.ndarray],
+    seen: pieces.Arrays,
+    out: Path,
+    steps: int,
+    generator: torch.Generator,
+) -> None:
+    """Train the heads and embed every version and phrase."""
+    index, first = versions["index"], versions["first"]
+    features, small = (torch.from_numpy(seen[name]).float() for name in ("features", "small"))
     reads = torch.cat([whitened(features, 48), whitened(small, 48)], 1)
     image = torch.cat([features, 2 * small], 1)
     image = (image - image.mean(0)) / (image.std(0) + 1e-3)
+    words, choices, texts = captions_of(pictures, index, seen["colours"])
 
-    vocabulary: dict[str, int] = {}
-    choices = [
-        [vocabulary.setdefault(p, len(vocabulary)) for p in phrases(pictures.records[i], c)]
-        for i, c in zip(index, colours, strict=True)
-    ]
-    teacher, words = TextTeacher(), list(vocabulary)
-    texts = torch.cat([teacher(words[i : i + 256]) for i in range(0, len(words), 256)])
-
-    held_out = set(pictures.held_out)
-    rows = np.array([r for r, i in enumerate(index) if i not in held_out])
+    held_out = np.isin(index, pictures.held_out)
     counts = np.bincount(index)
-    weights = torch.tensor([1 / counts[index[r]] * (3 if pictures.families[index[r]] else 1) for r in rows])
+    weights = torch.tensor([(3 if pictures.families[i] else 1) / counts[i] for i in index[~held_out]])
+    rows = np.flatnonzero(~held_out)
     heads = train_heads(image, reads, texts, choices, rows, weights, steps=steps, batch=768, generator=generator)
     with torch.no_grad():
         z = torch.cat([heads.embed_image(x) for x in image.split(4096)])
         t = torch.cat([heads.embed_text(x) for x in texts.split(4096)])
-        check = np.array([r for r, i in enumerate(index) if i in held_out and first[r]])
-        names = [pictures.records[index[r]]["name"] for r in check]
-        t_names = t[[vocabulary[n] for n in names]]
-        print(
-            f"held out {len(names)} pictures, {len(set(names))} names: R@1 {recall(z[check], t_names, names, 1):.3f} "
-            f"R@10 {recall(z[check], t_names, names, 10):.3f} "
-            f"read-out R² {1 - F.mse_loss(heads.read(z[check]), reads[check]).item():.3f} (held out) "
-            f"{1 - F.mse_loss(heads.read(z[rows[:4096]]), reads[rows[:4096]]).item():.3f} (train)",
-            flush=True,
-        )
-    np.save(out / "z.npy", z.numpy())
+        check = np.flatnonzero(held_out & first)
+        names = [pictures.records[i]["name"] for i in index[check]]
+        own = t[[choices[row][0] for row in check]]
+        explained = 1 - F.mse_loss(heads.read(z[check]), reads[check]).item()
+    print(
+        f"held out {len(names)} pictures, {len(set(names))} names: R@1 {recall(z[check], own, names, 1):.3f} "
+        f"R@10 {recall(z[check], own, names, 10):.3f} read-out R² {explained:.3f}"
+    )
     torch.save({"heads": heads.state_dict(), "words": words, "t": t, "choices": choices}, out / "space.pt")
+    np.save(out / "z.npy", z.numpy())
+
+
+def captions_of(
+    pictures: Pictures, index: np.ndarray, colours: np.ndarray
+) -> tuple[list[str], list[list[int]], Tensor]:
+    """All phrases, those of each version (its name first), and the teacher's features of them (phrases, 384)."""
+    vocabulary: dict[str, int] = {}
+    choices = [
+        [vocabulary.setdefault(p, len(vocabulary)) for p in phrases(pictures.records[i], str(c))]
+        for i, c in zip(index, colours, strict=True)
+    ]
+    teacher, words = TextTeacher(), list(vocabulary)
+    return words, choices, torch.cat([teacher(words[i : i + 256]) for i in range(0, len(words), 256)])
 
 
 if __name__ == "__main__":

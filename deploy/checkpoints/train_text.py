@@ -6,7 +6,6 @@ The BPE table starts from the teacher's embeddings of the tokens, so that words 
 import argparse
 import math
 import random
-import time
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from deploy.checkpoints.corpus import DEVICE, FAMILIES, HUES, TEMPLATES
+from deploy.checkpoints.run import Run
 from deploy.checkpoints.teachers import TextTeacher
 from deploy.checkpoints.train_space import DIM, Heads
 
@@ -32,6 +32,7 @@ CONFIG = CLIPTextConfig(
     eos_token_id=49407,
     pad_token_id=49407,
 )
+LR, DECAY, SAVE_EVERY = 1e-3, 0.998, 100
 ADJECTIVES = [
     "creative",
     "surprising",
@@ -96,45 +97,38 @@ def encode(
     return output.text_embeds, output.last_hidden_state, batch["attention_mask"].bool().to(model.device)
 
 
+def embed(model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Embeddings (batch, 128); the attention is causal, so that the padding after a text changes nothing before it."""
+    batch = tokenizer(texts, padding="longest", truncation=True, return_tensors="pt").to(DEVICE)
+    return model(batch["input_ids"]).text_embeds
+
+
 def train(
-    model: CLIPTextModelWithProjection,
-    tokenizer: CLIPTokenizer,
-    texts: list[str],
-    targets: Tensor,
-    common: int,
-    *,
-    minutes: float,
-    lr: float = 1e-3,
-    batch: int = 192,
+    run: Run, tokenizer: CLIPTokenizer, texts: list[str], targets: Tensor, common: int, *, minutes: float, batch: int
 ) -> None:
     """`texts` from index `common` on are the captions' own, drawn two times in three."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01, betas=(0.9, 0.98))
-    rng, start, step = random.Random(0), time.time(), 0
-    while (done := (time.time() - start) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 100) * (1 + math.cos(math.pi * done)) / 2
+    rng = random.Random(run.step)
+    for done in run.until(minutes):
         picks = [
             rng.randrange(common, len(texts)) if rng.random() < 2 / 3 else rng.randrange(common) for _ in range(batch)
         ]
-        t, _, _ = encode(model, tokenizer, [rng.choice(TEMPLATES).format(texts[i]) for i in picks])
+        t = embed(run.model, tokenizer, [rng.choice(TEMPLATES).format(texts[i]) for i in picks])
         loss = (t - targets[picks]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if step % 100 == 0:
+        run.descend(loss, LR * min(1, (run.step + 1) / 100) * (1 + math.cos(math.pi * done)) / 2, DECAY)
+        if run.step % SAVE_EVERY == 0:
+            run.save()
             cosine = F.cosine_similarity(t, targets[picks]).mean().item()
-            print(
-                f"text {step} {60 * minutes * done / 60:.1f} min loss {loss.item():.4f} cosine {cosine:.3f}", flush=True
-            )
+            print(f"text {run.step} {run.seconds / 60:.1f} min loss {loss:.4f} cosine {cosine:.3f}", flush=True)
+    run.save()
+    run.average.save_pretrained(run.folder / "text_encoder")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--out", type=Path, required=True, help="resumed from when it holds a run")
+    parser.add_argument("--minutes", type=float, required=True, help="of all runs together")
+    parser.add_argument("--batch", type=int, default=192)
     args = parser.parse_args()
     torch.manual_seed(0)
     space = torch.load(args.space / "space.pt", weights_only=True)
@@ -149,8 +143,8 @@ def main() -> None:
         targets = torch.cat([heads.embed_text(teacher(texts[i : i + 512])) for i in range(0, len(texts), 512)]).to(
             DEVICE
         )
-    train(model.to(DEVICE), tokenizer, texts, targets, len(texts) - len(words), minutes=args.minutes)
-    model.save_pretrained(args.out / "text_encoder")
+    run = Run.start(args.out, model.to(DEVICE), weight_decay=0.01)
+    train(run, tokenizer, texts, targets, len(texts) - len(words), minutes=args.minutes, batch=args.batch)
 
 
 if __name__ == "__main__":
