@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from transformers import CLIPTextModelWithProjection
 
 from deploy.checkpoints import archive
 from deploy.checkpoints.corpus import SHARDS, family_of
@@ -67,8 +68,6 @@ def pack_space(space: Path, out: Path) -> None:
 
 
 def pack_text(text: Path, out: Path) -> None:
-    from transformers import CLIPTextModelWithProjection
-
     CLIPTextModelWithProjection.from_pretrained(text / "text_encoder").half().save_pretrained(out / "text_encoder")
     shutil.copytree(text / "tokenizer", out / "tokenizer")
 

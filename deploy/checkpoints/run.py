@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deploy.checkpoints.corpus import DEVICE
 
 CUDA = DEVICE.type == "cuda"
+SAVE_EVERY_S = 60
 PATIENCE = 4  # checks without a new lowest before the held-out loss counts as turned
 PARTS = ("model", "average", "optimizer")
 NUMBERS = ("step", "seconds", "lowest", "since")
@@ -70,11 +71,14 @@ class Run:
         (self.folder / "resume.tmp").replace(self.folder / "resume.pt")
 
     def until(self, minutes: float) -> Iterator[float]:
-        """The share of the time that is gone, before each step; what an earlier process used counts."""
-        begin = time.time() - self.seconds
+        """The share of the time that is gone, before each step, earlier processes' included; saves on the way."""
+        begin, saved = time.time() - self.seconds, time.time()
         while (done := (time.time() - begin) / (60 * minutes)) < 1 and self.since < PATIENCE:
             yield done
             self.seconds = time.time() - begin
+            if time.time() - saved > SAVE_EVERY_S:
+                self.save()
+                saved = time.time()
 
     def descend(self, loss: Tensor, lr: float, decay: float) -> None:
         """One step of AdamW, the gradient's norm cut at 1, and of the average, which forgets the start sooner."""

@@ -16,7 +16,7 @@ from deploy.checkpoints.run import CUDA, Run
 from deploy.checkpoints.train_unet import SCHEDULER, Examples, denoise, noised
 
 GUIDANCE = 2.0
-LR, DECAY, SAVE_EVERY = 2e-4, 0.995, 100
+LR, DECAY, REPORT_EVERY = 2e-4, 0.995, 100
 
 
 @torch.no_grad()
@@ -29,14 +29,13 @@ def guided(teacher: nn.Module, noisy: Tensor, timesteps: Tensor, z: Tensor) -> T
 
 def train(run: Run, teacher: nn.Module, examples: Examples, *, minutes: float, batch: int) -> None:
     scheduler, generator = DDIMScheduler(**SCHEDULER), torch.Generator().manual_seed(run.step)
-    student, teacher = (torch.compile(m, disable=not CUDA) for m in (run.model, teacher))
+    student, teacher = (torch.compile(m) if CUDA else m for m in (run.model, teacher))
     for done in run.until(minutes):
         latents, z = examples.draw(batch, generator, noise=0.5, drop=0.0)
         noisy, timesteps, _ = noised(scheduler, latents, generator)
         loss = F.mse_loss(denoise(student, noisy, timesteps, z), guided(teacher, noisy, timesteps, z))
         run.descend(loss, LR * min(1, (run.step + 1) / 50) * max(0.02, 1 - done), DECAY)
-        if run.step % SAVE_EVERY == 0:
-            run.save()
+        if run.step % REPORT_EVERY == 0:
             print(f"guidance {run.step} {run.seconds / 60:.1f} min loss {loss.item():.5f}", flush=True)
     run.save()
     run.average.save_pretrained(run.folder / "unet")

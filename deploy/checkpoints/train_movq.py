@@ -131,14 +131,13 @@ def batch_of(source: Source, done: float, batch: int, generator: torch.Generator
 
 def train(run: Run, perceptual: Perceptual, source: Source, held_out: Tensor, *, minutes: float, batch: int) -> None:
     generator = torch.Generator().manual_seed(run.step)
-    compiled = torch.compile(loss_of, dynamic=False, disable=not CUDA)
+    compiled = torch.compile(loss_of, dynamic=False) if CUDA else loss_of
     for done in run.until(minutes):
         loss = compiled(run.model, perceptual, *batch_of(source, done, batch, generator))
         lr = LR * min(1, (run.step + 1) / 200) * max(0.02, learning_rate(done, HOLD))
         run.descend(loss, lr, DECAY)
         if run.step % CHECK_EVERY == 0:
             print(f"movq loss {loss.item():.4f} psnr {psnr(run.average, held_out):.2f} dB", flush=True)
-            run.save()
     run.save()
     run.average.save_pretrained(run.folder)
     print(f"movq done: {run.step} steps, held-out psnr {psnr(run.average, held_out):.2f} dB", flush=True)

@@ -32,7 +32,7 @@ CONFIG = CLIPTextConfig(
     eos_token_id=49407,
     pad_token_id=49407,
 )
-LR, DECAY, SAVE_EVERY = 1e-3, 0.998, 100
+LR, DECAY, REPORT_EVERY = 1e-3, 0.998, 100
 ADJECTIVES = [
     "creative",
     "surprising",
@@ -115,8 +115,7 @@ def train(
         t = embed(run.model, tokenizer, [rng.choice(TEMPLATES).format(texts[i]) for i in picks])
         loss = (t - targets[picks]).square().mean()
         run.descend(loss, LR * min(1, (run.step + 1) / 100) * (1 + math.cos(math.pi * done)) / 2, DECAY)
-        if run.step % SAVE_EVERY == 0:
-            run.save()
+        if run.step % REPORT_EVERY == 0:
             cosine = F.cosine_similarity(t, targets[picks]).mean().item()
             print(f"text {run.step} {run.seconds / 60:.1f} min loss {loss:.4f} cosine {cosine:.3f}", flush=True)
     run.save()

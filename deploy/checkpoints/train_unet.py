@@ -114,7 +114,7 @@ def held_out_loss(unet: nn.Module, scheduler: DDIMScheduler, held_out: Examples)
 
 def train(run: Run, examples: Examples, held_out: Examples, *, minutes: float, batch: int) -> None:
     scheduler, generator = DDIMScheduler(**SCHEDULER), torch.Generator().manual_seed(run.step)
-    compiled = torch.compile(run.model, disable=not CUDA)
+    compiled = torch.compile(run.model) if CUDA else run.model
     for done in run.until(minutes):
         latents, z = examples.draw(batch, generator, noise=0.25, drop=0.1)
         lr = LR * min(1, (run.step + 1) / 200) * max(0.01, learning_rate(done, HOLD))

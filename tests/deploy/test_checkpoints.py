@@ -78,6 +78,7 @@ def call(monkeypatch):
     monkeypatch.setattr(train_space, "ImageTeacher", ImageTeacher)
     monkeypatch.setattr(train_space, "TextTeacher", TextTeacher)
     monkeypatch.setattr(train_text, "TextTeacher", TextTeacher)
+    monkeypatch.setattr(train_unet, "CHECKED", 8)
     monkeypatch.setattr(perceptual, "image_weights", lite0_weights)
 
     def run(module, **options):
