@@ -1,6 +1,6 @@
 """Look at a finished checkpoint: a grid of plain samples, what the judge calls them, and how far they are from memory.
 
-Writes `samples.png` and prints the figures of the model card as markdown.
+Writes `samples.webp` and prints the figures of the model card as markdown.
 """
 
 import argparse
@@ -12,13 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from deploy.checkpoints.corpus import Pictures, family_of
+from deploy.evaluate.features import Features, Probe
 from services.diffusion.generate import noise_of
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.validity import OpenClipChecker
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
 PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
-BATCH = 25
+BATCH, TAUGHT = 25, 250
 
 
 @torch.no_grad()
@@ -40,6 +41,17 @@ def top1(checker: OpenClipChecker, images: list[Image.Image], concept: str) -> f
     return (checker.embed(images) @ texts.T).argmax(1).eq(TWELVE.index(concept)).float().mean().item()
 
 
+def independent_judge(data: Path) -> tuple[Features, Probe]:
+    """Eyes that neither made nor select anything here, taught the twelve concepts by the corpus's own pictures."""
+    pictures, features, rng = Pictures.load(data, 128), Features(), np.random.default_rng(0)
+    taught = {}
+    for concept in TWELVE:
+        rows = [i for i in pictures.train if pictures.families[i] == concept]
+        chosen = rng.permutation(rows)[:TAUGHT].tolist()
+        taught[concept] = features([Image.fromarray(pictures.rgb[i]) for i in chosen])
+    return features, Probe.fit(taught)
+
+
 def nearest(z: Tensor, bank: Tensor) -> float:
     """Median distance to the nearest embedding of the bank."""
     return torch.cdist(z.float(), bank.float()).min(1).values.median().item()
@@ -50,41 +62,42 @@ def spread(z: Tensor) -> float:
     return torch.pdist(z.float()).median().item()
 
 
-def grid(rows: list[list[Image.Image]], scale: int = 1) -> Image.Image:
+def grid(rows: list[list[Image.Image]]) -> Image.Image:
     width, height = rows[0][0].size
     sheet = Image.new("RGB", (width * len(rows[0]), height * len(rows)), "white")
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
             sheet.paste(image, (x * width, y * height))
-    return sheet.resize((sheet.width * scale, sheet.height * scale))
+    return sheet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parent / "rarebit-mini")
-    parser.add_argument("--data", type=Path, help="with --space: compare with training and held-out embeddings")
-    parser.add_argument("--space", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--count", type=int, default=50)
     args = parser.parse_args()
     folder = args.checkpoint
     model = Kandinsky.load(str(folder / "prior"), str(folder / "decoder"), device="cpu", dtype=torch.float32)
     checker = OpenClipChecker.load(str(folder / "scorer"), device="cpu")
+    features, probe = independent_judge(args.data)
     rows, scores, embeds = [], [], {}
     for concept in TWELVE:
         embeds[concept], images = draw(model, concept, args.count)
-        rows.append(images[:12])
-        scores.append(top1(checker, images, concept))
-        validity = checker.p_valid(images, concept).mean()
-        print(f"| {concept} | {scores[-1]:.0%} | {validity:.2f} | {spread(embeds[concept]):.1f} |", flush=True)
-    print(f"| mean | {np.mean(scores):.1%} |")
-    grid(rows).save(folder / "samples.png", optimize=True)
-    if args.data:
-        compare(embeds, args.data, args.space)
+        rows.append(images[:4])
+        seen = probe.classifier.predict(features(images)) == concept
+        scores.append((top1(checker, images, concept), seen.mean()))
+        validity, apart = checker.p_valid(images, concept).mean(), spread(embeds[concept])
+        print(f"| {concept} | {scores[-1][0]:.0%} | {scores[-1][1]:.0%} | {validity:.2f} | {apart:.1f} |", flush=True)
+    print("| mean | {:.1%} | {:.1%} |".format(*np.mean(scores, 0)))
+    grid(rows).save(folder / "samples.webp", quality=90)
+    compare(embeds, args.data, args.space)
 
 
 def compare(embeds: dict[str, Tensor], data: Path, space: Path) -> None:
     """Nearest-neighbour distances: sample to training picture, against held-out picture to training picture."""
-    pictures, index = Pictures.load(data), np.load(space / "index.npy")
+    pictures, index = Pictures.load(data, 64), np.load(space / "index.npy")
     z, held_out = torch.from_numpy(np.load(space / "z.npy")), np.isin(index, pictures.held_out)
     for concept, samples in embeds.items():
         own = np.array([family_of(pictures.records[i]) == concept for i in index])

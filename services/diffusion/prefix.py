@@ -54,9 +54,9 @@ def prefix_of(
 def predict(
     prior: PriorTransformer, prefix: Prefix, latents: Float[Tensor, "rows dim"], timestep: Tensor
 ) -> Float[Tensor, "rows dim"]:
-    """What `prior.forward` predicts for these prompts, to within rounding."""
+    """What `prior.forward` predicts for these prompts, to within rounding; one timestep, or one for each row."""
     rows, dtype = len(latents), latents.dtype
-    time = prior.time_embedding(prior.time_proj(timestep[None]).to(dtype)).expand(rows, -1)
+    time = prior.time_embedding(prior.time_proj(timestep.reshape(-1)).to(dtype)).expand(rows, -1)
     x = torch.stack([time, prior.proj_in(latents), prior.prd_embedding[0].to(dtype).expand(rows, -1)], dim=1)
     x = x + prior.positional_embedding[:, -STEP_TOKENS:].to(dtype)
     causal = prefix.mask.new_ones(STEP_TOKENS, STEP_TOKENS).tril().expand(rows, 1, -1, -1)
