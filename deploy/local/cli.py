@@ -42,8 +42,7 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000, data: Dat
 def demo(concept: Concept = "handbag", count: Count = 4, out: Out = Path("out")) -> None:
     """Send one job through the whole service and compare its pictures with plain samples."""
     with one_sentence():
-        for path in run_demo(concept, count, out):
-            print(path)
+        print(*run_demo(concept, count, out), sep="\n")
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 from httpx import HTTPTransport
 
 from deploy.local.contact_sheet import Row, contact_sheet
-from deploy.local.pictures import picture_paths, slug
+from deploy.local.pictures import picture_paths, slug, validity_in_words, warning_lines
 from deploy.local.progress import progress_bar
 from deploy.local.stack import Stack, running
 from rarebit_client import Client, Image, Job
@@ -17,14 +17,16 @@ from services.job_request import JobRequest
 _POLL_S = 0.2  # the events of a job say nothing of a worker that has died
 
 
-def run_demo(concept: str, count: int, out: Path) -> list[Path]:
-    """Make `count` rare pictures of the concept in `out`; returns the paths, the contact sheet's last."""
+def run_demo(concept: str, count: int, out: Path) -> list[str]:
+    """Make `count` rare pictures of the concept in `out`; answers with the job's warnings, then the paths, the contact
+    sheet's last."""
     with running(out / "data", port=0) as stack:
         images = _through_the_service(stack, concept, count)
     paths = picture_paths(out, concept, len(images), "png")
-    sheet = out / f"{slug(concept)}-sheet.png"
-    contact_sheet(concept, [_plain_row(images[0].job, out / "data"), _rare_row(images)]).save(sheet)
-    return [*(image.save(path) for image, path in zip(images, paths, strict=True)), sheet]
+    job, sheet = images[0].job, out / f"{slug(concept)}-sheet.png"
+    contact_sheet(concept, [_plain_row(job, out / "data"), _rare_row(images)], job.warnings).save(sheet)
+    saved = [image.save(path) for image, path in zip(images, paths, strict=True)]
+    return warning_lines(job.warnings) + [str(path) for path in [*saved, sheet]]
 
 
 def _through_the_service(stack: Stack, concept: str, count: int) -> list[Image]:
@@ -70,8 +72,8 @@ def _rare_row(images: list[Image]) -> Row:
     return Row(label, [image.pil() for image in images], captions)
 
 
-def _caption(bits: float, validity: float) -> str:
-    return f"{bits:.1f} bits · {validity:.0%} valid"
+def _caption(bits: float, validity: float | None) -> str:
+    return f"{bits:.1f} bits · {validity_in_words(validity)}"
 
 
 def _asked_bits(rarity: dict[str, float]) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local import in_process
-from deploy.local.pictures import picture_paths
+from deploy.local.pictures import picture_paths, validity_in_words, warning_lines
 from deploy.local.progress import progress_bar
 from services.diffusion.outputs import Output
 from services.diffusion.subject import Subject
@@ -26,7 +26,7 @@ def make(
     data: Path,
     out: Path,
 ) -> list[str]:
-    """Save the pictures in `out` and add them to the file of views; answers with a line for each, then the warnings."""
+    """Save the pictures in `out` and add them to the file of views; answers with the warnings, then a line for each."""
     with progress_bar() as show:
         models = in_process.load(data)
         start = None if image is None else in_process.start(models, image)
@@ -39,7 +39,7 @@ def make(
     if exposure is not None:
         with exposure.open("a") as file:
             file.writelines(_view(*pair, request.concept) + "\n" for pair in zip(paths, result.outputs, strict=True))
-    return lines + [f"warning: {warning}" for warning in result.warnings]
+    return warning_lines(result.warnings) + lines
 
 
 def make_again(figures: Path, *, data: Path, out: Path) -> Path:
@@ -61,7 +61,8 @@ def _save(path: Path, output: Output) -> str:
     names = ("seed", "rarity", "anchor", "validity", "novelty_bits", "replay")
     path.with_suffix(".json").write_text(json.dumps({name: getattr(output, name) for name in names}, indent=1) + "\n")
     novelty = "" if output.novelty_bits is None else f", {output.novelty_bits:.1f} bits new"
-    return f"{path}: {output.rarity['bits']:.1f} bits{novelty}, {output.validity:.0%} valid, seed {output.seed}"
+    validity = validity_in_words(output.validity)
+    return f"{path}: {output.rarity['bits']:.1f} bits{novelty}, {validity}, seed {output.seed}"
 
 
 def _read(exposure: Path) -> list[View]:

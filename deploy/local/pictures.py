@@ -1,5 +1,6 @@
-"""Where pictures lie on disk."""
+"""Pictures on disk: where they lie, and what is said of them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -12,3 +13,13 @@ def picture_paths(folder: Path, concept: str, count: int, suffix: str) -> list[P
 def slug(concept: str) -> str:
     """The concept as part of a file name."""
     return "".join(letter if letter.isalnum() else "-" for letter in concept.lower())[:100]
+
+
+def validity_in_words(validity: float | None) -> str:
+    """How sure the judge is of the concept, from 0 to 1; None where it cannot tell."""
+    return "validity unknown" if validity is None else f"{validity:.0%} valid"
+
+
+def warning_lines(warnings: Iterable[str]) -> list[str]:
+    """The warnings of a job as commands print them."""
+    return [f"warning: {warning}" for warning in warnings]

@@ -1,11 +1,22 @@
+import pytest
 from PIL import Image
 
 from deploy.local.contact_sheet import Row, contact_sheet
 
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255)]
 
-def test_every_picture_has_a_whole_tile_of_its_own():
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255)]
-    images = [Image.new("RGB", (64, 64), colour) for colour in colours]
+
+@pytest.mark.parametrize(("size", "shown"), [(64, 64), (256, 256), (768, 256)])
+def test_every_picture_is_there_whole_at_its_own_size_and_no_larger_than_256(size, shown):
+    images = [Image.new("RGB", (size, size), colour) for colour in COLOURS]
     sheet = contact_sheet("handbag", [Row("plain", images[:2], ["1 bit"] * 2), Row("rare", images[2:], ["9 bits"] * 2)])
     pixels = {colour: count for count, colour in sheet.getcolors(maxcolors=1 << 20)}
-    assert {colour: pixels[colour] for colour in colours} == dict.fromkeys(colours, 192 * 192)
+    assert {colour: pixels[colour] for colour in COLOURS} == dict.fromkeys(COLOURS, shown * shown)
+
+
+def test_notes_stand_above_the_pictures_and_take_none_of_their_room():
+    row = Row("rare", [Image.new("RGB", (64, 64), COLOURS[0])], ["9.0 bits · validity unknown"])
+    plain, noted = (contact_sheet("telescope", [row], notes) for notes in ([], ["The judge knows no “telescope”."]))
+    below = noted.crop((0, noted.height - plain.height + 76, *noted.size))
+    assert noted.height > plain.height
+    assert below.tobytes() == plain.crop((0, 76, *plain.size)).tobytes()

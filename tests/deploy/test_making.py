@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from dark_classifier import save_dark_classifier
+from deploy.local.pictures import validity_in_words
 from services.errors import PictureError, ReplayError, UnsafeContentError
 from services.job_request import JobRequest
 
@@ -33,8 +35,8 @@ def make(data, tmp_path):
 def test_every_picture_comes_again_from_the_json_beside_it(make, data, tmp_path):
     from deploy.local.making import make_again
 
-    lines = make("first", avoid=["red"])
-    assert lines[0].startswith(f"{tmp_path}/first/handbag-1.png: ")
+    *_warnings, first, _second = make("first", avoid=["red"])
+    assert first.startswith(f"{tmp_path}/first/handbag-1.png: ")
     again = make_again(tmp_path / "first/handbag-2.json", data=data, out=tmp_path / "again.png")
     assert again.read_bytes() == (tmp_path / "first/handbag-2.png").read_bytes()
 
@@ -50,11 +52,32 @@ def test_a_picture_on_disk_can_be_avoided_or_varied_with_or_without_what_was_lea
     assert len(results | {first}) == 3
 
 
+def test_every_warning_comes_before_the_pictures(make, monkeypatch):
+    from deploy.local import in_process
+
+    def warned(*arguments, generate=in_process.generate, **options):
+        result = generate(*arguments, **options)
+        return replace(result, warnings=["the judge does not know “handbag”", "one is missing"])
+
+    monkeypatch.setattr(in_process, "generate", warned)
+    *warnings, first, _second = make("first")
+    assert warnings == ["warning: the judge does not know “handbag”", "warning: one is missing"]
+    assert "handbag-1.png: " in first
+
+
+def test_a_validity_that_is_not_known_is_said_in_words():
+    assert [validity_in_words(validity) for validity in (None, 0.0, 0.974)] == [
+        "validity unknown",
+        "0% valid",
+        "97% valid",
+    ]
+
+
 def test_a_file_of_views_grows_and_gives_novelty(make, tmp_path):
     exposure = tmp_path / "seen.jsonl"
-    lines = make("one", exposure=exposure)
+    *_warnings, first, _second = make("one", exposure=exposure)
     make("two", exposure=exposure)
-    assert "bits new" in lines[0]
+    assert "bits new" in first
     assert len(exposure.read_text().splitlines()) == 4
     assert json.loads((tmp_path / "two/handbag-1.json").read_text())["novelty_bits"] > 0
 

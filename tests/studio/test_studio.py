@@ -2,7 +2,11 @@
 
 import json
 import re
+from base64 import b64encode
+from io import BytesIO
 
+import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from servers import eventually
@@ -41,6 +45,34 @@ def job_of(page: Page) -> str:
 
 def loaded(page: Page, selector: str) -> bool:
     return page.eval_on_selector_all(selector, "images => images.every((image) => image.naturalWidth > 0)")
+
+
+def answer(page: Page, job: dict, *streams: str) -> dict:
+    """Let the page read `job`, which a test may change, and follow these streams of events, each once and in turn."""
+    left = list(streams)
+    page.route(f"**/jobs/{job['id']}", lambda route: route.fulfill(json=job))
+    page.route(f"**/jobs/{job['id']}/events?*", lambda route: route.fulfill(**stream(left)))
+    return job
+
+
+def stream(left: list[str]) -> dict:
+    return {"content_type": "text/event-stream", "body": left.pop(0)} if left else {"status": 204}
+
+
+def events(**data: object) -> str:
+    """Server-sent events, one of each kind."""
+    return "".join(f"event: {kind}\ndata: {json.dumps(of_it)}\n\n" for kind, of_it in data.items())
+
+
+def preview(trial: int, bits: float, colour: str) -> dict:
+    file = BytesIO()
+    Image.new("RGB", (64, 64), colour).save(file, "png")
+    url = f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+    return {"trial": trial, "bits": bits, "validity": None, "url": url}
+
+
+def boxes(page: Page, selector: str) -> list[dict]:
+    return [place.bounding_box() for place in page.locator(selector).all()]
 
 
 def test_the_page_may_load_nothing_but_its_own_files_and_pictures(service):
@@ -83,6 +115,50 @@ def test_trials_leave_the_cloud_and_previews_show_what_they_look_like(open_page,
     expect(page.locator(".map .preview image").first).to_have_attribute("href", re.compile("^data:image/jpeg"))
     expect(page.locator(".rare .preview img")).to_have_count(8)
     assert len(page.locator(".map .trails path").first.get_attribute("d").split("Q")) > 10
+
+
+@pytest.mark.parametrize("density", [1, 2])
+def test_each_pixel_of_a_picture_is_one_of_the_screens_or_less(open_page, finished, density):
+    page = open_page(f"/#/jobs/{finished['id']}", device_scale_factor=density, viewport={"width": 1360, "height": 900})
+    expect(page.locator(RESULT)).to_have_count(2)
+    pixels = finished["outputs"][0]["width"]
+    edges = {box[side] for box in boxes(page, ".rare .frame img") for side in ("width", "height")}
+    assert edges == {min(256, max(128, pixels / density))}
+    page.get_by_role("button", name=re.compile("^handbag, image 1")).click()
+    expect(page.locator("#large-picture")).to_have_js_property("width", pixels)
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#large")).to_be_hidden()
+
+
+def test_a_preview_gives_way_to_the_next_of_its_trial_and_to_the_picture_where_it_stands(open_page, finished):
+    page = open_page(viewport={"width": 400, "height": 900})
+    done = [output | {"seed": finished["request"]["seed"] + trial} for trial, output in enumerate(finished["outputs"])]
+    running = {"status": "running", "finished_at": None, "outputs": [], "warnings": []}
+    first = events(preview={"step": 1, "pictures": [preview(0, 5, "red"), preview(1, 4, "blue")]})
+    later = events(preview={"step": 2, "pictures": [preview(1, 9, "green")]})
+    job = answer(page, finished | running, first, later)
+    page.goto(f"/#/jobs/{job['id']}")
+    looks = page.locator(".rare .preview")
+    expect(looks.first).to_contain_text("5.0 bits so far")
+    place = looks.nth(1).element_handle()
+    expect(looks.nth(1)).to_contain_text("9.0 bits so far")
+    assert place.evaluate("place => place.isConnected")
+    before = boxes(page, ".rare .frame")
+    job.update(finished, outputs=done, warnings=[])
+    expect(page.locator(RESULT)).to_have_count(2)
+    expect(page.locator(".rare .look")).to_have_count(0)
+    assert boxes(page, ".rare .frame") == before
+
+
+def test_what_the_judge_does_not_know_is_said_above_the_pictures_and_under_each(open_page, finished):
+    page = open_page()
+    warnings = ["the judge does not know “handbag”", "1 of 2 images is not as rare as asked for"]
+    outputs = [output | {"validity": None} for output in finished["outputs"]]
+    job = answer(page, finished | {"warnings": warnings, "outputs": outputs})
+    page.goto(f"/#/jobs/{job['id']}")
+    expect(page.locator(".rare .warnings p")).to_have_text(warnings)
+    expect(page.locator(RESULT).filter(has_text="validity unknown")).to_have_count(2)
+    assert not re.search("null|NaN|None|undefined|% valid", page.locator("#gallery").inner_text())
 
 
 def test_a_reload_in_mid_job_goes_on_watching(open_page, endless):

@@ -1,9 +1,12 @@
 // The ordinary beside the rare: plain samples of the concept, and the job's images as they come.
 
-import { byId, h } from "./dom.js";
-import { isFinal } from "./run.js";
-import { plainTile, tile, waitingTile } from "./tile.js";
+import { byId, each, h } from "./dom.js";
+import { isFinal, previewOf } from "./run.js";
+import { plainTile, showPreview, tile, waitingTile } from "./tile.js";
 import { bits, targetBits } from "./words.js";
+
+const [SMALLEST, LARGEST] = [128, 256]; // CSS pixels of a picture's edge
+const USUAL = 256; // pixels of a picture, until one has come
 
 /** `act`: see tile; `askForPlain()` makes plain samples; `stale()` is for an URL that has expired. */
 export function createGallery(act, askForPlain, stale) {
@@ -11,6 +14,7 @@ export function createGallery(act, askForPlain, stale) {
   const ordinary = h("div", { class: "tiles small" });
   const rare = h("div", { class: "tiles" });
   const [ordinaryNote, rareTitle, rareNote] = [h("p", {}), h("h2", {}), h("p", {})];
+  const warnings = h("div", { class: "warnings", role: "status" });
   const offer = h("button", { type: "button", text: "Show plain samples", on: { click: askForPlain } });
   host.append(
     h(
@@ -21,7 +25,7 @@ export function createGallery(act, askForPlain, stale) {
       ordinary,
       offer,
     ),
-    h("section", { class: "rare", "aria-label": "Rare images" }, rareTitle, rareNote, rare),
+    h("section", { class: "rare", "aria-label": "Rare images" }, rareTitle, rareNote, warnings, rare),
   );
   const drawPlain = keeping(ordinary);
   const drawRare = keeping(rare);
@@ -29,8 +33,12 @@ export function createGallery(act, askForPlain, stale) {
     host.hidden = !run.job;
     if (!run.job) return;
     const { job } = run;
+    host.style.setProperty("--picture", `${edge(job, plain?.job)}px`);
     rareTitle.textContent = `${job.concept}, ${bits(targetBits(job.request))} out`;
     rareNote.textContent = sentence(job);
+    each(warnings, "p", job.warnings, (line, text) => {
+      if (line.textContent !== text) line.textContent = text; // what is said again, screen readers read again
+    });
     drawRare(rareItems(run, act, stale));
     ordinaryNote.textContent = plainSentence(job, plain);
     offer.hidden = Boolean(plain);
@@ -38,13 +46,21 @@ export function createGallery(act, askForPlain, stale) {
   };
 }
 
+/** The edge at which each pixel of a picture is one of the screen's, as far as it fits the layout. */
+function edge(job, plainJob) {
+  const [picture] = [job, plainJob].flatMap((one) => one?.outputs.filter(Boolean) ?? []);
+  const pixels = picture?.width ?? job.request.size ?? USUAL;
+  return Math.min(LARGEST, Math.max(SMALLEST, pixels / devicePixelRatio));
+}
+
 /** Replaces the children that stand for something else than before; the others, and the focus in them, stay. */
 function keeping(parent) {
   return (items) => {
     const kept = new Map(Array.from(parent.children, (child) => [child.dataset.key, child]));
-    const children = items.map(({ key, make }) => {
+    const children = items.map(({ key, make, update }) => {
       const child = kept.get(key) ?? make();
       child.dataset.key = key;
+      update?.(child);
       return child;
     });
     if (children.some((child, i) => parent.children[i] !== child) || parent.childElementCount !== children.length)
@@ -54,21 +70,38 @@ function keeping(parent) {
 
 function rareItems(run, act, stale) {
   const { job } = run;
-  const previews = [...run.previews.values()].sort((a, b) => b.validity * b.bits - a.validity * a.bits);
   const wanted = isFinal(job) ? job.outputs.length : job.request.count;
+  run.shown = settle(run.shown, run.previews, wanted);
   return Array.from({ length: wanted }, (_, index) => {
     const output = job.outputs[index];
-    if (output) return { key: `${job.id}/${index}/${run.freshened}`, make: () => tile(job, output, act, stale) };
-    const preview = previews[index];
-    return { key: `${index}/${preview?.trial}/${preview?.bits}`, make: () => waitingTile(preview) };
+    if (output)
+      return {
+        key: `${job.id}/${index}/${run.freshened}`,
+        make: () => tile(job, output, previewOf(run, output), act, stale),
+      };
+    const preview = run.previews.get(run.shown[index]);
+    return {
+      key: `${job.id}/waiting/${index}`,
+      make: waitingTile,
+      update: (place) => preview && showPreview(place, preview),
+    };
   });
+}
+
+/** The trials of the best previews, each in the place where it was `shown` before. */
+function settle(shown, previews, count) {
+  const worth = ({ bits, validity }) => bits * (validity ?? 1);
+  const sorted = [...previews.values()].sort((a, b) => worth(b) - worth(a));
+  const best = sorted.slice(0, count).map(({ trial }) => trial);
+  const fresh = best.filter((trial) => !shown.includes(trial));
+  return Array.from({ length: count }, (_, i) => (best.includes(shown[i]) ? shown[i] : fresh.shift()));
 }
 
 function plainItems(plain, stale) {
   if (!plain?.job) return [];
   const { job } = plain;
   if (!isFinal(job))
-    return Array.from({ length: job.request.count }, (_, i) => ({ key: `waiting/${i}`, make: () => waitingTile() }));
+    return Array.from({ length: job.request.count }, (_, i) => ({ key: `waiting/${i}`, make: waitingTile }));
   return job.outputs.map((output) => ({
     key: `${job.id}/${output.index}/${plain.freshened}`,
     make: () => plainTile(job, output, stale),
@@ -79,7 +112,7 @@ function sentence(job) {
   if (job.status === "failed") return `${job.error.title}. ${job.error.detail}`;
   if (job.status === "canceled") return "Canceled before there were images.";
   if (job.status !== "succeeded") return "They appear here as they are found.";
-  return ["Each with its own figures.", ...job.warnings].join(" ");
+  return "Each with its own figures.";
 }
 
 function plainSentence({ concept }, plain) {

@@ -49,6 +49,7 @@ const drawGallery = createGallery(
 );
 
 addEventListener("hashchange", openNamed);
+addEventListener("resize", draw); // a zoom changes how many pixels a picture has room for
 byId("to-history").addEventListener("click", (event) => {
   event.preventDefault(); // the address goes on naming the job
   byId("history").scrollIntoView();

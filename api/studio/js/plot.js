@@ -66,7 +66,7 @@ function drawTexts(layer, x, y, right, end) {
     ...numbers.map((bits) => ({ x: x(bits), y: BASE + 14, text: bits, class: "middle" })),
     ...[1, VALID, 0].map((share) => ({ x: LEFT - 6, y: y(share) + 4, text: percent(share), class: "end" })),
     { x: LEFT + 4, y: y(1) + 13, text: "valid" },
-    { x: LEFT, y: HEIGHT - 4, text: "lowest row: not looked at yet" },
+    { x: LEFT, y: HEIGHT - 4, text: "lowest row: validity unknown" },
     { x: right, y: HEIGHT - 4, text: "rarity, bits", class: "end" },
   ];
   each(layer, "text", texts, (element, { text, ...place }) => {

@@ -41,7 +41,7 @@ export function createProgress() {
     tell(`${job.concept}: ${state.textContent}`);
     cancel.hidden = isFinal(job) || job.status === "canceling";
     set(bar, { value: share(first ?? job) });
-    bar.hidden = isFinal(job);
+    bar.style.visibility = isFinal(job) ? "hidden" : ""; // what is below stays where it is
     const trials = trialsOf(run);
     plot({ target: targetBits(job.request), trials });
     drawLegend(legend, trials);

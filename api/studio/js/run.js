@@ -10,11 +10,12 @@ const FINAL = new Set(["succeeded", "failed", "canceled"]);
 
 export const isFinal = (job) => FINAL.has(job.status);
 
-/** Nothing known yet. `trials[i].trail` has {bits, angle, validity}, the latest last. */
+/** Nothing known yet. `trials[i].trail` has {bits, angle, validity}, the latest last; `shown`: trials in the gallery. */
 export const emptyRun = () => ({
   job: null,
   trials: [],
   previews: new Map(),
+  shown: [],
   baseline: null,
   step: 0,
   freshened: false,
@@ -55,11 +56,16 @@ async function keepPlace(id, run, changed, signal) {
 /** The trials as they are to be drawn: after the end, those that gave results stand where their pictures were found. */
 export function trialsOf({ job, trials }) {
   if (!job || !isFinal(job)) return trials;
-  const results = new Map(job.outputs.filter(Boolean).map((output) => [output.seed - job.request.seed, output]));
+  const results = new Map(job.outputs.filter(Boolean).map((output) => [trialOf(job, output), output]));
   return trials.map((trial, index) =>
     results.has(index) ? found(trial, results.get(index)) : { ...trial, state: "ended" },
   );
 }
+
+const trialOf = ({ request }, output) => output.seed - request.seed;
+
+/** The last preview of the trial that gave the output, if there was one. */
+export const previewOf = ({ job, previews }, output) => previews.get(trialOf(job, output));
 
 function found({ trail }, { index, rarity, validity }) {
   const off = trail.map(({ bits }) => Math.abs(bits - rarity.bits));

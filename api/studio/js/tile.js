@@ -1,11 +1,15 @@
 // One picture with its own figures and what can be done with it.
 
 import { pictureUrl } from "./api.js";
-import { h } from "./dom.js";
-import { odds, percent } from "./words.js";
+import { h, set } from "./dom.js";
+import { showLarge } from "./large.js";
+import { odds, surety } from "./words.js";
 
-/** A result. `act` has point, more, away, replay and curl for the output; `stale()` is for an URL that has expired. */
-export function tile(job, output, act, stale) {
+/**
+ * A result, over the `preview` that it takes the place of, if there is one. `act` has point, more, away, replay and curl
+ * for the output; `stale()` is for an URL that has expired.
+ */
+export function tile(job, output, preview, act, stale) {
   const name = `${job.concept}, image ${output.index + 1}`;
   const button = (text, verb, hint, kind) =>
     h("button", {
@@ -16,22 +20,14 @@ export function tile(job, output, act, stale) {
       text,
       on: { click: () => act[verb](output) },
     });
-  const picture = h("img", {
-    alt: `${name}: ${output.rarity.bits.toFixed(1)} bits`,
-    width: output.width,
-    height: output.height,
-    decoding: "async",
-    src: pictureUrl(output.url),
-    on: { error: stale },
-  });
   const download = h("a", {
     class: "quiet",
     href: pictureUrl(output.url),
     download: fileName(job, output),
     target: "_blank",
     rel: "noopener",
-    "aria-label": `Download: ${name}`,
-    text: "Download",
+    "aria-label": `Save: ${name}`,
+    text: "Save",
   });
   const on = {
     pointerenter: () => act.point(output.index),
@@ -42,7 +38,7 @@ export function tile(job, output, act, stale) {
   return h(
     "figure",
     { class: "tile", on },
-    h("div", { class: "frame" }, picture),
+    frame(name, output, stale, preview),
     figures(output),
     h(
       "div",
@@ -62,27 +58,39 @@ export function tile(job, output, act, stale) {
 
 /** A plain sample: its figures, and nothing to do. */
 export function plainTile(job, output, stale) {
-  const picture = h("img", {
-    alt: `Plain ${job.concept}: ${output.rarity.bits.toFixed(1)} bits`,
-    width: output.width,
-    height: output.height,
-    src: pictureUrl(output.url),
-    on: { error: stale },
-  });
   return h(
     "figure",
     { class: "tile" },
-    h("div", { class: "frame" }, picture),
+    frame(`Plain ${job.concept}`, output, stale),
     h("figcaption", { text: `${output.rarity.bits.toFixed(1)} bits` }),
   );
 }
 
-/** A place for a picture to come; shows the last preview of it. */
-export function waitingTile(preview) {
-  const frame = h("div", { class: "frame" });
-  if (preview) frame.append(h("img", { alt: "Preview", src: preview.url }));
-  const text = preview ? `${preview.bits.toFixed(1)} bits so far` : "";
-  return h("figure", { class: preview ? "tile preview" : "tile waiting" }, frame, h("figcaption", { text }));
+/** A place for a picture to come. */
+export function waitingTile() {
+  const look = h("img", { class: "look", alt: "Preview", hidden: true });
+  return h("figure", { class: "tile waiting" }, h("div", { class: "frame" }, look), h("figcaption"));
+}
+
+/** Shows a preview in such a place, instead of the one before: the image stays, so that nothing flickers. */
+export function showPreview(place, { url, bits }) {
+  place.className = "tile preview";
+  set(place.querySelector("img"), { src: url, hidden: null });
+  place.querySelector("figcaption").textContent = `${bits.toFixed(1)} bits so far`;
+}
+
+/** The output's picture in its box, to be opened; the preview is beneath it until it has come. */
+function frame(name, output, stale, preview) {
+  const look = preview ? h("img", { class: "look", alt: "", src: preview.url, decoding: "sync" }) : null;
+  const picture = h("img", {
+    alt: `${name}: ${output.rarity.bits.toFixed(1)} bits, ${surety(output.validity)}`,
+    width: output.width,
+    height: output.height,
+    src: pictureUrl(output.url),
+    on: { load: () => look?.remove(), error: stale },
+  });
+  const open = () => showLarge(picture);
+  return h("button", { type: "button", class: "frame", title: "Show it by itself", on: { click: open } }, look, picture);
 }
 
 function figures({ rarity, validity, seed }) {
@@ -94,7 +102,8 @@ function figures({ rarity, validity, seed }) {
     bits,
     h("span", { text: odds(rarity.bits) }),
     h("span", {
-      text: `${percent(validity)} valid`,
+      class: validity === null ? "unknown" : null,
+      text: surety(validity),
       title: "How sure a judge, which the search never sees, is of the concept",
     }),
     h("span", { text: `seed ${seed}` }),

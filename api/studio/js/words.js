@@ -37,6 +37,9 @@ export function number(value) {
 export const bits = (value) => `${number(Math.round(10 * value) / 10)} bits`;
 export const percent = (share) => `${Math.round(100 * share)}%`;
 
+/** How sure the judge is of the concept; null where it cannot tell. */
+export const surety = (validity) => (validity === null ? "validity unknown" : `${percent(validity)} valid`);
+
 /** What the job was asked for, in bits. */
 export const targetBits = ({ rarity }) => rarity.bits ?? -Math.log2(1 - rarity.percentile / 100);
 
