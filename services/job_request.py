@@ -23,7 +23,8 @@ MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
 
 def _one_place(prompt: str) -> str:
     if (places := prompt.count("{}")) != 1:
-        raise PydanticCustomError("prompt", "has {places} places for the concept, needs one {{}}", {"places": places})
+        detail = "has {places} places for the concept, needs one {place}"  # its template has no escape for braces
+        raise PydanticCustomError("prompt", detail, {"places": places, "place": "{}"})
     return prompt
 
 
