@@ -48,7 +48,8 @@ class Progress(BaseModel):
 
 class TrialProgress(BaseModel):
     """Where a trial is: `x` and `y` are its coordinates on the density's two leading principal components, in standard
-    deviations of plain samples there; `validity` is its latest check's, null before one."""
+    deviations of plain samples there; `validity` is its latest check's, null before one
+    and where the judge does not know the concept."""
 
     bits: float
     validity: float | None
@@ -68,7 +69,7 @@ class PreviewPicture(BaseModel):
 
     trial: int
     bits: float
-    validity: float
+    validity: float | None
     url: str
 
 
@@ -89,7 +90,7 @@ class ReachedRarity(BaseModel):
 
 
 class PictureFacts(BaseModel):
-    """One image: what it is."""
+    """One image: what it is; `validity` is null where the judge does not know the concept, as a warning says."""
 
     media_type: str
     width: int
@@ -99,7 +100,7 @@ class PictureFacts(BaseModel):
     seed: int
     rarity: ReachedRarity
     anchor: float
-    validity: float
+    validity: float | None
     novelty_bits: float | None = None
 
 

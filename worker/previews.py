@@ -49,11 +49,11 @@ class Previews:
 
 
 def _rank(sight: Sight) -> tuple[bool, float]:
-    return (sight.validity or 0.0) >= MIN_VALIDITY, sight.bits
+    return sight.validity is None or sight.validity >= MIN_VALIDITY, sight.bits
 
 
 def _picture(trial: int, sight: Sight, image: Image.Image) -> PreviewPicture:
-    validity = round(sight.validity or 0.0, 3)
+    validity = None if sight.validity is None else round(sight.validity, 3)
     return PreviewPicture(trial=trial, bits=round(sight.bits, 2), validity=validity, url=_thumbnail(image))
 
 

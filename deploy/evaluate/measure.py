@@ -22,6 +22,7 @@ from deploy.evaluate.metrics import (
 from deploy.evaluate.units import Finished
 from services.diffusion.objective import Figures
 from services.diffusion.trials import MIN_VALIDITY
+from services.diffusion.validity import validity_of
 
 Row = dict[str, Any]
 ALL = "all"
@@ -49,7 +50,7 @@ class Yardstick:
         """Every figure of every picture; rarity, anchor and residual are those of the plain concept's density."""
         features = self.features(finished.sample.images)
         columns = _density_columns(case, finished) | {
-            "validity_scorer": case.checker.p_valid(finished.sample.images, case.subject.concept).tolist(),
+            "validity_scorer": validity_of(case.checker, finished.sample.images, case.subject.concept),
             "validity_judge": self.judge.p_valid(features, case.subject.concept).tolist(),
             "nearest_plain": nearest_distances(features, self.plain[case.subject.concept]).tolist(),
         }
@@ -81,6 +82,7 @@ def set_row(method: str, concept: str, units: Sequence[Measured], target_bits: f
     """A method's figures over some units: medians and rates over all pictures, spread within a unit, on average."""
     rows = [row for unit in units for row in unit.rows]
     valid = [row["validity_judge"] >= MIN_VALIDITY for row in rows]
+    scored = [row["validity_scorer"] >= MIN_VALIDITY for row in rows if row["validity_scorer"] is not None]
     reached = [row["bits"] >= target_bits for row in rows]
     both = sum(v and r for v, r in zip(valid, reached, strict=True))
     wall_s, cpu_s = sum(unit.wall_s for unit in units), sum(unit.cpu_s for unit in units)
@@ -88,7 +90,7 @@ def set_row(method: str, concept: str, units: Sequence[Measured], target_bits: f
         {"method": method, "concept": concept, "images": len(rows)}
         | _interval("bits", median_interval(_column(rows, "bits")))
         | _interval("valid_judge", wilson(sum(valid), len(rows)))
-        | {"valid_scorer": fmean(row["validity_scorer"] >= MIN_VALIDITY for row in rows)}
+        | {"valid_scorer": fmean(scored) if scored else None}
         | _interval("valid_and_rare", wilson(both, len(rows)))
         | {"vendi": fmean(vendi_score(unit.features) for unit in units)}
         | {"total_variance": fmean(total_variance(unit.features) for unit in units)}

@@ -64,7 +64,9 @@ def generate(
     outputs = [about.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
-    return Generation(outputs, warnings, {name: round(1000 * value) for name, value in seconds.items()})
+    return Generation(
+        outputs, judge.reading.warnings() + warnings, {name: round(1000 * value) for name, value in seconds.items()}
+    )
 
 
 def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dict[str, Any], report: Report) -> Output:
@@ -153,7 +155,7 @@ def shortfalls(chosen: list[Checked], d2: float, bits: float) -> list[str]:
         best = max(check.state.bits for check in chosen)
         found.append(f"{common} of {len(chosen)} images are below {bits:.1f} bits; the rarest has {best:.1f}")
     if unlike:
-        least = min(check.validity for check in chosen)
+        least = min(check.validity for check in chosen if check.validity is not None)
         found.append(
             f"{unlike} of {len(chosen)} images are not clearly of the concept; the least has validity {least:.2f}"
         )

@@ -10,25 +10,29 @@ from services.diffusion.decoder import Decoder, Picture
 from services.diffusion.fit import Report
 from services.diffusion.memory import Batches
 from services.diffusion.optimize import noise_of
-from services.diffusion.validity import Checker
+from services.diffusion.validity import Checker, validity_of
 
 BATCH = 8
 
 
 class Judge:
-    """What a trial's embedding looks like, and P(valid) of that; called with a seed per row."""
+    """What a trial's embedding looks like, and P(valid) of that, None where the checker knows no noun of the concept;
+    called with a seed per row."""
 
     def __init__(self, decoder: Decoder, checker: Checker, concept: str, picture: Picture, report: Report) -> None:
         self.decoder, self.checker, self.concept, self.picture, self.report = decoder, checker, concept, picture, report
+        self.reading = checker.reading(concept)
         self.batches = Batches(BATCH)
         self.decode_s = self.check_s = 0.0
 
-    def __call__(self, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]) -> list[tuple[Image.Image, float]]:
+    def __call__(
+        self, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]
+    ) -> list[tuple[Image.Image, float | None]]:
         begin = time.perf_counter()
         images = self._decode(seeds, image_embeds)
         decoded = time.perf_counter()
         self.report("check", 0, 1, None)
-        validity = self.checker.p_valid(images, self.concept).tolist()
+        validity = validity_of(self.checker, images, self.concept)
         self.report("check", 1, 1, None)
         self.decode_s += decoded - begin
         self.check_s += time.perf_counter() - decoded

@@ -21,7 +21,7 @@ CHECK_EVERY = 25
 WEIGHT_DECAY = 1e-2
 ENOUGH = 2  # ready trials for every image, of which the more valid are chosen
 
-Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float]]]
+Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float | None]]]
 
 
 def noise_of(seeds: list[int]) -> list[torch.Generator]:
@@ -119,11 +119,16 @@ class Optimization:
         return {state.seed: image for state, (image, _) in zip(states, verdicts, strict=True)}
 
     def _halve(self) -> None:
-        """End the less valid half of the trials that go on (successive halving, arXiv 1502.07943)."""
-        going = sorted((t for t in self.trials if not t.ended), key=lambda t: t.validity, reverse=True)
+        """End the less valid half of the trials that go on (successive halving, arXiv 1502.07943); without validity
+        the half that is further from the target."""
+        going = sorted((t for t in self.trials if not t.ended), key=self._promise, reverse=True)
         for trial in going[max(self._missing(), (len(going) + 1) // 2) :]:
             trial.ended = True
             self._rest(trial)
+
+    def _promise(self, trial: Trial) -> tuple[float, float]:
+        shell, d2 = self.objective.shell, trial.state.d2 if trial.state else 0.0
+        return trial.validity or 0.0, -abs(d2 - (shell.lowest + shell.highest) / 2)
 
     def _fall_back(self, trial: Trial) -> None:
         """Return to the last values that passed, at first where it began, and be strict; once per trial."""

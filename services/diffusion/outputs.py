@@ -24,14 +24,15 @@ LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")
 class Output:
     """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's).
 
-    `image_embeds` is what was decoded. `novelty_bits` is its surprisal to who has seen the history, if there is one.
+    `image_embeds` is what was decoded. `validity` is None where the judge knows no noun of the concept. `novelty_bits`
+    is its surprisal to who has seen the history, if there is one.
     """
 
     image: Image.Image
     seed: int
     rarity: dict[str, float]
     anchor: float
-    validity: float
+    validity: float | None
     novelty_bits: float | None
     image_embeds: Float[Tensor, "dim"]
     replay: dict[str, object]

@@ -51,16 +51,19 @@ def states_of(
 
 @dataclass(frozen=True)
 class Checked:
-    """A state that has been decoded and looked at, and what the trial had learnt there."""
+    """A state that has been decoded and looked at, and what the trial had learnt there.
+
+    `validity` is None where the judge cannot tell, and then no reason to fail.
+    """
 
     state: State
     learnt: Parameters
     image: Image.Image
-    validity: float
+    validity: float | None
 
     @property
     def passed(self) -> bool:
-        return self.validity >= MIN_VALIDITY
+        return self.validity is None or self.validity >= MIN_VALIDITY
 
     def saved(self) -> Tree:
         picture = torch.from_numpy(np.array(self.image))
@@ -87,7 +90,7 @@ class Trial:
     ended: bool = False
     state: State | None = None
     best: Checked | None = None
-    validity: float = 0.0
+    validity: float | None = None
 
     @property
     def moving(self) -> bool:
@@ -103,13 +106,13 @@ class Trial:
         if (at := self.state) is None:
             return None
         standing: Standing = "ended" if self.ended else "arrived" if self.arrived else "moving"
-        return Sight(at.bits, self.validity if self.best else None, at.x, at.y, standing, image)
+        return Sight(at.bits, self.validity, at.x, at.y, standing, image)
 
     def see(self, check: Checked) -> None:
         """Take in what a check found."""
         self.validity = check.validity
         best = self.best
-        if best is None or check.passed or (not best.passed and check.validity > best.validity):
+        if best is None or check.passed or (not best.passed and (check.validity or 0) > (best.validity or 0)):
             self.best = check
 
     def saved(self) -> Tree:
@@ -139,10 +142,11 @@ def copied(parameters: Parameters) -> Parameters:
 
 def choose(trials: list[Trial], count: int) -> list[Checked]:
     """The best of `count` trials that were looked at: first of those at their target, the most valid before the others;
-    then the rarest of those that are valid elsewhere; then the most valid."""
+    then the rarest of those that are valid elsewhere; then the most valid. Where the judge cannot tell, the rarest."""
 
     def rank(trial: Trial, best: Checked) -> tuple[bool, bool, float]:
-        return trial.ready, best.passed, best.state.bits if best.passed and not trial.ready else best.validity
+        rarest = best.validity is None or (best.passed and not trial.ready)
+        return trial.ready, best.passed, best.state.bits if rarest else best.validity or 0.0
 
     looked_at = [(rank(trial, trial.best), trial.best) for trial in trials if trial.best]
     looked_at.sort(key=lambda ranked: ranked[0], reverse=True)

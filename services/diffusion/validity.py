@@ -1,8 +1,7 @@
 """Is a picture still of the concept? Asked of a model that the loss does not use, open_clip's or one that can talk."""
 
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,11 +13,17 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.checkpoint import checkpoint_folder, described, fingerprint_of
+from services.diffusion.reading import Reading, noun_and_attributes
 from services.diffusion.vlm import VisionLanguageChecker
 
 TEMPLATE = "a photo of a {}"
 NEAREST = 32
 BATCH = 256
+STRANGE = 0.01  # of the nouns stand further than `floor` from their nearest, unless nouns.json says how far is strange
+ATTRIBUTES = {
+    "colour": ["red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black", "white", "grey"],
+    "material": ["wooden", "metal", "glass", "leather", "plastic", "paper", "stone", "ceramic"],
+}
 
 
 @runtime_checkable
@@ -29,8 +34,19 @@ class Checker(Protocol):
     def fingerprint(self) -> str:
         """SHA-256 of all that the answers depend on."""
 
+    def reading(self, concept: str) -> Reading:
+        """What of the concept it can tell, before any picture."""
+
     def p_valid(self, images: list[Image.Image], concept: str) -> Float[Tensor, "batch"]:
-        """P(the main subject is the concept) of each picture, float64 on the CPU."""
+        """P(the main subject is what the reading has of the concept) of each picture, float64 on the CPU."""
+
+
+def validity_of(checker: Checker, images: list[Image.Image], concept: str) -> list[float | None]:
+    """P(valid) of each picture, None where the checker knows no noun of the concept."""
+    if checker.reading(concept).noun is None:
+        return [None] * len(images)
+    validity: list[float | None] = checker.p_valid(images, concept).tolist()
+    return validity
 
 
 def load_checker(name: str, *, device: str, dtype: torch.dtype | None) -> Checker:
@@ -49,8 +65,10 @@ def load_checker(name: str, *, device: str, dtype: torch.dtype | None) -> Checke
 class OpenClipChecker:
     """Zero-shot classification of the concept against nouns it could be confused with, and against nothing at all.
 
-    nouns.json beside the weights: `{"nouns": ["handbag", …], "nothing": "nothing recognisable"}`, of any length and
-    without synonyms, which would share the concept's probability.
+    nouns.json beside the weights: `{"nouns": ["handbag", …], "nothing": "nothing recognisable"}`, what the model tells
+    apart, of any length; and where they were measured `families` (`{"chair": ["armchair", …]}`: names that count for
+    their family's noun), `attributes` (`{"colour": ["red", …], …}`), the `temperature` of cosines, and `floor`, the
+    cosine to a noun from which on another word counts as known.
     """
 
     model: Any
@@ -59,44 +77,89 @@ class OpenClipChecker:
     nouns: list[str]
     nothing: str
     fingerprint: str
+    families: dict[str, list[str]] = field(default_factory=dict)
+    attributes: dict[str, list[str]] = field(default_factory=lambda: ATTRIBUTES)
+    temperature: float | None = None
+    floor: float | None = None
 
     @classmethod
     def load(cls, folder: str, *, device: str) -> "OpenClipChecker":
         """Load open_clip_config.json, open_clip_model.safetensors and nouns.json; CheckpointError names the folder."""
         with described(f"the scorer in {folder}"):
             name, weights = f"local-dir:{folder}", Path(folder, "open_clip_model.safetensors")
-            if not weights.exists():  # open_clip would take a pickle, or random weights
-                raise FileNotFoundError(f"there is no {weights.name}")
+            for path in (weights, Path(folder, "nouns.json")):
+                if not path.exists():  # open_clip would take a pickle, or random weights
+                    raise FileNotFoundError(f"there is no {path.name}")
             model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
-            words = json.loads(Path(folder, "nouns.json").read_text())
             return cls(
                 model=model.eval().requires_grad_(False),
                 preprocess=preprocess,
                 tokenizer=open_clip.get_tokenizer(name),
-                nouns=words["nouns"],
-                nothing=words["nothing"],
                 fingerprint=fingerprint_of(Path(folder)),
+                **json.loads(Path(folder, "nouns.json").read_text()),
             )
+
+    def reading(self, concept: str) -> Reading:
+        """The longest known noun that ends the phrase before its preposition, and known attributes before that noun."""
+        groups = [word for words in self.attributes.values() for word in words]
+        return noun_and_attributes(concept, self.knows, groups)
+
+    def knows(self, noun: str) -> bool:
+        """Whether it is one of the nouns, or its text lies as near to one of them as known words do."""
+        if noun in self._vocabulary:
+            return True
+        lowest = self._least_nearness if self.floor is None else self.floor
+        return (self._noun_embeds @ self.embed_names([noun])[0]).max().item() >= lowest
 
     @torch.no_grad()
     def p_valid(self, images: list[Image.Image], concept: str) -> Float[Tensor, "batch"]:
-        """P(concept) among the concept, its rivals and nothing, at the model's own temperature."""
-        texts = self.embed_names([concept, *self.rivals(concept), self.nothing])
-        logits: Tensor = self.model.logit_scale.exp() * self.embed(images) @ texts.T
-        return logits.softmax(-1)[:, 0].double().cpu()
+        """P(noun) among its own names, its rivals and nothing, times P(attribute) among those of its group.
 
-    def rivals(self, concept: str) -> list[str]:
-        """The NEAREST nouns in the text encoder's space that are no word of the concept itself: "red handbag" does not
-        compete with "handbag"."""
-        words = f" {re.sub(r'[^a-z0-9]+', ' ', concept.lower())} "
-        others = [i for i, noun in enumerate(self.nouns) if f" {noun.lower()} " not in words]
-        nearness = self._noun_embeds[others] @ self.embed_names([concept])[0]
+        ValueError for a concept in which no noun is known.
+        """
+        reading, embeds = self.reading(concept), self.embed(images)
+        if reading.noun is None:
+            raise ValueError(f"the judge knows no noun of the concept {concept!r}")
+        own = [reading.noun, *self.kinds_of(reading.noun)]
+        texts = self.embed_names([*own, *self.rivals(reading.noun), self.nothing])
+        p = self._softmax(embeds, texts)[:, : len(own)].sum(1)
+        for attribute in reading.attributes:
+            group = next(words for words in self.attributes.values() if attribute in words)
+            described_as = self.embed_names([f"{word} {reading.noun}" for word in group])
+            p = p * self._softmax(embeds, described_as)[:, group.index(attribute)]
+        return p.double().cpu()
+
+    def _softmax(self, embeds: Float[Tensor, "batch width"], texts: Float[Tensor, "texts width"]) -> Tensor:
+        scale = self.model.logit_scale.exp() if self.temperature is None else 1 / self.temperature
+        return (scale * embeds @ texts.T).softmax(-1)
+
+    def kinds_of(self, noun: str) -> list[str]:
+        """Nouns that name a kind of it: "office chair" and what its family has beside for "chair"."""
+        ending = [other for other in self.nouns if other.endswith(f" {noun}")]
+        return [other for other in dict.fromkeys([*self.families.get(noun, []), *ending]) if other != noun]
+
+    def rivals(self, noun: str) -> list[str]:
+        """The NEAREST nouns in the text encoder's space that are neither kinds of it nor what it is a kind of."""
+        above = [family for family, kinds in self.families.items() if noun in kinds]
+        kin = {noun, *self.kinds_of(noun), *above}
+        others = [i for i, other in enumerate(self.nouns) if other not in kin and not noun.endswith(f" {other}")]
+        nearness = self._noun_embeds[others] @ self.embed_names([noun])[0]
         nearest = nearness.topk(min(NEAREST, len(others))).indices.sort().values
         return [self.nouns[others[i]] for i in nearest.tolist()]
 
     @cached_property
+    def _vocabulary(self) -> set[str]:
+        return {*self.nouns, *self.families}
+
+    @cached_property
     def _noun_embeds(self) -> Float[Tensor, "nouns width"]:
         return self.embed_names(self.nouns)
+
+    @cached_property
+    def _least_nearness(self) -> float:
+        """The STRANGE quantile of the nouns' cosines to their nearest others."""
+        cosines = (self._noun_embeds @ self._noun_embeds.T).fill_diagonal_(-1)
+        return cosines.max(1).values.quantile(STRANGE).item()
 
     @torch.no_grad()
     def embed_names(self, names: list[str]) -> Float[Tensor, "names width"]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from torch import Tensor
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoProcessor, ProcessorMixin
 
 from services.diffusion.checkpoint import described, fingerprint_of, load_model
+from services.diffusion.reading import Reading
 
 QUESTION = "Is the main subject of this picture still {} {}? Answer yes or no."
 AN = re.compile(r"(?!eu|one|u[ks]|uni)[aeiou]|hon[eo]|hour", re.IGNORECASE)
 BATCH = 8  # pictures at once: each can be thousands of tokens
+EDGE = 256  # of the pictures of nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class VisionLanguageChecker:
     yes: list[int]
     no: list[int]
     fingerprint: str
+    readings: dict[str, Reading] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, *, device: str, dtype: torch.dtype | None) -> "VisionLanguageChecker":
@@ -47,6 +50,13 @@ class VisionLanguageChecker:
             kind = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
             model = load_model(kind, folder, "", device, dtype or config.dtype or torch.float32)
             return cls(model, processor, yes, no, fingerprint_of(folder))
+
+    def reading(self, concept: str) -> Reading:
+        """The whole phrase, unless it is seen in a blank picture or in noise: then the answers say nothing."""
+        if concept not in self.readings:
+            seen = bool((self.p_valid(pictures_of_nothing(), concept) >= 0.5).any())
+            self.readings[concept] = Reading(None, unknown=(concept,)) if seen else Reading(concept)
+        return self.readings[concept]
 
     @torch.no_grad()
     def p_valid(self, images: list[Image.Image], concept: str) -> Float[Tensor, "batch"]:
@@ -73,6 +83,12 @@ class VisionLanguageChecker:
         answer = self.model.generate(**inputs, **one_token, output_logits=True, return_dict_in_generate=True)
         logits: Tensor = answer.logits[0]
         return logits
+
+
+def pictures_of_nothing() -> list[Image.Image]:
+    """White, and noise."""
+    noise = torch.randint(256, (EDGE, EDGE, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return [Image.new("RGB", (EDGE, EDGE), "white"), Image.fromarray(noise.numpy())]
 
 
 def question(concept: str) -> str:

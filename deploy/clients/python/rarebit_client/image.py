@@ -34,8 +34,8 @@ class Image:
         return self.output.rarity.percentile
 
     @property
-    def validity(self) -> float:
-        """How sure the judge is that it still shows the concept, 0 to 1."""
+    def validity(self) -> float | None:
+        """How sure the judge is that it still shows the concept, 0 to 1; None where it does not know the concept."""
         return self.output.validity
 
     @property
