@@ -3,7 +3,6 @@
 import colorsys
 import itertools
 import json
-import math
 import re
 import zlib
 from collections.abc import Iterable
@@ -14,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from deploy.checkpoints import archive
 
@@ -85,21 +83,12 @@ class Pictures:
         return [i for i in range(len(self)) if i not in held_out]
 
     @cached_property
-    def draw_weights(self) -> Tensor:
-        return torch.tensor([3.0 if self.families[i] else 1.0 for i in self.train])
-
-    @cached_property
     def families(self) -> list[str | None]:
         return [family_of(r) for r in self.records]
 
     def pixels(self, index: list[int]) -> Tensor:
         """Pictures, (batch, 3, size, size) in [−1, 1]."""
         return torch.from_numpy(self.rgb[index]).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Training pictures, those of the families three times as often; (batch, 3, 64, 64)."""
-        picks = torch.multinomial(self.draw_weights, batch, replacement=True, generator=generator)
-        return self.pixels([self.train[i] for i in picks])
 
 
 def records_of(folder: Path) -> list[dict]:
@@ -120,37 +109,24 @@ def split_of(record: dict) -> int:
     return zlib.crc32(f"{record.get('model') or record['name']}".encode()) % 20
 
 
+def picture_weights(pictures: Pictures, index: np.ndarray, families_share: float) -> np.ndarray:
+    """Sampling weight of each variant: families alike, in each family drawings and renders alike, the rest alike."""
+    keys = [f and (f, "model" in pictures.records[i]) for i, f in ((i, pictures.families[i]) for i in index)]
+    counts = {k: keys.count(k) for k in set(keys)}
+    kinds = {f: sum(1 for k in counts if k and k[0] == f) for f in {k[0] for k in keys if k}}
+    return np.array(
+        [
+            families_share / len(kinds) / kinds[k[0]] / counts[k] if k else (1 - families_share) / counts[None]
+            for k in keys
+        ]
+    )
+
+
 def family_of(record: dict) -> str | None:
     words = record["name"].split()
     if record["style"] in ("icon", "silhouette") or not words or "person" in words or "face" in words:
         return None
     return next((family for family, names in FAMILIES.items() if words[-1] in (family, *names.split())), None)
-
-
-def rotate_hue(pixels: Tensor, angle: Tensor) -> Tensor:
-    """Rotate the chroma plane of YIQ by `angle` (batch,) radians: greys and white stay as they are."""
-    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-    yiq = torch.einsum("ij,bjhw->bihw", to_yiq, (pixels + 1) / 2)
-    cos, sin = (f(angle)[:, None, None] for f in (torch.cos, torch.sin))
-    turned = torch.stack([yiq[:, 0], cos * yiq[:, 1] - sin * yiq[:, 2], sin * yiq[:, 1] + cos * yiq[:, 2]], 1)
-    return (torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_yiq), turned) * 2 - 1).clamp(-1, 1)
-
-
-def augment(pixels: Tensor, generator: torch.Generator, *, scale: float = 0.15, shift: float = 0.06) -> Tensor:
-    """Flip, turn the hue of two in three, and scale and shift a little on the white ground."""
-    n = len(pixels)
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, generator=generator)
-
-    turned = torch.where(uniform(0, 1) < 2 / 3, uniform(0, 2 * math.pi), torch.zeros(n))
-    theta = torch.zeros(n, 2, 3)
-    zoom = uniform(1 - scale / 3, 1 + scale)
-    theta[:, 0, 0] = zoom * torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    theta[:, 1, 1] = zoom
-    theta[:, 0, 2], theta[:, 1, 2] = uniform(-shift, shift), uniform(-shift, shift)
-    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
-    return F.grid_sample(rotate_hue(pixels, turned) - 1, grid, align_corners=False) + 1
 
 
 HUES = (

@@ -3,10 +3,11 @@
     pip install numpy pillow resvg-py cairosvg      # plus npm, apt-get and dpkg on the path
     python -m deploy.checkpoints.pictures_2d --out DIR
 
-Writes DIR/2d.zip (WebP), DIR/2d.jsonl (one row per picture), DIR/families_2d.json and DIR/sheets/2d_<family>.png. Nothing is installed outside DIR. Licences (attribution in rarebit-mini/SOURCES.md):
-Apache-2.0 noto, noto-v1, fxemoji, icon-park; MIT fluent-emoji (flat, gradient, 3d), flat-color-icons, fluent-color,
-meteocons, emojibase (keywords); CC-BY-4.0 twemoji, emojione, streamline; CC-BY-3.0 game-icons; public domain:
-openclipart. How names are cleaned and grouped stands in names_2d.py.
+Writes DIR/2d.zip (WebP), DIR/2d.jsonl (one row per picture), DIR/families_2d.json and DIR/sheets/2d_<family>.png.
+Nothing is installed outside DIR. Licences (attribution in rarebit-mini/SOURCES.md): Apache-2.0 noto, noto-v1, fxemoji,
+icon-park; MIT fluent-emoji (flat, gradient, 3d), flat-color-icons, fluent-color, meteocons, emojibase (keywords);
+CC-BY-4.0 twemoji, emojione, streamline; CC-BY-3.0 game-icons; public domain: openclipart. How names are
+cleaned and grouped stands in names_2d.py.
 """
 
 import argparse

@@ -34,6 +34,7 @@ stage unet train_unet --examples "$work/latents" --out "$work/unet" --minutes "$
 stage guidance train_guidance --examples "$work/latents" --teacher "$work/unet" --out "$work/guidance" --minutes "$(minutes 0.6)"
 stage prior train_prior "${data[@]}" "${space[@]}" --text "$work/text" --out "$work/prior" --minutes "$(minutes 0.8)"
 stage scorer train_scorer "${data[@]}" "${space[@]}" --out "$work/scorer" --minutes "$(minutes 1)"
+stage calibrate calibrate_scorer "${data[@]}" "${space[@]}" --scorer "$work/scorer"
 stage export export --run "$work"
-stage vision train_vision "${data[@]}" --pairs "$work/pairs.npz" --minutes "$(minutes 0.8)"
+stage vision train_vision "${data[@]}" "${space[@]}" --pairs "$work/pairs.npz" --minutes "$(minutes 0.8)"
 stage report report "${data[@]}" "${space[@]}"

@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deploy.checkpoints import augment
-from deploy.checkpoints.corpus import DEVICE, Pictures
+from deploy.checkpoints.corpus import DEVICE, Pictures, picture_weights
 from deploy.checkpoints.perceptual import Perceptual
 from deploy.checkpoints.run import CUDA, Run, half, learning_rate
-from deploy.checkpoints.train_prior import picture_weights
 
 SIZE, CROP, FACTOR, CHANNELS = 256, 128, 16, 12
 CONFIG = {

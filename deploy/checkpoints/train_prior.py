@@ -4,8 +4,6 @@ It stops where the loss on held-out objects turns, and keeps the average of its 
 """
 
 import argparse
-import time
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from deploy.checkpoints.corpus import DEVICE, FAMILIES, TEMPLATES, Pictures
+from deploy.checkpoints.corpus import DEVICE, TEMPLATES, Pictures, picture_weights
+from deploy.checkpoints.run import Run, learning_rate
 from deploy.checkpoints.train_space import DIM
-from deploy.checkpoints.train_unet import learning_rate, update_average
 from services.diffusion.prefix import predict, prefix_of
 
 CONFIG = {
@@ -39,21 +37,9 @@ SCHEDULER = {
 }
 BATCH, NOISES = 128, 4  # captions a step, and noises for each: a caption costs several times what a noise does
 NOISE = 0.3  # added to the target embeddings of norm √128, against remembering
-CHECKED, CHECK_EVERY, PATIENCE = 2048, 100, 5  # held-out variants; steps; checks without a new lowest
+CHECKED, CHECK_EVERY = 2048, 100  # held-out variants; steps
+LR, DECAY = 6e-4, 0.998
 HELD_OUT_SEED = 1
-
-
-def picture_weights(pictures: Pictures, index: np.ndarray, families_share: float) -> np.ndarray:
-    """Sampling weight of each variant: families alike, in each family drawings and renders alike, the rest alike."""
-    keys = [f and (f, "model" in pictures.records[i]) for i, f in ((i, pictures.families[i]) for i in index)]
-    counts = {k: keys.count(k) for k in set(keys)}
-    kinds = {f: sum(1 for k in counts if k and k[0] == f) for f in {k[0] for k in keys if k}}
-    return np.array(
-        [
-            families_share / len(kinds) / kinds[k[0]] / counts[k] if k else (1 - families_share) / counts[None]
-            for k in keys
-        ]
-    )
 
 
 @dataclass(frozen=True)
@@ -122,62 +108,17 @@ def loss_of(
     return F.mse_loss(predict(prior, prompts, noisy, timesteps), target)
 
 
-@dataclass
-class Run:
-    """What is trained, its average, and where the average was best on what is held out."""
-
-    prior: PriorTransformer
-    average: PriorTransformer
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    lowest: float = float("inf")
-    since: int = 0  # checks since then
-
-    @classmethod
-    def start(cls, folder: Path, prior: PriorTransformer, lr: float) -> "Run":
-        """A new run, or the one whose state the folder holds."""
-        parameters = [p for p in prior.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.03, betas=(0.9, 0.98))
-        run = cls(prior, deepcopy(prior), optimizer)
-        if (folder / "resume.pt").exists():
-            state = torch.load(folder / "resume.pt", weights_only=True, map_location=DEVICE)
-            for name in ("prior", "average", "optimizer"):
-                getattr(run, name).load_state_dict(state.pop(name))
-            vars(run).update(state)
-        return run
-
-    def check(self, folder: Path, held_out: float) -> None:
-        """Keep the average if it is the best so far, and the state in any case."""
-        self.since += 1
-        if held_out < self.lowest:
-            self.lowest, self.since = held_out, 0
-            self.average.save_pretrained(folder / "prior")
-        parts = {name: getattr(self, name).state_dict() for name in ("prior", "average", "optimizer")}
-        torch.save(parts | {n: getattr(self, n) for n in ("step", "lowest", "since")}, folder / "resume.tmp")
-        (folder / "resume.tmp").replace(folder / "resume.pt")
-
-
-def train(run: Run, text: Text, examples: Examples, held_out: Examples, args: argparse.Namespace) -> None:
-    scheduler, start, losses = UnCLIPScheduler(**SCHEDULER), time.time(), []
+def train(run: Run, text: Text, examples: Examples, held_out: Examples, minutes: float) -> None:
+    scheduler, losses = UnCLIPScheduler(**SCHEDULER), []
     generator, rng = torch.Generator().manual_seed(run.step), np.random.default_rng(run.step)
-    while (done := (time.time() - start) / (60 * args.minutes)) < 1 and run.since < PATIENCE:
-        for group in run.optimizer.param_groups:
-            group["lr"] = args.lr * min(1, (run.step + 1) / 200) * learning_rate(done, 0.4)
-        loss = loss_of(run.prior, scheduler, text, examples.draw(rng, BATCH), generator)
-        run.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(run.prior.parameters(), 1.0)
-        run.optimizer.step()
-        run.step += 1
-        update_average(run.average, run.prior, min(0.998, (1 + run.step) / (10 + run.step)))
+    for done in run.until(minutes):
+        loss = loss_of(run.model, scheduler, text, examples.draw(rng, BATCH), generator)
+        run.descend(loss, LR * min(1, (run.step + 1) / 200) * learning_rate(done, 0.4), DECAY)
         losses.append(loss.item())
         if run.step % CHECK_EVERY == 0:
-            run.check(args.out, held_out_loss(run.average, scheduler, text, held_out))
-            print(
-                f"prior {run.step} {done * args.minutes:.1f} min loss {np.mean(losses[-CHECK_EVERY:]):.4f} "
-                f"lowest held out {run.lowest:.4f}, {run.since} checks ago",
-                flush=True,
-            )
+            print(f"prior {run.step} loss {np.mean(losses[-CHECK_EVERY:]):.4f}", flush=True)
+            if run.check(held_out_loss(run.average, scheduler, text, held_out)):
+                run.average.save_pretrained(run.folder / "prior")
 
 
 @torch.no_grad()
@@ -207,10 +148,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="resumed from when it holds a run")
     parser.add_argument("--init", type=Path, help="a prior to start from")
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--lr", type=float, default=6e-4)
     args = parser.parse_args()
     torch.manual_seed(0)
-    args.out.mkdir(parents=True, exist_ok=True)
     examples, held_out = load_examples(args.data, args.space)
     prior = (
         PriorTransformer.from_pretrained(args.init, torch_dtype=torch.float32)
@@ -220,10 +159,9 @@ def main() -> None:
     prior.requires_grad_(True)
     for fixed, value in ((prior.clip_mean, examples.z.mean(0)), (prior.clip_std, examples.z.std(0))):
         fixed.requires_grad_(False).data = value[None]
-    run = Run.start(args.out, prior.to(DEVICE), args.lr)
-    train(run, Text.load(args.text), examples, held_out, args)
+    run = Run.start(args.out, prior.to(DEVICE), weight_decay=0.03)
+    train(run, Text.load(args.text), examples, held_out, args.minutes)
     UnCLIPScheduler(**SCHEDULER).save_pretrained(args.out / "scheduler")
-    print(f"prior done at step {run.step}: lowest held-out loss {run.lowest:.4f}")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deploy.checkpoints import augment
-from deploy.checkpoints.corpus import DEVICE, FAMILIES, HUES, Pictures
+from deploy.checkpoints.corpus import DEVICE, FAMILIES, HUES, Pictures, picture_weights
 from deploy.checkpoints.teachers import TextTeacher, image_weights, mlp
-from deploy.checkpoints.train_prior import picture_weights
 
 EDGE, DIM, CONTEXT = 128, 128, 32
 MODEL = {
@@ -104,20 +103,22 @@ def wrecked(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def write_maps(model: open_clip.CLIP, pictures: Pictures, space: Path, out: np.ndarray, shard: int, shards: int) -> None:
-    """The early maps of every version of the space, softened, and after them of WRECKS wrecks; a shard of the chunks."""
-    index, parameters = np.load(space / "index.npy"), torch.from_numpy(np.load(space / "parameters.npy"))
-    wrecks = np.random.default_rng(7).integers(len(index), size=WRECKS)
-    rows = np.concatenate([np.arange(len(index)), wrecks])
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(rows), CHUNK)][shard::shards]
-    for done, chunk in enumerate(chunks):
-        generator = torch.Generator().manual_seed(chunk.start)
-        pixels = augment.apply(pictures.pixels(index[rows[chunk]].tolist()), parameters[rows[chunk]])
-        versions = chunk.stop <= len(index)
-        pixels = soften(pixels, generator) if versions else wrecked(pixels, generator)
-        out[chunk] = early(model, pixels.to(DEVICE)).half().cpu().numpy()
-        if done % 50 == 0:
-            print(f"maps: chunk {done} of {len(chunks)}", flush=True)
+def load_maps(model: open_clip.CLIP, pictures: Pictures, space: Path, path: Path) -> np.ndarray:
+    """The early maps of every version of the space, softened, and of WRECKS wrecks after them; kept in a file."""
+    if not path.exists():
+        index, parameters = np.load(space / "index.npy"), torch.from_numpy(np.load(space / "parameters.npy"))
+        wrecks = np.random.default_rng(7).integers(len(index), size=WRECKS)
+        rows, part = np.concatenate([np.arange(len(index)), wrecks]), path.with_suffix(".part")
+        maps = np.lib.format.open_memmap(part, "w+", np.float16, (len(rows), 192, 4, 4))
+        for start in range(0, len(rows), CHUNK):
+            chunk, generator = rows[start : start + CHUNK], torch.Generator().manual_seed(start)
+            pixels = augment.apply(pictures.pixels(index[chunk].tolist()), parameters[chunk])
+            pixels = (soften if start + CHUNK <= len(index) else wrecked)(pixels, generator)
+            maps[start : start + CHUNK] = early(model, pixels.to(DEVICE)).half().cpu().numpy()
+            if start % (100 * CHUNK) == 0:
+                print(f"maps {start} of {len(rows)}", flush=True)
+        part.replace(path)
+    return np.load(path, mmap_mode="r")
 
 
 @dataclass(frozen=True)
@@ -297,25 +298,24 @@ def start_tokens(model: open_clip.CLIP, teacher: TextTeacher) -> None:
     model.token_embedding.weight.copy_(rows + 0.01 * torch.randn(rows.shape))
 
 
-def train_text(model: open_clip.CLIP, targets: Tensor, lesson: Lesson, minutes: float) -> None:
-    """The text tower: the head's embedding of every phrase, two in three of a caption's, and contrast with pictures."""
-    phrases, tokenizer = lesson.phrases, open_clip.SimpleTokenizer(context_length=CONTEXT)
+def train_text(model: open_clip.CLIP, targets: Tensor, phrases: Phrases, minutes: float) -> None:
+    """The text tower: the head's embedding of every phrase (n, 128), half of them names, and not that of another."""
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
     parameters = [p for name, p in model.named_parameters() if not name.startswith(("visual", "logit"))]
-    optimizer = torch.optim.AdamW([p.requires_grad_(True) for p in parameters], lr=2e-3, weight_decay=0.01)
-    rng, generator, start, step = np.random.default_rng(8), torch.Generator().manual_seed(8), time.time(), 0
+    optimizer = torch.optim.AdamW([p.requires_grad_(True) for p in parameters], lr=3e-3, weight_decay=0.01)
+    rng, names, start, step = np.random.default_rng(8), np.array(phrases.names), time.time(), 0
+    last = names[-len(FAMILIES) - 1 :]
     while (done := (time.time() - start) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * rate(done, step)
-        maps, names, _, captions = lesson.batch(rng, generator)
-        others = torch.from_numpy(rng.integers(len(phrases.texts), size=BATCH // 2)).to(DEVICE)
-        called = torch.tensor(phrases.names, device=DEVICE)[names]
-        drawn = torch.cat([captions, called, others])
-        texts = [str(rng.choice(TEMPLATES, p=[0.8, 0.2])).format(phrases.texts[i]) for i in drawn.tolist()]
-        t = model.encode_text(tokenizer(texts).to(DEVICE), normalize=True)
-        with torch.no_grad():
-            z = late(model, maps)
-        near = (1 - (t * targets[drawn]).sum(-1)).mean()
-        loss = 4 * near + contrast(z, t[:BATCH], captions) + contrast(z, t[BATCH : 2 * BATCH], called)
+            group["lr"] = 3e-3 * rate(done, step)
+        drawn = np.concatenate([last, rng.choice(names, BATCH), rng.integers(len(phrases.texts), size=BATCH)])
+        texts = [str(rng.choice(TEMPLATES, p=[0.8, 0.2])).format(phrases.texts[i]) for i in drawn]
+        t, positions = (
+            model.encode_text(tokenizer(texts).to(DEVICE), normalize=True),
+            torch.from_numpy(drawn).to(DEVICE),
+        )
+        near = (1 - (t * targets[positions]).sum(-1)).mean()
+        loss = 4 * near + contrast(t, targets[positions], positions)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -345,7 +345,7 @@ def main() -> None:
     model, pictures = build(args.out), Pictures.load(args.data, EDGE)
     index, first = (np.load(args.space / f"{name}.npy") for name in ("index", "first"))
     phrases, split = Phrases.load(args.space, args.out / "text.npy"), Split.of(pictures, index, first)
-    maps = np.load(args.out / "maps.npy", mmap_mode="r")
+    maps = load_maps(model, pictures, args.space, args.out / "maps.npy")
     lesson = Lesson.of(maps, pictures, index, split.train, phrases)
     text = mlp((384, 768, DIM)).to(DEVICE)
     tests = {"names it saw": split.seen, "names it did not": split.unseen}
@@ -356,7 +356,7 @@ def main() -> None:
     with torch.no_grad():
         targets = F.normalize(text.eval()(phrases.features.to(DEVICE)), dim=-1)
     start_tokens(model, TextTeacher())
-    train_text(model, targets, lesson, 0.4 * args.minutes)
+    train_text(model, targets, phrases, 0.4 * args.minutes)
     print(
         "by the text tower:",
         recalls(model, embed_texts(model, [phrases.texts[i] for i in phrases.names]), lesson, tests),

@@ -88,15 +88,6 @@ def phrases_beside(words: list[str], tokenizer: CLIPTokenizer) -> list[str]:
     return [v for v in vocabulary if len(v) > 2][:20000] + [f"{a} {n}" for a in adjectives for n in nouns] + words
 
 
-def encode(
-    model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer, texts: list[str]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings (batch, 128), hidden states (batch, 32, 128) and mask (batch, 32), as the pipelines compute them."""
-    batch = tokenizer(texts, padding="max_length", truncation=True, max_length=32, return_tensors="pt")
-    output = model(batch["input_ids"].to(model.device))
-    return output.text_embeds, output.last_hidden_state, batch["attention_mask"].bool().to(model.device)
-
-
 def embed(model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Embeddings (batch, 128); the attention is causal, so that the padding after a text changes nothing before it."""
     batch = tokenizer(texts, padding="longest", truncation=True, return_tensors="pt").to(DEVICE)

@@ -18,8 +18,6 @@ from torch.nn import functional as F
 from deploy.checkpoints.corpus import DEVICE
 from deploy.checkpoints.run import CUDA, Run, half, learning_rate, update_average
 
-__all__ = ["CONFIG", "DIM", "SCHEDULER", "denoise", "learning_rate", "loss_of", "update_average"]
-
 DIM, CHANNELS = 128, 12
 CONFIG = {
     "sample_size": 16,

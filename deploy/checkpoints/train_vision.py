@@ -17,10 +17,9 @@ from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from deploy.checkpoints import augment
-from deploy.checkpoints.corpus import DEVICE, FAMILIES, TEMPLATES, Pictures
-from deploy.checkpoints.train_prior import picture_weights
+from deploy.checkpoints.corpus import DEVICE, FAMILIES, TEMPLATES, Pictures, picture_weights
+from deploy.checkpoints.run import learning_rate
 from deploy.checkpoints.train_space import DIM
-from deploy.checkpoints.train_unet import learning_rate
 from services.diffusion.decoder import Picture
 from services.diffusion.kandinsky import Kandinsky
 
@@ -40,7 +39,7 @@ MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
 COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black", "white", "grey")
 KINDS = ("wooden", "metal", "glass", "plastic", "leather", "modern", "old", "small", "tall", "round", "striped")
-PROMPTS, PER_PROMPT = 180, 16
+PROMPTS, PER_PROMPT = 75, 16
 CHECKED = 256  # held-out pairs, and held-out pictures
 DRAWING = Picture(size=256, num_inference_steps=6, guidance_scale=1.0)
 
