@@ -157,3 +157,14 @@ def test_a_density_of_another_model_is_refused(model, density, checker):
     other = replace(density, model_fingerprint="f" * 64)
     with pytest.raises(ValueError, match="the density is of the model ffffffffffff, not "):
         generate(model, other, checker, Recipe(target_bits=5.0, seed=0), lambda *_: None)
+
+
+@pytest.mark.parametrize("mode", ["calibrated", "paper"])
+def test_what_the_judge_does_not_know_has_no_validity_and_is_made_all_the_same(model, density, checker, mode):
+    stranger = replace(checker, nouns=["chair", "cup"], floor=2.0)
+    recipe = Recipe(6.6, seed=0, count=2, steps=30, mode=mode, trials={"calibrated": 6, "paper": 1}[mode])
+    made = generate(model, density, stranger, recipe, lambda *_: None)
+    assert made.warnings[0] == "the judge does not know ‘handbag’: validity is not given"
+    assert [output.validity for output in made.outputs] == [None, None]
+    block = json.loads(json.dumps(made.outputs[1].replay))
+    assert replay(model, density, stranger, block, lambda *_: None).image.tobytes() == made.outputs[1].image.tobytes()

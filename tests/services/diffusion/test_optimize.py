@@ -138,7 +138,7 @@ def test_the_less_valid_half_of_what_is_not_ready_is_given_up(model, density):
     assert kept == going[len(going) // 2 :]
 
 
-def trial_at(seed: int, validity: float, bits: float, ready: bool) -> Trial:
+def trial_at(seed: int, validity: float | None, bits: float, ready: bool) -> Trial:
     state = State(seed, 1, torch.zeros(2), bits, bits, 0.0, 0.5, 0.0, 0.0)
     best = Checked(state, [], Image.new("RGB", (1, 1)), validity)
     return Trial(seed, [], ended=ready, arrived=ready, best=best)
@@ -155,3 +155,16 @@ def test_the_most_valid_at_the_target_come_first_then_the_rarest_valid_then_the_
     ]
     assert [check.state.seed for check in choose(trials, 6)] == [4, 2, 5, 1, 3, 0]
     assert [check.state.seed for check in choose(trials, 1)] == [4]
+
+
+def test_where_the_judge_cannot_tell_the_rarest_at_the_target_come_first():
+    trials = [trial_at(0, None, 20.0, False), trial_at(1, None, 10.1, True), trial_at(2, None, 10.4, True)]
+    assert [check.state.seed for check in choose(trials, 3)] == [2, 1, 0]
+
+
+def test_without_validity_no_check_fails_and_the_nearest_to_the_target_go_on(model, density):
+    run, _ = optimise(model, density, trials=4, bits=25.0, judge=saying(None))
+    gone = [trial for trial in run.trials if trial.ended and not trial.ready]
+    going = [trial for trial in run.trials if not trial.ended]
+    assert all(trial.best.passed for trial in run.trials)
+    assert all(run._promise(left) >= run._promise(given_up) for left in going for given_up in gone)

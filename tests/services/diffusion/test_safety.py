@@ -16,7 +16,8 @@ from services.errors import CheckpointError, UnsafeContentError
 
 from transformers import RegNetConfig, RegNetForImageClassification  # isort: skip
 
-SAMPLES = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini/samples.png"
+SAMPLES = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini/samples.webp"
+EDGE = 256  # of a sample
 DARK, BRIGHT = Image.new("RGB", (40, 90), (20, 40, 30)), Image.new("L", (64, 64), 220)
 
 
@@ -32,8 +33,8 @@ def load(folder):
 def test_open_nsfw_passes_the_embedded_models_samples_but_one_in_a_hundred():
     checker = load_safety_checker(OPEN_NSFW, device="cpu")
     with Image.open(SAMPLES) as grid:
-        places = product(range(0, grid.height, 64), range(0, grid.width, 64))
-        samples = [grid.crop((left, top, left + 64, top + 64)) for top, left in places]
+        places = product(range(0, grid.height, EDGE), range(0, grid.width, EDGE))
+        samples = [grid.crop((left, top, left + EDGE, top + EDGE)) for top, left in places]
     scores = torch.tensor([checker.p_unsafe(image) for image in samples])
     assert [is_safe(image, checker) for image in samples].count(False) <= len(samples) / 100
     assert scores.min() < 0.001 < 0.1 < scores.max()

@@ -11,6 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from tokenizers.processors import TemplateProcessing
 
 from services.diffusion.checkpoint import described
+from services.diffusion.reading import Reading
 from services.diffusion.validity import Checker, load_checker
 from services.diffusion.vlm import answer_tokens, question
 from services.errors import CheckpointError
@@ -206,6 +207,7 @@ def test_a_head_that_favours_an_answer_gives_it(checker, says_yes):
     checker.model.lm_head.weight[favoured] = 10 * heads[0] / heads[0].square().sum()
     assert (checker.p_valid(PICTURES[:1], "car") > 0.5).item() is says_yes
     assert abs(checker.p_valid(PICTURES[:1], "car").item() - (not says_yes)) > 0.9
+    assert checker.reading("car") == (Reading(None, unknown=("car",)) if says_yes else Reading("car"))
 
 
 def test_what_a_caller_writes_is_never_a_control_token(checker):
