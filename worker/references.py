@@ -13,7 +13,7 @@ from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.safety import SafetyChecker, require_safe
-from services.diffusion.steering import History, Steering, Wish, steer
+from services.diffusion.steering import History, Steering, Wish, require_fitting, steer
 from services.diffusion.subject import Subject
 from services.errors import ReferenceGoneError
 from services.exposure import Feedback, View
@@ -30,9 +30,11 @@ class References:
         self._model, self._safety, self._storage, self._leases = model, safety, storage, leases
 
     def subject(self, request: JobRequest) -> Subject:
-        """The concept in its prompt, and the embedding of the picture to start from."""
+        """The concept in its prompt, and the embedding of the picture to start from; PromptError for too many words."""
         start = None if request.image is None else self._picture(request.image)
-        return Subject(request.concept, request.prompt, start)
+        subject = Subject(request.concept, request.prompt, start)
+        require_fitting(self._model, subject, [d.text for d in (*request.avoid, *request.toward) if d.text])
+        return subject
 
     def steering(self, claim: Claim, density: DensityModel, report: Report) -> Steering:
         """The wishes and the history in the density's terms."""

@@ -5,13 +5,18 @@ as far as its embedding lies as near to a known name as it takes (`floor`) for n
 apart. `temperature` makes probabilities of cosines.
 """
 
+import argparse
+import json
+from pathlib import Path
+
 import numpy as np
 import open_clip
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deploy.checkpoints.train_scorer import embed_texts
+from deploy.checkpoints.corpus import FAMILIES, Pictures, family_of
+from deploy.checkpoints.train_scorer import EDGE, NOTHING, Split, embed_texts, late
 
 TOLD = 0.98  # area under the curve of a known name's pictures against all others
 TRUSTED = 0.9  # share of the names beyond the floor that must be told apart
@@ -49,7 +54,7 @@ def temperature_of(z: Tensor, families: Tensor, bank: Tensor) -> float:
 
 
 def colours_told(z: Tensor, said: list[str], nouns: list[str], model: open_clip.CLIP) -> list[str]:
-    """The colours of HUES and of greys that most pictures of that colour are given among all of them."""
+    """The colours that most pictures of a family's noun that are of that colour are given among all of them."""
     colours = sorted(set(said))
     given = []
     for noun in sorted(set(nouns)):
@@ -77,7 +82,7 @@ def main() -> None:
     split = Split.of(pictures, index, first)
     named = [[pictures.records[i]["name"] for i in index[rows]] for rows in (split.seen, split.unseen)]
     seen, unseen = (embedded(model.eval(), maps, rows) for rows in (split.seen, split.unseen))
-    names, known, told = measured(seen, named[0], model)
+    names, _, told = measured(seen, named[0], model)
     nouns = [name for name, score in zip(names, told.tolist(), strict=True) if score >= TOLD or name in FAMILIES]
     others, strange, told_apart = measured(unseen, named[1], model)
     floor = floor_of(embed_texts(model, nouns), strange, told_apart >= TOLD)
@@ -86,6 +91,9 @@ def main() -> None:
     bank = embed_texts(model, [*FAMILIES, NOTHING])
     temperature = temperature_of(seen[rows], torch.tensor([list(FAMILIES).index(kinds[i]) for i in rows]), bank)
     families = {f: sorted({n for n in nouns if family_of({"name": n, "style": ""}) == f and n != f}) for f in FAMILIES}
+    words, choices = (torch.load(args.space / "space.pt", weights_only=True)[name] for name in ("words", "choices"))
+    said = [words[choices[row][2]].split()[0] for row in split.seen[rows]]
+    colours = colours_told(seen[rows], said, [kinds[i] for i in rows], model)
     words = {"nouns": nouns, "families": families, "attributes": {"colour": colours}, "nothing": NOTHING}
     words |= {"temperature": round(temperature, 4), "floor": round(floor, 4)}
     (args.scorer / "nouns.json").write_text(json.dumps(words, indent=1) + "\n")

@@ -46,6 +46,7 @@ KEPT_STAGES = 6  # of the tower's seven: their maps, (192, 4, 4), are what is ca
 NOTHING, WRECKS = "nothing recognisable", 6000
 TEMPLATES = ("a photo of a {}", "{}")
 BATCH, CHUNK, RIVALS = 256, 64, 1500
+SHOWN = 40  # batches of pictures that the text tower learns from
 TEMPERATURE = 0.05  # of cosines, in training; what it is afterwards is found on pictures that are held out
 
 
@@ -298,33 +299,44 @@ def start_tokens(model: open_clip.CLIP, teacher: TextTeacher) -> None:
     model.token_embedding.weight.copy_(rows + 0.01 * torch.randn(rows.shape))
 
 
-def train_text(model: open_clip.CLIP, targets: Tensor, phrases: Phrases, minutes: float) -> None:
-    """The text tower: the head's embedding of every phrase (n, 128), half of them names, and not that of another."""
-    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+@torch.no_grad()
+def embedded(model: open_clip.CLIP, lesson: Lesson, batches: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What the finished image tower makes of some batches (n, 128), with the phrases of their names and families."""
+    rng, generator = np.random.default_rng(9), torch.Generator().manual_seed(9)
+    drawn = [lesson.batch(rng, generator) for _ in range(batches)]
+    z = torch.cat([late(model, maps) for maps, *_ in drawn])
+    names, families = (torch.cat([batch[place] for batch in drawn]) for place in (1, 2))
+    return z, torch.tensor(lesson.phrases.names, device=DEVICE)[names], families
+
+
+def train_text(model: open_clip.CLIP, targets: Tensor, lesson: Lesson, minutes: float) -> None:
+    """The text tower: the head's embedding of every phrase (n, 128), half of them names, and not that of another; and
+    what finds the pictures, by their names and by their families."""
+    phrases, tokenizer = lesson.phrases, open_clip.SimpleTokenizer(context_length=CONTEXT)
+    z, called, families = embedded(model, lesson, SHOWN)
     parameters = [p for name, p in model.named_parameters() if not name.startswith(("visual", "logit"))]
     optimizer = torch.optim.AdamW([p.requires_grad_(True) for p in parameters], lr=3e-3, weight_decay=0.01)
-    rng, names, start, step = np.random.default_rng(8), np.array(phrases.names), time.time(), 0
-    last = names[-len(FAMILIES) - 1 :]
+    rng, start, step = np.random.default_rng(8), time.time(), 0
+    kinds = np.array(phrases.names[-len(FAMILIES) - 1 :])
     while (done := (time.time() - start) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * rate(done, step)
-        drawn = np.concatenate([last, rng.choice(names, BATCH), rng.integers(len(phrases.texts), size=BATCH)])
-        texts = [str(rng.choice(TEMPLATES, p=[0.8, 0.2])).format(phrases.texts[i]) for i in drawn]
-        t, positions = (
-            model.encode_text(tokenizer(texts).to(DEVICE), normalize=True),
-            torch.from_numpy(drawn).to(DEVICE),
-        )
-        near = (1 - (t * targets[positions]).sum(-1)).mean()
-        loss = 4 * near + contrast(t, targets[positions], positions)
+        shown = torch.from_numpy(rng.integers(len(z), size=BATCH)).to(DEVICE)
+        others = [rng.choice(phrases.names, BATCH // 2), rng.integers(len(phrases.texts), size=BATCH // 2)]
+        drawn = torch.cat([called[shown].cpu(), torch.from_numpy(np.concatenate([*others, kinds]))]).to(DEVICE)
+        texts = [str(rng.choice(TEMPLATES, p=[0.8, 0.2])).format(phrases.texts[i]) for i in drawn.tolist()]
+        t = model.encode_text(tokenizer(texts).to(DEVICE), normalize=True)
+        near = (1 - (t * targets[drawn]).sum(-1)).mean()
+        kind = F.cross_entropy(z[shown] @ t[-len(kinds) :].T / TEMPERATURE, families[shown], ignore_index=-100)
+        loss = 2 * near + contrast(t, targets[drawn], drawn) + contrast(z[shown], t[:BATCH], drawn[:BATCH]) + kind
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step += 1
         if step % 50 == 0:
-            print(
-                f"text {step} {done * minutes:.1f} min loss {loss.item():.3f} cosine {1 - near.item():.3f}", flush=True
-            )
+            minute = done * minutes
+            print(f"text {step} {minute:.1f} min loss {loss.item():.3f} cosine {1 - near.item():.3f}", flush=True)
 
 
 @torch.no_grad()
@@ -356,7 +368,7 @@ def main() -> None:
     with torch.no_grad():
         targets = F.normalize(text.eval()(phrases.features.to(DEVICE)), dim=-1)
     start_tokens(model, TextTeacher())
-    train_text(model, targets, phrases, 0.4 * args.minutes)
+    train_text(model, targets, lesson, 0.4 * args.minutes)
     print(
         "by the text tower:",
         recalls(model, embed_texts(model, [phrases.texts[i] for i in phrases.names]), lesson, tests),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deploy.checkpoints.corpus import DEVICE
-from deploy.checkpoints.run import CUDA, Run, half, learning_rate, update_average
+from deploy.checkpoints.run import CUDA, Run, half, learning_rate
 
 DIM, CHANNELS = 128, 12
 CONFIG = {

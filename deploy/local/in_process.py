@@ -17,7 +17,7 @@ from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe, from_json
 from services.diffusion.safety import is_safe, require_safe, withhold
-from services.diffusion.steering import History, Wish, steer
+from services.diffusion.steering import History, Wish, require_fitting, steer
 from services.diffusion.subject import Subject
 from services.exposure import View
 from services.pictures import read_picture
@@ -53,10 +53,11 @@ def generate(
 
     UnsafeContentError when content safety refuses one of these, or all that is made.
     """
+    avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
+    require_fitting(models.model, subject, [word for word in (*avoided, *wished) if isinstance(word, str)])
     own = density(models, subject, report)
     dim = models.model.prior.config.embedding_dim
     history: History | None = None if seen is None else history_of(seen, subject.concept, dim)
-    avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
     steering = steer(models.model, own, avoid=avoided, toward=wished, history=history, report=report)
     return withhold(sampler.generate(models.model, own, models.checker, recipe, report, steering), models.safety)
 

@@ -15,6 +15,7 @@ from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTo
 from services.diffusion.checkpoint import checkpoint_folder, fingerprint_of, load_config, load_defaults, load_model
 from services.diffusion.decoder import Decoder, Generators, guide
 from services.diffusion.prefix import predict, prefix_of
+from services.errors import PromptError
 
 PRIOR_STEPS = 5
 START_STEP = 2  # a given picture enters the prior's steps here, half noise
@@ -96,16 +97,15 @@ class Kandinsky:
         return dtype
 
     def tokenize(self, prompt: str) -> Tokens:
-        """Pad to the encoder's length, as KandinskyPriorPipeline does; what is too long is cut."""
+        """Pad to the encoder's length, as KandinskyPriorPipeline does; what that would cut is a PromptError."""
+        limit = self.tokenizer.model_max_length
         output = self.tokenizer(
-            prompt,
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_offsets_mapping=True,
-            return_tensors="pt",
+            prompt, padding="max_length", max_length=limit, return_offsets_mapping=True, return_tensors="pt"
         )
         spans = [(int(begin), int(end)) for begin, end in output.offset_mapping[0]]
+        if len(spans) > limit:
+            lost = prompt[prompt.rfind(" ", 0, spans[limit - 1][0] + 1) + 1 :]
+            raise PromptError(f"the text encoder reads {limit} tokens of {len(spans)}; lost would be: ‘{lost}’")
         return Tokens(output.input_ids.to(self.device), output.attention_mask.bool().to(self.device), spans)
 
     def encode(self, tokens: Tokens, batch: int = 1) -> Encoding:

@@ -116,10 +116,20 @@ def steer(
     return Steering(tuple(away), tuple(near), Belief.of(density, history.seen))
 
 
-def _cluster(model: Kandinsky, density: DensityModel, wish: Wish, report: Report) -> Cluster:
+def require_fitting(model: Kandinsky, subject: Subject, words: Sequence[str]) -> None:
+    """PromptError unless the text encoder reads all of the subject, by itself and after each wish."""
+    for phrase in (subject.concept, *(_wished(word, subject) for word in words)):
+        model.tokenize(subject.described_as(phrase))
+
+
+def _wished(word: str, subject: Subject) -> str:
     """Words stand before the concept: "red" is what the prior gives for red handbags."""
+    return f"{word.strip()} {subject.concept}"
+
+
+def _cluster(model: Kandinsky, density: DensityModel, wish: Wish, report: Report) -> Cluster:
     if not isinstance(wish, str):
         return Cluster.of(density, wish)
     subject = density.subject
-    described = Subject(f"{wish.strip()} {subject.concept}", subject.prompt, subject.start)
+    described = Subject(_wished(wish, subject), subject.prompt, subject.start)
     return Cluster.described(density, draw_baseline(model, described, TEXT_SAMPLES, TEXT_SEED, report))

@@ -33,7 +33,7 @@ def pipeline(model):
 
 
 @pytest.mark.parametrize("guidance_scale", [4.0, 1.0])
-@pytest.mark.parametrize("prompt", ["a photo of a handbag", "", "word " * 60])
+@pytest.mark.parametrize("prompt", ["a photo of a handbag", "", "word " * 30])
 def test_unsteered_prior_equals_diffusers_bit_for_bit(model, pipeline, prompt, guidance_scale):
     settings = {"num_images_per_prompt": 3, "num_inference_steps": 5, "guidance_scale": guidance_scale}
     theirs = pipeline(prompt, generator=noise_of([1, 2, 3]), **settings)
@@ -45,7 +45,7 @@ def test_unsteered_prior_equals_diffusers_bit_for_bit(model, pipeline, prompt, g
 def test_the_cached_prompt_changes_nothing_but_rounding(checkpoint, guidance_scale):
     """Prompts of unlike length in one batch: padding inside it must stay unseen."""
     exact = replace(load(checkpoint, torch.float64), guidance_scale=guidance_scale)
-    prompts = [exact.encode_prompt(prompt) for prompt in ("a photo of a handbag", "", "word " * 60)]
+    prompts = [exact.encode_prompt(prompt) for prompt in ("a photo of a handbag", "", "word " * 30)]
     for positive, batch in ((prompts[0], 2), (Encoding.cat(prompts), 3)):
         seeds = list(range(batch))
         slow = exact.sample_prior(positive, noise_of(seeds), batch)

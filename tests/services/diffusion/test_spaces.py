@@ -9,6 +9,7 @@ import torch
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.spaces import Space, Words, places_of
+from services.diffusion.steering import require_fitting
 from services.diffusion.subject import Subject
 from services.errors import PromptError
 
@@ -103,9 +104,18 @@ def test_the_concepts_tokens_are_found_by_their_characters(prompt, places):
     assert places_of(spans, start, 4) == ([2] if start else places)
 
 
-def test_a_concept_cut_off_by_the_encoders_length_is_refused(model):
-    with pytest.raises(PromptError, match="32 tokens hold no part of the concept 'handbag'"):
-        Space(model, Subject("handbag", "word " * 40 + "{}"), ["token"])
+def test_a_prompt_longer_than_the_encoder_reads_is_refused_with_what_would_be_lost(model):
+    fits, longer = (Subject("handbag", "word " * words + "{} in red") for words in (27, 28))
+    assert Space(model, fits, ["token"]).positive.mask.all()
+    with pytest.raises(PromptError, match="the text encoder reads 32 tokens of 33; lost would be: ‘red’"):
+        Space(model, longer, ["token"])
+    with pytest.raises(PromptError, match="lost would be: ‘red’"):
+        require_fitting(model, fits, ["blue"])
+
+
+def test_a_concept_of_no_token_is_refused(model):
+    with pytest.raises(PromptError, match="hold no part of the concept"):
+        Space(model, Subject(" ", "a photo of a {}."), ["token"])
 
 
 def test_a_space_that_does_not_exist_is_refused(model):
