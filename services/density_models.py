@@ -11,6 +11,7 @@ from datetime import datetime
 from pydantic import BaseModel, TypeAdapter
 
 from services.calls import Tenanted
+from services.concepts import canonical
 from services.errors import NoDensityError
 from services.job_request import JobRequest
 from services.jobs import refuse
@@ -70,8 +71,8 @@ def baseline_key(density: str) -> str:
 
 
 def name_of_model(concept: str, prompt: str) -> str:
-    """What stands for a concept in its prompt in Redis, of bounded length."""
-    return hashlib.sha256(json.dumps([concept, prompt]).encode()).hexdigest()
+    """What stands for a concept, however it is written, in its prompt in Redis; of bounded length."""
+    return hashlib.sha256(json.dumps([canonical(concept), prompt]).encode()).hexdigest()
 
 
 def stored(storage: Storage, facts: Sequence[DensityFacts]) -> list[DensityFacts]:
@@ -102,7 +103,7 @@ class DensityModels(Tenanted):
             if facts.family == family:
                 ready.setdefault((facts.concept, facts.prompt), facts)
         requests = [(job_id, JobRequest.model_validate_json(request)) for job_id, request in fits]
-        return [*ready.values()], [Fit(asked.concept, asked.prompt, job_id) for job_id, asked in requests]
+        return [*ready.values()], [Fit(canonical(asked.concept), asked.prompt, job_id) for job_id, asked in requests]
 
     async def fit(self, request: JobRequest, *, keep_s: int, max_queued: int) -> str:
         """The job that fits the density of the request's concept in its prompt: one that is at it, or a new one.

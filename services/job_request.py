@@ -13,6 +13,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from services.concepts import canonical, says_something
 from services.strict import Strict
 from services.webhooks import Webhook
 
@@ -28,10 +29,16 @@ def _one_place(prompt: str) -> str:
     return prompt
 
 
+def _some_word(text: str) -> str:
+    if not says_something(text):
+        raise PydanticCustomError("words", "has no letter or digit: {text}", {"text": ascii(text)})
+    return text
+
+
 Prompt = Annotated[
     str, Field(max_length=1000, description="Has exactly one {} for the concept."), AfterValidator(_one_place)
 ]
-SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S"), AfterValidator(_some_word)]
 _CONTROL = r"\x00-\x1f\x7f"
 ExposureKey = Annotated[
     str, Field(min_length=1, max_length=128, pattern=rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$")
@@ -79,7 +86,7 @@ class Direction(OneOf):
     @property
     def meaning(self) -> tuple[str | None, str | None]:
         """Equal for directions that are the same; case and space around a text make no difference."""
-        return self.text and self.text.casefold().strip(), self.output
+        return self.text and canonical(self.text), self.output
 
 
 def _refusal(location: tuple[str | int, ...], detail: LiteralString) -> ValidationError:

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load
 from torch import Tensor
 
+from services.concepts import canonical
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.kandinsky import Kandinsky
@@ -81,16 +82,12 @@ class References:
 
 def history_of(views: Sequence[View], concept: str, dim: int) -> History:
     """The views of this concept; others have a density of their own."""
-    own = [view for view in views if _plain(view.concept) == _plain(concept)]
+    own = [view for view in views if canonical(view.concept) == canonical(concept)]
     seen, liked, disliked = (
         [_embeds(view) for view in own if view.feedback in feedback]
         for feedback in (Feedback, {Feedback.LIKED}, {Feedback.DISLIKED})
     )
     return History(*(torch.stack(rows) if rows else torch.zeros(0, dim) for rows in (seen, liked, disliked)))
-
-
-def _plain(concept: str) -> str:
-    return concept.casefold().strip()
 
 
 def _embeds(view: View) -> Tensor:

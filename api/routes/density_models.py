@@ -9,6 +9,7 @@ from api.deps import CurrentGateway, Gateway
 from api.documents import DensityModel, DensityModelList
 from api.errors import Responses, problems
 from api.routing import Router
+from services.concepts import canonical
 from services.density_models import DensityFacts, Fit, stored
 from services.job_request import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
 from services.settings import Settings
@@ -47,12 +48,13 @@ async def fit(
     )
     response.status_code = 202
     response.headers["Location"] = f"/jobs/{job_id}"
-    return DensityModel.fitting(Fit(concept, prompt, job_id))
+    return DensityModel.fitting(Fit(canonical(concept), prompt, job_id))
 
 
 async def _ready(gateway: Gateway, concept: str, prompt: str) -> DensityFacts | None:
     """What is told of the concept in the prompt, if the store has it."""
-    found = [one for one in (await gateway.density_models.list())[0] if (one.concept, one.prompt) == (concept, prompt)]
+    asked = (canonical(concept), prompt)
+    found = [one for one in (await gateway.density_models.list())[0] if (one.concept, one.prompt) == asked]
     return next(iter(await asyncio.to_thread(stored, gateway.storage, found)), None)
 
 

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from services.concepts import canonical
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A concept, a prompt with one {} for it, and, if there is a picture to vary, its image embedding."""
+    """A concept, a prompt with one {} for it, and, if there is a picture to vary, its image embedding.
+
+    The concept is in its canonical form, however it was written, so that each has one density.
+    """
 
     concept: str
     prompt: str
     start: Float[Tensor, "dim"] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "concept", canonical(self.concept))
 
     @property
     def text(self) -> str:
