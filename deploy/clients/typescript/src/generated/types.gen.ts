@@ -780,7 +780,7 @@ export type Output = {
     /**
      * Validity
      */
-    validity: number;
+    validity: number | null;
     /**
      * Novelty Bits
      */
@@ -973,7 +973,7 @@ export type PublishedPicture = {
     /**
      * Validity
      */
-    validity: number;
+    validity: number | null;
     /**
      * Novelty Bits
      */
@@ -1158,7 +1158,8 @@ export type StatusChange = {
  * TrialProgress
  *
  * Where a trial is: `x` and `y` are its coordinates on the density's two leading principal components, in standard
- * deviations of plain samples there; `validity` is its latest check's, null before one.
+ * deviations of plain samples there; `validity` is its latest check's, null before one
+ * and where the judge does not know the concept.
  */
 export type TrialProgress = {
     /**
@@ -1228,7 +1229,7 @@ export type PreviewPicture = {
     /**
      * Validity
      */
-    validity: number;
+    validity: number | null;
     /**
      * Url
      */
