@@ -213,8 +213,8 @@ _FAILURES = (
     ),
     Failure(
         "prompt",
-        "The model cannot see the concept in the prompt: together they are longer than what it reads.",
-        "Shorten `prompt` or `concept`; the same request fails again.",
+        "The words are more than the model reads; `detail` names those that it would lose.",
+        "Shorten `prompt`, `concept`, or the text to avoid or to lean to; the same request fails again.",
     ),
     Failure(
         "reference_gone",

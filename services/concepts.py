@@ -1,74 +1,68 @@
-"""What a concept is called: one form for upper and lower case, articles, spaces and the plural of its noun."""
+"""What a concept's words are: one form for all ways to write the same noun phrase."""
 
 import re
 import unicodedata
+from functools import cache
 
-ARTICLE = re.compile(r"^(?:an?|the) (?=\S)")
-AFTER_NOUN = re.compile(r" (?:of|with|without|in|on|for|from|at|by|under|like|and) ")
-WORD = re.compile(r"[^\W_]")
-IRREGULAR = {
-    "children": "child",
-    "feet": "foot",
-    "geese": "goose",
-    "men": "man",
-    "mice": "mouse",
-    "people": "person",
-    "teeth": "tooth",
-    "women": "woman",
-}
-SINGULAR = {
-    "atlas",
-    "binoculars",
-    "canvas",
-    "christmas",
-    "clothes",
-    "earphones",
-    "gas",
-    "glasses",
-    "goggles",
-    "headphones",
-    "jeans",
-    "lens",
-    "news",
-    "pants",
-    "pyjamas",
-    "scissors",
-    "series",
-    "shorts",
-    "species",
-    "stairs",
-    "trousers",
-}
-PLURALS = (
-    (r"(kni|li|wi)ves$", r"\1fe"),
-    (r"(lea|shel|wol|scar|loa|hal|cal)ves$", r"\1f"),
-    (r"([^aeiou])ies$", r"\1y"),
-    (r"(ch|sh|ss|x|z)es$", r"\1"),
-    (r"(tat|mat)oes$", r"\1o"),
-    (r"bus(s?)es$", "bus"),
-    (r"([^sui])s$", r"\1"),
+from pluralizer import Pluralizer
+
+_ARTICLES = re.compile(r"^(?:(?:an?|the) )+")
+_INVISIBLE = str.maketrans("", "", "\u00ad\u200b\u2060\ufeff")  # without the joiners, which spelling needs
+_ENGLISH = re.compile(r"[a-z]+(?:-[a-z]+)*")
+_AFTER_HEAD = re.compile(
+    "about|above|after|at|before|behind|below|beside|between|by|for|from|full|in|inside|into|like|made|near|of|off|on|"
+    "onto|out|over|that|to|under|which|who|whose|with|without"
 )
+_MANY = re.compile(r"\d+|two|three|four|five|six|seven|eight|nine|ten|dozen|many|several|few|both|all|these|those")
+_AND = re.compile("and|or|&|.*,.*")
+_NO_PLURAL = re.compile(  # the library would shorten them
+    "[a-z-]*(?:ics|is|ss|us)|"
+    "atlas|barracks|bellows|binoculars|canvas|chaos|christmas|clippers|clothes|corps|cosmos|crossroads|data|dice|"
+    "dungarees|gallows|gas|glasses|goggles|headphones|headquarters|jeans|leggings|mars|molasses|news|overalls|pampas|"
+    "pants|pliers|pyjamas|rhinoceros|scissors|shorts|species|stairs|sunglasses|thermos|tights|tongs|trousers|tweezers"
+)
+_IRREGULAR = {"daisy": "daisies", "lens": "lenses", "selfie": "selfies", "waltz": "waltzes"}
 
 
 def canonical(concept: str) -> str:
-    """The form under which a concept has its density: "The Chairs " and "chair" are one."""
-    phrase = " ".join(unicodedata.normalize("NFKC", concept).casefold().split())
-    phrase = ARTICLE.sub("", phrase)
-    noun = AFTER_NOUN.split(phrase, maxsplit=1)[0]
-    before, space, word = noun.rpartition(" ")
-    return before + space + singular(word) + phrase[len(noun) :]
+    """The concept without what makes no difference: case, spaces, articles before it, and the plural of its head noun.
+
+    Idempotent. What is not English keeps its words, in NFKC and case-folded; a word of doubtful number stays as it is.
+    """
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", concept).translate(_INVISIBLE).casefold())
+    spaced = "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
+    words = _ARTICLES.sub("", " ".join(spaced.split())).split()
+    if (head := _head(words)) is not None:
+        words[head] = _singular(words[head])
+    return " ".join(words)
 
 
-def singular(word: str) -> str:
-    """An English noun's singular by the regular endings, so that bus, dress, cactus and iris stay as they are."""
-    if word in SINGULAR or len(word) < 4 or not word.isascii():
+def has_word(text: str) -> bool:
+    """Whether there is a letter, a digit or a pictograph in the text, and not only marks, spaces and what is unseen."""
+    return any(character.isalnum() or unicodedata.category(character) == "So" for character in text)
+
+
+def _head(words: list[str]) -> int | None:
+    """Where the head noun stands: before what says more of it ("cups of tea"), or last.
+
+    None where there is no single one: "two cups" are no cup, and "salt and pepper" is two things.
+    """
+    end = next((place for place, word in enumerate(words) if _AFTER_HEAD.fullmatch(word)), len(words))
+    several = any(map(_MANY.fullmatch, words[:end])) or any(map(_AND.fullmatch, words))
+    return None if several or not end else end - 1
+
+
+def _singular(word: str) -> str:
+    """The word's singular; the word itself if it has none, or one that the library would shorten once more."""
+    if not _ENGLISH.fullmatch(word) or _NO_PLURAL.fullmatch(word):
         return word
-    if word in IRREGULAR:
-        return IRREGULAR[word]
-    pattern, form = next(((p, f) for p, f in PLURALS if re.search(p, word)), ("$", ""))
-    return re.sub(pattern, form, word, count=1)
+    one = _english().singular(word)
+    return one if _NO_PLURAL.fullmatch(one) or _english().singular(one) == one else word
 
 
-def says_something(text: str) -> bool:
-    """Whether there is a letter or a digit of any script in it."""
-    return bool(WORD.search(text))
+@cache
+def _english() -> Pluralizer:
+    english = Pluralizer()  # type: ignore[no-untyped-call]
+    for one, many in _IRREGULAR.items():
+        english.add_irregular_rule(one, many)
+    return english

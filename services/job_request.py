@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from services.concepts import canonical, says_something
+from services.concepts import canonical, has_word
 from services.strict import Strict
 from services.webhooks import Webhook
 
@@ -30,7 +30,7 @@ def _one_place(prompt: str) -> str:
 
 
 def _some_word(text: str) -> str:
-    if not says_something(text):
+    if not has_word(text):
         raise PydanticCustomError("words", "has no letter or digit: {text}", {"text": ascii(text)})
     return text
 

@@ -14,6 +14,7 @@ from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.safety import SafetyChecker, require_safe
+from services.diffusion.spaces import before_the_concept
 from services.diffusion.steering import History, Steering, Wish, require_fitting, steer
 from services.diffusion.subject import Subject
 from services.errors import ReferenceGoneError
@@ -34,7 +35,8 @@ class References:
         """The concept in its prompt, and the embedding of the picture to start from; PromptError for too many words."""
         start = None if request.image is None else self._picture(request.image)
         subject = Subject(request.concept, request.prompt, start)
-        require_fitting(self._model, subject, [d.text for d in (*request.avoid, *request.toward) if d.text])
+        wishes = [direction.text for direction in (*request.avoid, *request.toward) if direction.text]
+        require_fitting(self._model, subject, wishes + before_the_concept(request.space))
         return subject
 
     def steering(self, claim: Claim, density: DensityModel, report: Report) -> Steering:

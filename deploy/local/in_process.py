@@ -17,6 +17,7 @@ from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe, from_json
 from services.diffusion.safety import is_safe, require_safe, withhold
+from services.diffusion.spaces import before_the_concept
 from services.diffusion.steering import History, Wish, require_fitting, steer
 from services.diffusion.subject import Subject
 from services.exposure import View
@@ -54,7 +55,8 @@ def generate(
     UnsafeContentError when content safety refuses one of these, or all that is made.
     """
     avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
-    require_fitting(models.model, subject, [word for word in (*avoided, *wished) if isinstance(word, str)])
+    words = [word for word in (*avoided, *wished) if isinstance(word, str)]
+    require_fitting(models.model, subject, words + before_the_concept(recipe.space))
     own = density(models, subject, report)
     dim = models.model.prior.config.embedding_dim
     history: History | None = None if seen is None else history_of(seen, subject.concept, dim)

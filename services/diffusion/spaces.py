@@ -69,6 +69,11 @@ class Space:
         return ExitStack() if self.factors is None or factors is None else self.factors.applied(factors)
 
 
+def before_the_concept(names: Sequence[str]) -> list[str]:
+    """What the spaces put there."""
+    return [ADJECTIVE] if "adjective" in names else []
+
+
 class Words:
     """Offsets on the embeddings of all tokens that the concept has in the prompt, or of an adjective before it."""
 

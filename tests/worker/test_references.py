@@ -112,3 +112,25 @@ def test_only_views_of_the_same_concept_count_and_feedback_sorts_them():
     assert history.seen[:, 0].tolist() == [0, 2, 3]
     assert (history.liked[:, 0].tolist(), history.disliked[:, 0].tolist()) == ([0], [2])
     assert history_of([], "handbag", 2).seen.shape == (0, 2)
+
+
+LONG = "cup with a handle like a swan, a rim of gold, three feet of brass, a lid of glass and a saucer painted in red"
+
+
+@pytest.mark.parametrize(
+    ("own", "lost"),
+    [
+        ({"concept": LONG}, "HQ.’"),
+        ({"prompt": "very " * 61 + "{}"}, "very handbag’"),
+        ({"avoid": [Direction(text=LONG)]}, "HQ.’"),
+        ({"toward": [Direction(text=LONG)]}, "HQ.’"),
+        ({"prompt": "very " * 28 + "{} here", "space": ["adjective"]}, "lost would be: ‘here’"),
+    ],
+)
+async def test_words_that_the_encoder_would_lose_fail_the_job_before_a_fit(run, monkeypatch, own, lost):
+    monkeypatch.setattr("worker.densities.fit_density", None)
+    record = await run(**own)
+    assert (record.status, record.error.code) == (JobStatus.FAILED, "prompt")
+    assert record.error.detail.startswith("the text encoder reads 32 tokens of ")
+    assert record.error.detail.endswith(lost)
+    assert (record.density, record.metrics.fit_ms) == (None, 0)
