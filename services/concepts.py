@@ -9,7 +9,7 @@ from pluralizer import Pluralizer
 _ARTICLES = re.compile(r"^(?:(?:an?|the) )+")
 _INVISIBLE = str.maketrans("", "", "\u00ad\u200b\u2060\ufeff")  # without the joiners, which spelling needs
 _ENGLISH = re.compile(r"[a-z]+(?:-[a-z]+)*")
-_AFTER_HEAD = re.compile(
+AFTER_HEAD = re.compile(  # the words that end a noun phrase's head
     "about|above|after|at|before|behind|below|beside|between|by|for|from|full|in|inside|into|like|made|near|of|off|on|"
     "onto|out|over|that|to|under|which|who|whose|with|without"
 )
@@ -47,7 +47,7 @@ def _head(words: list[str]) -> int | None:
 
     None where there is no single one: "two cups" are no cup, and "salt and pepper" is two things.
     """
-    end = next((place for place, word in enumerate(words) if _AFTER_HEAD.fullmatch(word)), len(words))
+    end = next((place for place, word in enumerate(words) if AFTER_HEAD.fullmatch(word)), len(words))
     several = any(map(_MANY.fullmatch, words[:end])) or any(map(_AND.fullmatch, words))
     return None if several or not end else end - 1
 

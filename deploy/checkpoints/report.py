@@ -13,8 +13,8 @@ from torch import Tensor
 
 from deploy.checkpoints.corpus import Pictures, family_of
 from deploy.evaluate.features import Features, Probe
-from services.diffusion.generate import noise_of
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.optimize import noise_of
 from services.diffusion.validity import OpenClipChecker
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")

@@ -69,7 +69,10 @@ def quantile_thresholds(case: Case, seed: int) -> Thresholds:
     """
     model, density = case.model, case.density
     image_embeds = draw_baseline(model, case.subject, 250, seed, case.report)
-    rivals = [case.subject.described_as(noun) for noun in case.checker.rivals(case.subject.concept)]
+    rivals = [
+        case.subject.described_as(noun)
+        for noun in case.checker.rivals(case.checker.reading(case.subject.concept).noun or case.subject.concept)
+    ]
     texts = torch.cat([model.encode_prompt(text).text_embeds for text in rivals]).double().cpu()
     cosines = cosine_similarity(image_embeds[:, None], texts, dim=-1)
     return Thresholds(float(density.anchors.median()), float(cosines.median()))
@@ -140,7 +143,7 @@ def _look(case: Case, token: LearnedToken, seed: int) -> str:
 @torch.no_grad()
 def nearest_noun(checker: OpenClipChecker, image: Image.Image, concept: str) -> str:
     """The scorer's most likely noun for the picture, the concept's own left out."""
-    nouns = checker.rivals(concept)
+    nouns = checker.rivals(checker.reading(concept).noun or concept)
     tokens = checker.tokenizer([TEMPLATE.format(noun) for noun in nouns]).to(checker.model.logit_scale.device)
     cosines = checker.embed([image]) @ checker.model.encode_text(tokens, normalize=True).T
     return nouns[int(cosines.argmax())]

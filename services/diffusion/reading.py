@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-EMPTY_WORDS = {"a", "an", "the", "of", "with", "in", "on", "and", "for", "from", "at", "by", "without", "under", "like"}
-PREPOSITION = re.compile(r"\b(?:of|with|without|in|on|for|from|at|by|under|like|and)\b")
+from services.concepts import AFTER_HEAD, canonical
+
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|,")
+EMPTY_WORDS = {"a", "an", "the", "and", ","}
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,26 @@ class Reading:
         return [f"the judge does not judge {words}: validity is that of ‘{judged}’"]
 
 
-def noun_and_attributes(concept: str, knows: Callable[[str], bool], attributes: Collection[str]) -> Reading:
-    """Split a noun phrase: the longest known noun at the end of what stands before a preposition, what is before it."""
-    phrase = concept.casefold().strip()
-    head, rest = WORD.findall(PREPOSITION.split(phrase)[0]), PREPOSITION.split(phrase, maxsplit=1)[1:]
-    head = [word for word in head if word not in EMPTY_WORDS]
-    start = next((i for i in range(len(head)) if knows(" ".join(head[i:]))), None)
+def noun_and_attributes(
+    concept: str, nouns: Collection[str], attributes: Collection[str], near: Callable[[str], bool]
+) -> Reading:
+    """The longest of `nouns` that ends the head of the phrase, and what is before it.
+
+    If there is none, the head's last word where it is `near` enough to one of them.
+    """
+    phrase = canonical(concept)
+    if phrase in nouns:
+        return Reading(phrase)
+    words = WORD.findall(phrase)
+    end = next((i for i, word in enumerate(words) if i and (word == "," or AFTER_HEAD.fullmatch(word))), len(words))
+    head = [word for word in words[:end] if word not in EMPTY_WORDS]
+    endings = [canonical(" ".join(head[i:])) for i in range(len(head))]
+    start = next((i for i, ending in enumerate(endings) if ending in nouns), None)
+    if start is None and head and near(head[-1]):
+        start = len(head) - 1
     if start is None:
-        return Reading(None, unknown=(" ".join(head) or concept.strip(),))
-    after = [word for part in rest for word in WORD.findall(part) if word not in EMPTY_WORDS]
+        return Reading(None, unknown=(phrase or concept,))
+    after = [word for word in words[end:] if word not in EMPTY_WORDS and not AFTER_HEAD.fullmatch(word)]
     known = tuple(word for word in head[:start] if word in attributes)
     strange = [word for word in head[:start] if word not in attributes] + after
-    return Reading(" ".join(head[start:]), known, tuple(strange))
+    return Reading(endings[start], known, tuple(strange))

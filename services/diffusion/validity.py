@@ -19,11 +19,6 @@ from services.diffusion.vlm import VisionLanguageChecker
 TEMPLATE = "a photo of a {}"
 NEAREST = 32
 BATCH = 256
-STRANGE = 0.01  # of the nouns stand further than `floor` from their nearest, unless nouns.json says how far is strange
-ATTRIBUTES = {
-    "colour": ["red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black", "white", "grey"],
-    "material": ["wooden", "metal", "glass", "leather", "plastic", "paper", "stone", "ceramic"],
-}
 
 
 @runtime_checkable
@@ -68,7 +63,7 @@ class OpenClipChecker:
     nouns.json beside the weights: `{"nouns": ["handbag", …], "nothing": "nothing recognisable"}`, what the model tells
     apart, of any length; and where they were measured `families` (`{"chair": ["armchair", …]}`: names that count for
     their family's noun), `attributes` (`{"colour": ["red", …], …}`), the `temperature` of cosines, and `floor`, the
-    cosine to a noun from which on another word counts as known.
+    cosine to a noun from which on another word counts as known; without it none does.
     """
 
     model: Any
@@ -78,7 +73,7 @@ class OpenClipChecker:
     nothing: str
     fingerprint: str
     families: dict[str, list[str]] = field(default_factory=dict)
-    attributes: dict[str, list[str]] = field(default_factory=lambda: ATTRIBUTES)
+    attributes: dict[str, list[str]] = field(default_factory=dict)
     temperature: float | None = None
     floor: float | None = None
 
@@ -100,16 +95,14 @@ class OpenClipChecker:
             )
 
     def reading(self, concept: str) -> Reading:
-        """The longest known noun that ends the phrase before its preposition, and known attributes before that noun."""
-        groups = [word for words in self.attributes.values() for word in words]
-        return noun_and_attributes(concept, self.knows, groups)
+        """The longest noun that ends the phrase's head, or a word near to one, and known attributes before it."""
+        attributes = [word for words in self.attributes.values() for word in words]
+        return noun_and_attributes(concept, self._vocabulary, attributes, self._is_near)
 
-    def knows(self, noun: str) -> bool:
-        """Whether it is one of the nouns, or its text lies as near to one of them as known words do."""
-        if noun in self._vocabulary:
-            return True
-        lowest = self._least_nearness if self.floor is None else self.floor
-        return (self._noun_embeds @ self.embed_names([noun])[0]).max().item() >= lowest
+    def _is_near(self, word: str) -> bool:
+        if self.floor is None:
+            return False
+        return (self._noun_embeds @ self.embed_names([word])[0]).max().item() >= self.floor
 
     @torch.no_grad()
     def p_valid(self, images: list[Image.Image], concept: str) -> Float[Tensor, "batch"]:
@@ -125,8 +118,9 @@ class OpenClipChecker:
         p = self._softmax(embeds, texts)[:, : len(own)].sum(1)
         for attribute in reading.attributes:
             group = next(words for words in self.attributes.values() if attribute in words)
-            described_as = self.embed_names([f"{word} {reading.noun}" for word in group])
-            p = p * self._softmax(embeds, described_as)[:, group.index(attribute)]
+            others = [word for word in group if word not in reading.attributes]
+            said = self.embed_names([f"{word} {reading.noun}" for word in (attribute, *others)])
+            p = p * self._softmax(embeds, said)[:, 0]
         return p.double().cpu()
 
     def _softmax(self, embeds: Float[Tensor, "batch width"], texts: Float[Tensor, "texts width"]) -> Tensor:
@@ -149,17 +143,11 @@ class OpenClipChecker:
 
     @cached_property
     def _vocabulary(self) -> set[str]:
-        return {*self.nouns, *self.families}
+        return {noun.casefold() for noun in (*self.nouns, *self.families)}
 
     @cached_property
     def _noun_embeds(self) -> Float[Tensor, "nouns width"]:
         return self.embed_names(self.nouns)
-
-    @cached_property
-    def _least_nearness(self) -> float:
-        """The STRANGE quantile of the nouns' cosines to their nearest others."""
-        cosines = (self._noun_embeds @ self._noun_embeds.T).fill_diagonal_(-1)
-        return cosines.max(1).values.quantile(STRANGE).item()
 
     @torch.no_grad()
     def embed_names(self, names: list[str]) -> Float[Tensor, "names width"]:

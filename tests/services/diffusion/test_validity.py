@@ -18,7 +18,7 @@ WHITE = Image.new("RGB", (32, 32), "white")
 @pytest.fixture
 def well_read(checker):
     """The same random towers with families, attributes and no mercy for other words."""
-    nouns = ["chair", "armchair", "office chair", "cup", "coffee cup", "street light", "handbag"]
+    nouns = ["chair", "armchair", "office chair", "cup", "coffee cup", "street light", "handbag", "bowl with spoon"]
     return replace(checker, nouns=nouns, families={"chair": ["armchair"]}, attributes={"colour": COLOURS}, floor=2.0)
 
 
@@ -41,6 +41,10 @@ def test_a_concept_of_no_known_noun_has_no_validity(well_read, concept):
         ("coffee cup", "coffee cup", (), ()),
         ("cup of tea", "cup", (), ("tea",)),
         ("tall street light in the fog", "street light", (), ("tall", "fog")),
+        ("red and blue chairs", "chair", ("red", "blue"), ()),
+        ("chair made of wood", "chair", (), ("wood",)),
+        ("chair, red", "chair", (), ("red",)),
+        ("bowl with spoon", "bowl with spoon", (), ()),
     ],
 )
 def test_a_phrase_is_judged_by_its_noun_and_the_attributes_before_it(well_read, concept, noun, attributes, unknown):
@@ -60,9 +64,15 @@ def test_an_attribute_is_one_more_condition(well_read):
     assert len({value.item() for value in coloured}) == len(COLOURS)
 
 
+def test_of_two_attributes_of_one_kind_either_may_be_seen(well_read):
+    certain = replace(well_read, temperature=1e3)
+    chair, both = (certain.p_valid([WHITE], c).item() for c in ("chair", "red and blue chair"))
+    assert both == pytest.approx(chair / 4, rel=1e-2)  # each against green alone
+
+
 def test_kinds_of_a_noun_count_for_it_and_do_not_compete(well_read):
     assert well_read.kinds_of("chair") == ["armchair", "office chair"]
-    assert well_read.rivals("chair") == ["cup", "coffee cup", "street light", "handbag"]
+    assert well_read.rivals("chair") == ["cup", "coffee cup", "street light", "handbag", "bowl with spoon"]
     assert "chair" not in well_read.rivals("armchair")
     assert "chair" not in well_read.rivals("office chair")
     alone = replace(well_read, nouns=["chair", "cup"], families={})
@@ -76,11 +86,10 @@ def test_a_word_is_known_that_lies_as_near_to_a_noun_as_nouns_do(well_read):
     assert replace(well_read, floor=near + 1e-4).reading("settle").noun is None
 
 
-def test_without_a_floor_the_nouns_own_distances_say_what_is_strange(well_read):
+def test_without_a_measured_floor_the_nouns_alone_are_known(well_read):
     unmeasured = replace(well_read, floor=None)
-    nearness = (embeds := unmeasured.embed_names(unmeasured.nouns)) @ embeds.T - 2 * torch.eye(len(embeds))
-    nearest = nearness.max(1).values
-    assert nearest.min() <= unmeasured._least_nearness <= nearest.max()
+    assert unmeasured.reading("settle").noun is None
+    assert unmeasured.reading("red chair") == Reading("chair", ("red",))
 
 
 def test_the_temperature_of_the_folder_takes_the_place_of_the_models(well_read):
