@@ -1,5 +1,6 @@
 """Fixtures for all tests: real servers, and the gateway over them."""
 
+import json
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,18 @@ from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, 
 
 S3_KEYS = ("rarebit-tests", "a-secret-of-the-tests")
 BUCKET = "rarebit-tests"
+DECODER = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini/decoder"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The embedded decoder draws 64 pixels in two steps unless it is told to: what is tested is not how it looks."""
+    folder = Path(shutil.copytree(DECODER, tmp_path_factory.mktemp("checkpoint") / "decoder"))
+    quick = {"size": 64, "num_inference_steps": 2, "guidance_scale": 1.0}
+    (folder / "defaults.json").write_text(json.dumps(quick))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAREBIT_DECODER", str(folder))
+        yield
 
 
 @pytest.fixture

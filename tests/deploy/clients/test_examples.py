@@ -25,7 +25,7 @@ def variations_of_a_cup(url: str) -> list[dict]:
 def check(variations: list[dict]) -> None:
     assert [(one["bits"], one["valid"]) for one in variations] == [(10.0, 0.9)] * 4
     pictures = [httpx.get(one["url"]).raise_for_status().content for one in variations]
-    assert {Image.open(BytesIO(picture)).size for picture in pictures} == {(256, 256)}
+    assert {Image.open(BytesIO(picture)).size for picture in pictures} == {(64, 64)}
 
 
 def test_back_end_in_python(service, monkeypatch):

@@ -1,7 +1,5 @@
 """The embedded checkpoint with a small density, and one small evaluation of it."""
 
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +11,6 @@ from deploy.evaluate.run import evaluate
 from deploy.local import in_process
 from worker.models import Models
 
-DECODER = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini/decoder"
-
 
 def silent(_phase: str, _step: int, _steps: int, _bits: float | None) -> None:
     """A report that goes nowhere."""
@@ -22,14 +18,9 @@ def silent(_phase: str, _step: int, _steps: int, _bits: float | None) -> None:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder whose densities are of 500 samples, for a decoder that draws small and in two steps."""
-    decoder = tmp_path_factory.mktemp("checkpoint") / "decoder"
-    shutil.copytree(DECODER, decoder)
-    quick = {"size": 64, "num_inference_steps": 2, "guidance_scale": 1.0}
-    (decoder / "defaults.json").write_text(json.dumps(quick))
+    """A data folder whose densities are of 500 samples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAREBIT_DENSITY_SAMPLES", "500")
-        patch.setenv("RAREBIT_DECODER", str(decoder))
         yield tmp_path_factory.mktemp("data")
 
 

@@ -30,14 +30,14 @@ def load(folder):
     return load_safety_checker(str(folder), device="cpu")
 
 
-def test_open_nsfw_passes_the_embedded_models_samples_but_one_in_a_hundred():
+def test_open_nsfw_passes_the_embedded_models_samples():
     checker = load_safety_checker(OPEN_NSFW, device="cpu")
     with Image.open(SAMPLES) as grid:
         places = product(range(0, grid.height, EDGE), range(0, grid.width, EDGE))
         samples = [grid.crop((left, top, left + EDGE, top + EDGE)) for top, left in places]
     scores = torch.tensor([checker.p_unsafe(image) for image in samples])
-    assert [is_safe(image, checker) for image in samples].count(False) <= len(samples) / 100
-    assert scores.min() < 0.001 < 0.1 < scores.max()
+    assert all(is_safe(image, checker) for image in samples)
+    assert scores.min() < 0.001 < 0.05 < scores.max()
 
 
 def test_dark_is_unsafe_to_a_classifier_that_says_so_and_nothing_is_without_a_checker(folder):
