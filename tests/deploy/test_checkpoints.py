@@ -89,6 +89,7 @@ def call(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_every_stage_runs_and_a_pack_of_the_first_ones_goes_on(tmp_path, call):
     work, few = tmp_path / "work", {"minutes": SECONDS, "batch": 2}
     data, space = {"data": work / "data"}, {"space": work / "space"}
