@@ -100,4 +100,4 @@ def test_worker_takes_json_messages_only(settings):
 
 def test_embedded_checkpoint_is_safetensors_and_json():
     folder = ROOT / "deploy/checkpoints/rarebit-mini"
-    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".safetensors", ".json", ".md", ".png"}
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".safetensors", ".json", ".md", ".webp"}

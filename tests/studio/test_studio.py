@@ -99,6 +99,7 @@ def test_plain_samples_of_a_concept_are_made_once(open_page, service):
     page = open_page()
     ask(page)
     expect(page.locator(".ordinary img")).to_have_count(4)
+    expect(page.locator(".ordinary img").first).to_have_attribute("src", re.compile("."))
     first = page.locator(".ordinary img").first.get_attribute("src").partition("?")[0]
     ask(page, seed="3")
     expect(page.locator(RESULT)).to_contain_text("seed")
@@ -133,7 +134,8 @@ def test_each_pixel_of_a_picture_is_one_of_the_screens_or_less(open_page, finish
 def test_a_preview_gives_way_to_the_next_of_its_trial_and_to_the_picture_where_it_stands(open_page, finished):
     page = open_page(viewport={"width": 400, "height": 900})
     done = [output | {"seed": finished["request"]["seed"] + trial} for trial, output in enumerate(finished["outputs"])]
-    running = {"status": "running", "finished_at": None, "outputs": [], "warnings": []}
+    request = finished["request"] | {"size": finished["outputs"][0]["width"]}
+    running = {"status": "running", "finished_at": None, "outputs": [], "warnings": [], "request": request}
     first = events(preview={"step": 1, "pictures": [preview(0, 5, "red"), preview(1, 4, "blue")]})
     later = events(preview={"step": 2, "pictures": [preview(1, 9, "green")]})
     job = answer(page, finished | running, first, later)
