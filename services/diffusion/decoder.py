@@ -81,7 +81,7 @@ class Decoder:
 
     def picture(self, size: int | None, num_inference_steps: int | None, guidance_scale: float | None) -> Picture:
         """The model's own defaults where nothing is asked for; ValueError for a size that the decoder cannot make."""
-        grid = pixels_per_latent(self.movq) ** 2
+        grid = pixels_per_latent(self.movq) * 2 ** (len(self.unet.config.block_out_channels) - 1)  # whole at each level
         if size is not None and (size <= 0 or size % grid):
             raise ValueError(f"size must be a positive multiple of {grid} pixels, got {size}")
         return Picture(

@@ -11,6 +11,7 @@ from diffusers import PriorTransformer
 from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
 from services.diffusion.checkpoint import load_config, load_model
+from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.validity import OpenClipChecker
 from services.errors import CheckpointError
 
@@ -71,3 +72,9 @@ def test_code_in_a_checkpoint_is_not_run_even_if_somebody_would_agree(tmp_path, 
     (folder / "tokenizer_config.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError):
         load_config(AutoTokenizer, tmp_path, "tokenizer")
+
+
+@pytest.mark.parametrize("size", [64, 320, 768])
+def test_the_embedded_model_makes_every_size_that_the_gateway_takes(size):
+    decoder = Kandinsky.load(str(MINI / "prior"), str(MINI / "decoder"), device="cpu", dtype=torch.float32).decoder
+    assert decoder.picture(size, None, None).size == size

@@ -80,7 +80,7 @@ def test_the_embedding_makes_the_picture(model):
 
 @pytest.mark.parametrize("size", [0, -64, 63, 100])
 def test_a_size_the_decoder_cannot_make_is_refused(model, size):
-    with pytest.raises(ValueError, match=f"size must be a positive multiple of 64 pixels, got {size}"):
+    with pytest.raises(ValueError, match=f"size must be a positive multiple of 16 pixels, got {size}"):
         model.decoder.picture(size, None, None)
 
 

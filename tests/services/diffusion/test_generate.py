@@ -116,7 +116,7 @@ def test_what_could_not_be_reached_is_a_warning_with_the_values(run):
     [
         ({"count": 3, "trials": 2}, "3 images need at least as many trials, got 2"),
         ({"target_bits": 0.0}, "a rarity must be above 0 bits and finite, got 0.0"),
-        ({"size": 65}, "size must be a positive multiple of 64 pixels, got 65"),
+        ({"size": 65}, "size must be a positive multiple of 16 pixels, got 65"),
         ({"mode": "paper", "trials": 2}, "the mode paper has one trial, got 2"),
         ({"space": ["noise"]}, "there is no space 'noise', only token, adjective, lora"),
     ],
