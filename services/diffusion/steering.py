@@ -118,18 +118,17 @@ def steer(
 
 def require_fitting(model: Kandinsky, subject: Subject, words: Sequence[str]) -> None:
     """PromptError unless the text encoder reads all of the subject, by itself and after each wish."""
-    for phrase in (subject.concept, *(_wished(word, subject) for word in words)):
-        model.tokenize(subject.described_as(phrase))
+    for described in (subject, *(_wished(word, subject) for word in words)):
+        model.tokenize(described.text)
 
 
-def _wished(word: str, subject: Subject) -> str:
+def _wished(word: str, subject: Subject) -> Subject:
     """Words stand before the concept: "red" is what the prior gives for red handbags."""
-    return f"{word.strip()} {subject.concept}"
+    return Subject(f"{word.strip()} {subject.concept}", subject.prompt, subject.start)
 
 
 def _cluster(model: Kandinsky, density: DensityModel, wish: Wish, report: Report) -> Cluster:
     if not isinstance(wish, str):
         return Cluster.of(density, wish)
-    subject = density.subject
-    described = Subject(_wished(wish, subject), subject.prompt, subject.start)
+    described = _wished(wish, density.subject)
     return Cluster.described(density, draw_baseline(model, described, TEXT_SAMPLES, TEXT_SEED, report))

@@ -64,6 +64,15 @@ async def test_asked_for_twice_at_once_it_is_fitted_once(gateway):
     assert len({answer.json()["job"] for answer in answers}) == len((await gateway.get("/jobs")).json()["jobs"]) == 1
 
 
+@pytest.mark.parametrize("words", ["Handbag", "handbag ", "a handbag", "handbags", "the  HANDBAG"])
+async def test_a_concept_is_one_model_however_it_is_written(gateway, leases, put_baseline, words):
+    fitting = [(await gateway.put(f"/density-models/{one}")).json() for one in ("handbag", words)]
+    assert fitting[0] == fitting[1] == (await listed(gateway))[0]
+    leases.serve("model-5000", [FACTS])
+    put_baseline()
+    assert (await gateway.put(f"/density-models/{words}")).json() == READY
+
+
 async def test_another_prompt_is_another_model(gateway):
     one = await gateway.put("/density-models/tea pot/with lid")
     other = await gateway.put("/density-models/tea pot/with lid", params={"prompt": "a {} on a hill"})

@@ -222,3 +222,9 @@ def test_a_density_around_a_picture_is_another_and_keeps_the_picture(model, dens
     around.save(tmp_path)
     assert torch.equal(DensityModel.load(tmp_path).subject.start, subject.start)
     assert not torch.allclose(around.subspace.mean, density.subspace.mean, atol=1e-3)
+
+
+@pytest.mark.parametrize("words", ["Handbag", "handbag ", "a handbag", "handbags", "the  HANDBAG"])
+def test_a_concept_has_one_density_and_one_prompt_however_it_is_written(words):
+    one, other = Subject("handbag", "a {}"), Subject(words, "a {}")
+    assert (other.text, density_key("f", other, 500)) == (one.text, density_key("f", one, 500))

@@ -113,6 +113,12 @@ def test_a_prompt_longer_than_the_encoder_reads_is_refused_with_what_would_be_lo
         require_fitting(model, fits, ["blue"])
 
 
+def test_a_wish_is_measured_as_it_is_drawn(model):
+    """One character of the wish is eighteen in the canonical form."""
+    with pytest.raises(PromptError, match=r"lost would be: ‘.* handbag tail’"):
+        require_fitting(model, Subject("handbag", "word " * 20 + "{} tail"), ["\ufdfa"])
+
+
 def test_a_concept_of_no_token_is_refused(model):
     with pytest.raises(PromptError, match="hold no part of the concept"):
         Space(model, Subject(" ", "a photo of a {}."), ["token"])
