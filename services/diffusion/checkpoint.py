@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,29 @@ def load_defaults(folder: Path, defaults: dict[str, int | float]) -> dict[str, A
     path = folder / "defaults.json"
     with described(str(path)):
         return defaults | (json.loads(path.read_text()) if path.exists() else {})
+
+
+def check_spaces(prior: Path, decoder: Path) -> None:
+    """CheckpointError if two parts say that they are of different spaces, which equal dimensions would not show.
+
+    `space` is a name in the folders' defaults.json and the image encoder's config.json; a part may be silent.
+    """
+    files = (prior / "defaults.json", prior / "image_encoder" / "config.json", decoder / "defaults.json")
+    said = [(path.parent, _space_of(path)) for path in files if path.exists()]
+    check_equal("space", [(folder, space) for folder, space in said if space is not None])
+
+
+def _space_of(path: Path) -> str | None:
+    with described(str(path)):
+        space: str | None = json.loads(path.read_text()).get("space")
+        return space
+
+
+def check_equal(what: str, parts: list[tuple[Path, str | int]]) -> None:
+    """CheckpointError for the first part that differs from the one before it."""
+    for (folder, own), (other, found) in pairwise(parts):
+        if own != found:
+            raise CheckpointError(f"the parts do not fit: {folder} has the {what} {own}, {other} has {found}")
 
 
 def fingerprint_of(*folders: Path) -> str:

@@ -12,7 +12,15 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from services.diffusion.checkpoint import checkpoint_folder, fingerprint_of, load_config, load_defaults, load_model
+from services.diffusion.checkpoint import (
+    check_equal,
+    check_spaces,
+    checkpoint_folder,
+    fingerprint_of,
+    load_config,
+    load_defaults,
+    load_model,
+)
 from services.diffusion.decoder import Decoder, Generators, guide
 from services.diffusion.prefix import predict, prefix_of
 from services.errors import PromptError
@@ -71,11 +79,13 @@ class Kandinsky:
     def load(cls, prior: str, decoder: str, *, device: str, dtype: torch.dtype) -> "Kandinsky":
         """Load two folders or hub names laid out as kandinsky-2-1-prior and kandinsky-2-1 are.
 
-        Raises CheckpointError with one sentence for a missing, incomplete or corrupt file.
+        Raises CheckpointError with one sentence for a missing, incomplete or corrupt file, and for parts of different
+        spaces.
         """
         folder, decoder_folder = checkpoint_folder(prior), checkpoint_folder(decoder)
+        check_spaces(folder, decoder_folder)
         image_encoder = load_model(CLIPVisionModelWithProjection, folder, "image_encoder", device, dtype)
-        return cls(
+        model = cls(
             tokenizer=load_config(CLIPTokenizer, folder, "tokenizer"),
             text_encoder=load_model(CLIPTextModelWithProjection, folder, "text_encoder", device, dtype),
             image_processor=load_config(CLIPImageProcessor, folder, "image_processor"),
@@ -86,6 +96,14 @@ class Kandinsky:
             guidance_scale=load_defaults(folder, {"guidance_scale": 4.0})["guidance_scale"],
             fingerprint=fingerprint_of(folder, decoder_folder),
         )
+        dimensions = [
+            (folder / "text_encoder", model.text_encoder.config.projection_dim),
+            (folder / "prior", model.prior.config.embedding_dim),
+            (folder / "image_encoder", image_encoder.config.projection_dim),
+            (decoder_folder / "unet", model.decoder.unet.config.cross_attention_dim),
+        ]
+        check_equal("dimension", dimensions)
+        return model
 
     @property
     def device(self) -> torch.device:

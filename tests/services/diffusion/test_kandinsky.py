@@ -1,5 +1,6 @@
 """The prior's loop, written out so that it has a gradient, is diffusers' pipeline."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from diffusers import KandinskyPriorPipeline
 from PIL import Image
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from services.diffusion.checkpoint import checkpoint_folder
 from services.diffusion.kandinsky import PRIOR_STEPS, START_STEP, Encoding, Kandinsky
@@ -98,6 +100,29 @@ def test_a_corrupt_checkpoint_is_one_sentence_that_names_the_folder(copied, part
     with pytest.raises(CheckpointError, match=r"cannot load .*(prior|decoder).*: .") as caught:
         load(copied)
     assert "\n" not in str(caught.value)
+
+
+def say_space(path, space):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"space": space}))
+
+
+@pytest.mark.parametrize("other", ["decoder/defaults.json", "prior/image_encoder/config.json"])
+def test_parts_of_two_spaces_are_refused_by_both_names_and_a_silent_part_is_taken(copied, other):
+    (copied / "prior/defaults.json").write_text('{"space": "mine"}')
+    load(copied)
+    say_space(copied / other, "mine")
+    load(copied)
+    say_space(copied / other, "theirs")
+    with pytest.raises(CheckpointError, match=r"prior has the space mine, .*(decoder|image_encoder) has theirs"):
+        load(copied)
+
+
+def test_parts_of_two_dimensions_are_refused_by_both(copied):
+    folder = copied / "prior/image_encoder"
+    config = CLIPVisionConfig.from_pretrained(folder, projection_dim=8)
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    with pytest.raises(CheckpointError, match=r"prior has the dimension 16, .*image_encoder has 8"):
+        load(copied)
 
 
 @pytest.mark.parametrize("part", ["prior/scheduler", "decoder/movq"])
