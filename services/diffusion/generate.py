@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from services.diffusion.decoder import Decoder, Picture
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.judge import Judge
@@ -61,6 +62,7 @@ def generate(
     begin = time.perf_counter()
     run = {"calibrated": _calibrated, "paper": _paper}[recipe.mode]
     chosen, warnings = run(about, judge, report, savepoint.of(about.run()), watch)
+    warnings += unusual(picture, model.decoder)
     outputs = [about.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
@@ -144,6 +146,12 @@ def fitting(density: DensityModel, model: Kandinsky) -> DensityModel:
     if density.model_fingerprint != model.fingerprint:
         raise ValueError(f"the density is of the model {density.model_fingerprint[:12]}, not {model.fingerprint[:12]}")
     return density.to(model.device)
+
+
+def unusual(picture: Picture, decoder: Decoder) -> list[str]:
+    """A sentence for a size that the model was not trained for."""
+    own = decoder.defaults.size
+    return [] if picture.size == own else [f"the model is made for pictures of {own} pixels, not {picture.size}"]
 
 
 def shortfalls(chosen: list[Checked], d2: float, bits: float) -> list[str]:

@@ -153,6 +153,15 @@ def test_plain_samples_are_where_the_trials_start(run, model, density, checker):
     assert plain[1].rarity["d2"] == pytest.approx(started.rarity["d2"], rel=1e-3)
 
 
+@pytest.mark.parametrize("mode", ["calibrated", "paper"])
+def test_a_size_that_the_model_was_not_trained_for_is_made_with_a_warning(run, mode):
+    sentence = "the model is made for pictures of 64 pixels, not 128"
+    made = run(mode=mode, size=128)
+    assert made.outputs[0].image.size == (128, 128)
+    assert sentence in made.warnings
+    assert sentence not in run(mode=mode, size=64).warnings
+
+
 def test_a_density_of_another_model_is_refused(model, density, checker):
     other = replace(density, model_fingerprint="f" * 64)
     with pytest.raises(ValueError, match="the density is of the model ffffffffffff, not "):
