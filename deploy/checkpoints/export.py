@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from sklearn.cluster import MiniBatchKMeans
 from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer
 
+from deploy.checkpoints.train_guidance import GUIDANCE
 from deploy.checkpoints.train_space import DIM
 from deploy.checkpoints.train_unet import SCHEDULER
 from deploy.checkpoints.train_vision import CONFIG as VISION
@@ -24,6 +25,13 @@ CONSTANTS = {
     "prompt_embeds": torch.zeros(1, DIM),
     "text_encoder_hidden_states": torch.zeros(1, 1, DIM),
     "negative_image_embeds": torch.zeros(1, DIM),
+}
+SPACE = "rarebit-mini-256"  # refuses parts of another model, whose dimension may be the same
+DECODER_DEFAULTS = {
+    "num_inference_steps": 12,
+    "guidance_scale": GUIDANCE,
+    "guidance_learnt": True,
+    "space": SPACE,
 }
 PRIOR_INDEX = {
     "_class_name": "KandinskyPriorPipeline",
@@ -55,7 +63,7 @@ def export_prior(run: Path, out: Path) -> None:
     processor = CLIPImageProcessor(size={"shortest_edge": edge}, crop_size={"height": edge, "width": edge})
     processor.save_pretrained(out / "image_processor")
     (out / "model_index.json").write_text(json.dumps(PRIOR_INDEX, indent=2) + "\n")
-    (out / "defaults.json").write_text(json.dumps({"guidance_scale": 1.5}) + "\n")
+    (out / "defaults.json").write_text(json.dumps({"guidance_scale": 1.5, "space": SPACE}) + "\n")
 
 
 def export_decoder(run: Path, out: Path) -> None:
@@ -66,7 +74,7 @@ def export_decoder(run: Path, out: Path) -> None:
     DDIMScheduler(**SCHEDULER).save_pretrained(out / "scheduler")
     save_file(CONSTANTS, out / "constants.safetensors")
     (out / "model_index.json").write_text(json.dumps(DECODER_INDEX, indent=2) + "\n")
-    (out / "defaults.json").write_text(json.dumps({"num_inference_steps": 12, "guidance_scale": 1.0}) + "\n")
+    (out / "defaults.json").write_text(json.dumps(DECODER_DEFAULTS) + "\n")
 
 
 def fill_codebook(movq: VQModel, latents: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Teach the U-Net its own guidance (arXiv 2210.03142, one stage): a student draws in one branch what took two.
 
-The student's v at weight 1 is the teacher's at GUIDANCE; decoding asks for `guidance_scale` 1 and costs half.
+The student's v at weight 1 is the teacher's at GUIDANCE; decoding runs that one branch and costs half.
 """
 
 import argparse

@@ -1,5 +1,7 @@
 """The decoder's loop is diffusers' pipeline, with a report at every step."""
 
+import json
+
 import pytest
 import torch
 from diffusers import KandinskyPipeline
@@ -9,6 +11,7 @@ from transformers import AutoTokenizer, CLIPVisionModelWithProjection
 from services.diffusion.decoder import Picture
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.optimize import noise_of
+from tests.services.diffusion.conftest import load
 
 
 def nothing(_step: int, _steps: int) -> None:
@@ -87,6 +90,28 @@ def test_a_size_the_decoder_cannot_make_is_refused(model, size):
 def test_defaults_are_the_checkpoints_own(model):
     assert model.decoder.picture(None, None, None) == Picture(64, 3, 3.0)
     assert model.decoder.picture(128, 9, 1.0) == Picture(128, 9, 1.0)
+
+
+def learnt(copied, guidance_scale):
+    (copied / "decoder/defaults.json").write_text(
+        json.dumps({"num_inference_steps": 3, "guidance_scale": guidance_scale, "guidance_learnt": True})
+    )
+    return load(copied).decoder
+
+
+def test_learnt_guidance_is_not_applied_again(model, copied):
+    """One branch, whatever it has learnt, is what an unguided model does with the same weights."""
+    decoder, embeds = learnt(copied, 2.0), torch.ones(1, 16)
+    (picture,) = decoder.decode(embeds, noise_of([5]), decoder.picture(None, None, 2.0), nothing)
+    (one_branch,) = model.decoder.decode(embeds, noise_of([5]), Picture(64, 3, 1.0), nothing)
+    assert picture.tobytes() == one_branch.tobytes()
+
+
+def test_learnt_guidance_is_the_only_one_and_is_told(copied):
+    decoder = learnt(copied, 2.0)
+    assert decoder.picture(None, None, None) == decoder.picture(None, None, 2.0) == Picture(64, 3, 2.0)
+    with pytest.raises(ValueError, match=r"guidance_scale must be 2, which the model has learnt, got 7\.5"):
+        decoder.picture(None, None, 7.5)
 
 
 def test_defaults_without_a_word_from_the_checkpoint_are_the_precursors(full):
