@@ -28,14 +28,31 @@ def test_every_field_of_a_request_can_be_given(app):
     assert {"concept", *JobOptions.__annotations__} == fields.keys()
 
 
-def test_documents_have_no_field_that_the_contract_lacks(app):
+@pytest.fixture
+def known(app):
+    """The contract's schema of each document that it names."""
     schemas = app.openapi()["components"]["schemas"]
-    known = {
+    return {
         kind: schemas[name] for kind in DOCUMENTS if (name := CONTRACT.get(kind.__name__, kind.__name__)) in schemas
     }
+
+
+def test_documents_have_no_field_that_the_contract_lacks(known):
     assert {documents.Job, documents.Output, documents.Progress, documents.Upload} <= known.keys()
     invented = {kind.__name__: kind.model_fields.keys() - schema["properties"] for kind, schema in known.items()}
     assert {name: fields for name, fields in invented.items() if fields} == {}
+
+
+def test_what_may_be_null_in_the_contract_may_be_null_in_a_document(known):
+    def nullable(schema):
+        return {name for name, field in schema["properties"].items() if {"type": "null"} in field.get("anyOf", [])}
+
+    own = {kind: kind.model_json_schema() for kind in known}
+    refused = {
+        kind.__name__: (nullable(schema) & own[kind]["properties"].keys()) - nullable(own[kind])
+        for kind, schema in known.items()
+    }
+    assert {name: fields for name, fields in refused.items() if fields} == {}
 
 
 def test_fields_of_a_newer_gateway_are_kept():

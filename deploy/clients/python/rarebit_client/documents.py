@@ -79,7 +79,7 @@ class Output(Document):
     seed: int
     rarity: Rarity
     anchor: float
-    validity: float
+    validity: float | None
     novelty_bits: float | None = None
     replay: dict[str, Any]
 
