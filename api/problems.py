@@ -217,6 +217,11 @@ _FAILURES = (
         "Shorten `prompt`, `concept`, or the text to avoid or to lean to; the same request fails again.",
     ),
     Failure(
+        "decoding",
+        "The model cannot draw at this `size`, or with this `guidance_scale`; `detail` says what it can.",
+        "Leave the field out, which asks for the model's own; the same request fails again.",
+    ),
+    Failure(
         "reference_gone",
         "A picture that the request names in `image`, `avoid` or `toward` was erased, or expired, before the job ran.",
         "Upload the picture again, or ask for longer-lived outputs (`expires_in`) where others are to start from them.",

@@ -32,6 +32,13 @@ class PromptError(ServiceError):
     title = "The prompt cannot be used"
 
 
+class DecodingError(ServiceError, ValueError):
+    """The model cannot draw as the request asks."""
+
+    code = "decoding"
+    title = "The model cannot draw so"
+
+
 class ReplayError(ServiceError):
     """A picture cannot be made again here."""
 

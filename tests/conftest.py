@@ -31,8 +31,8 @@ DECODER = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini/decoder"
 def quick_decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The embedded decoder draws 64 pixels in two steps unless it is told to: what is tested is not how it looks."""
     folder = Path(shutil.copytree(DECODER, tmp_path_factory.mktemp("checkpoint") / "decoder"))
-    quick = {"size": 64, "num_inference_steps": 2, "guidance_scale": 1.0}
-    (folder / "defaults.json").write_text(json.dumps(quick))
+    own = json.loads((folder / "defaults.json").read_text())
+    (folder / "defaults.json").write_text(json.dumps(own | {"size": 64, "num_inference_steps": 2}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAREBIT_DECODER", str(folder))
         yield

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPVisionModelWithProjection
 
 from services.diffusion.checkpoint import described, load_config, load_defaults, load_model
+from services.errors import DecodingError
 
 OnStep = Callable[[int, int], None]
 Generators = torch.Generator | list[torch.Generator]
@@ -85,14 +86,14 @@ class Decoder:
     def picture(self, size: int | None, num_inference_steps: int | None, guidance_scale: float | None) -> Picture:
         """The model's own defaults where nothing is asked for.
 
-        ValueError for a size that the decoder cannot make, and for another guidance than the one that it has learnt.
+        DecodingError for a size that the decoder cannot make, and for another guidance than the one that it has learnt.
         """
         grid = pixels_per_latent(self.movq) * 2 ** (len(self.unet.config.block_out_channels) - 1)  # whole at each level
         if size is not None and (size <= 0 or size % grid):
-            raise ValueError(f"size must be a positive multiple of {grid} pixels, got {size}")
+            raise DecodingError(f"size must be a positive multiple of {grid} pixels, got {size}")
         learnt = self.defaults.guidance_scale
         if self.guidance_learnt and guidance_scale not in (None, learnt):
-            raise ValueError(f"guidance_scale must be {learnt:g}, which the model has learnt, got {guidance_scale:g}")
+            raise DecodingError(f"guidance_scale must be {learnt:g}, which is learnt, got {guidance_scale:g}")
         return Picture(
             size or self.defaults.size,
             num_inference_steps or self.defaults.num_inference_steps,

@@ -134,3 +134,8 @@ async def test_words_that_the_encoder_would_lose_fail_the_job_before_a_fit(run, 
     assert record.error.detail.startswith("the text encoder reads 32 tokens of ")
     assert record.error.detail.endswith(lost)
     assert (record.density, record.metrics.fit_ms) == (None, 0)
+
+
+async def test_a_guidance_that_the_model_has_not_learnt_fails_the_job_with_the_one_that_it_has(run):
+    error = (await run(guidance_scale=7.5)).error
+    assert (error.code, error.detail) == ("decoding", "guidance_scale must be 2, which is learnt, got 7.5")

@@ -110,7 +110,7 @@ def test_learnt_guidance_is_not_applied_again(model, copied):
 def test_learnt_guidance_is_the_only_one_and_is_told(copied):
     decoder = learnt(copied, 2.0)
     assert decoder.picture(None, None, None) == decoder.picture(None, None, 2.0) == Picture(64, 3, 2.0)
-    with pytest.raises(ValueError, match=r"guidance_scale must be 2, which the model has learnt, got 7\.5"):
+    with pytest.raises(ValueError, match=r"guidance_scale must be 2, which is learnt, got 7\.5"):
         decoder.picture(None, None, 7.5)
 
 
