@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deploy.checkpoints.corpus import FAMILIES, Pictures, family_of
-from deploy.checkpoints.train_scorer import EDGE, NOTHING, Split, embed_texts, late
+from deploy.checkpoints.scorer import EDGE, embed_maps, embed_texts
+from deploy.checkpoints.scorer_lessons import NOTHING, Split
 
 TOLD = 0.98  # area under the curve of a known name's pictures against all others
 TRUSTED = 0.9  # share of the names beyond the floor that must be told apart
@@ -64,12 +65,6 @@ def colours_told(z: Tensor, said: list[str], nouns: list[str], model: open_clip.
     return [c for c in colours if np.mean([said == got for said, got in given if said == c]) >= 0.5]
 
 
-@torch.no_grad()
-def embedded(model: open_clip.CLIP, maps: np.ndarray, rows: np.ndarray) -> Tensor:
-    parts = [late(model, torch.from_numpy(maps[part]).float()) for part in np.array_split(rows, 1 + len(rows) // 256)]
-    return torch.cat(parts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -81,7 +76,7 @@ def main() -> None:
     index, first = (np.load(args.space / f"{name}.npy") for name in ("index", "first"))
     split = Split.of(pictures, index, first)
     named = [[pictures.records[i]["name"] for i in index[rows]] for rows in (split.seen, split.unseen)]
-    seen, unseen = (embedded(model.eval(), maps, rows) for rows in (split.seen, split.unseen))
+    seen, unseen = (embed_maps(model.eval(), maps, rows).cpu() for rows in (split.seen, split.unseen))
     names, _, told = measured(seen, named[0], model)
     nouns = [name for name, score in zip(names, told.tolist(), strict=True) if score >= TOLD or name in FAMILIES]
     others, strange, told_apart = measured(unseen, named[1], model)

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from sklearn.cluster import MiniBatchKMeans
 from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer
 
+from deploy.checkpoints.scorer import FILES as SCORER
 from deploy.checkpoints.train_guidance import GUIDANCE
 from deploy.checkpoints.train_space import DIM
 from deploy.checkpoints.train_unet import SCHEDULER
@@ -100,12 +101,13 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the training steps' outputs")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "rarebit-mini")
     args = parser.parse_args()
-    for folder in ("prior", "decoder"):
+    for folder in ("prior", "decoder", "scorer"):
         (args.out / folder).mkdir(parents=True, exist_ok=True)
     export_prior(args.run, args.out / "prior")
     export_decoder(args.run, args.out / "decoder")
     if (args.run / "scorer").exists():  # not on a machine that a pack was brought to
-        shutil.copytree(args.run / "scorer", args.out / "scorer", dirs_exist_ok=True)
+        for name in SCORER:
+            shutil.copy(args.run / "scorer" / name, args.out / "scorer")
     forget_paths(args.out)
 
 

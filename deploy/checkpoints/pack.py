@@ -37,7 +37,7 @@ PACKAGES = (
     "transformers",
 )
 CODE = ("deploy/__init__.py", "deploy/checkpoints", "services")
-DONE = ("pictures_2d", "pictures_3d", "lite0", "space", "text", "pack", "scorer", "report")  # of train.sh
+DONE = ("pictures_2d", "pictures_3d", "lite0", "space", "text", "pack", "scorer", "calibrate", "report")  # of train.sh
 
 
 def pack_pictures(data: Path, out: Path) -> None:
