@@ -125,6 +125,7 @@ class Runner:
     def _generate(self, attempt: Attempt) -> Generation:
         request, metrics, models = attempt.request, attempt.metrics, self._models
         attempt.report("load", 0, 1, None)
+        models.model.decoder.picture(request.size, request.decoder_steps, request.guidance_scale)  # or no fit
         begin = time.perf_counter()
         density = self._density(attempt).density
         steering = self._references.steering(attempt.claim, density, attempt.report)

@@ -48,9 +48,10 @@ class Yardstick:
 
     def measure(self, case: Case, finished: Finished) -> Measured:
         """Every figure of every picture; rarity, anchor and residual are those of the plain concept's density."""
-        features = self.features(finished.sample.images)
+        features, concept = self.features(finished.sample.images), case.subject.concept
+        reading = case.checker.reading(concept)
         columns = _density_columns(case, finished) | {
-            "validity_scorer": validity_of(case.checker, finished.sample.images, case.subject.concept),
+            "validity_scorer": validity_of(case.checker, finished.sample.images, concept, reading),
             "validity_judge": self.judge.p_valid(features, case.subject.concept).tolist(),
             "nearest_plain": nearest_distances(features, self.plain[case.subject.concept]).tolist(),
         }

@@ -57,6 +57,7 @@ def generate(
     avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
     words = [word for word in (*avoided, *wished) if isinstance(word, str)]
     require_fitting(models.model, subject, words + before_the_concept(recipe.space))
+    models.model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)  # or no fit
     own = density(models, subject, report)
     dim = models.model.prior.config.embedding_dim
     history: History | None = None if seen is None else history_of(seen, subject.concept, dim)

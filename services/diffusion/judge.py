@@ -32,7 +32,7 @@ class Judge:
         images = self._decode(seeds, image_embeds)
         decoded = time.perf_counter()
         self.report("check", 0, 1, None)
-        validity = validity_of(self.checker, images, self.concept)
+        validity = validity_of(self.checker, images, self.concept, self.reading)
         self.report("check", 1, 1, None)
         self.decode_s += decoded - begin
         self.check_s += time.perf_counter() - decoded

@@ -36,9 +36,9 @@ class Checker(Protocol):
         """P(the main subject is what the reading has of the concept) of each picture, float64 on the CPU."""
 
 
-def validity_of(checker: Checker, images: list[Image.Image], concept: str) -> list[float | None]:
-    """P(valid) of each picture, None where the checker knows no noun of the concept."""
-    if checker.reading(concept).noun is None:
+def validity_of(checker: Checker, images: list[Image.Image], concept: str, reading: Reading) -> list[float | None]:
+    """P(valid) of each picture, None where the checker's reading of the concept has no noun."""
+    if reading.noun is None:
         return [None] * len(images)
     validity: list[float | None] = checker.p_valid(images, concept).tolist()
     return validity

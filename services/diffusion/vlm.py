@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ class VisionLanguageChecker:
     yes: list[int]
     no: list[int]
     fingerprint: str
-    readings: dict[str, Reading] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, *, device: str, dtype: torch.dtype | None) -> "VisionLanguageChecker":
@@ -53,10 +52,8 @@ class VisionLanguageChecker:
 
     def reading(self, concept: str) -> Reading:
         """The whole phrase, unless it is seen in a blank picture or in noise: then the answers say nothing."""
-        if concept not in self.readings:
-            seen = bool((self.p_valid(pictures_of_nothing(), concept) >= 0.5).any())
-            self.readings[concept] = Reading(None, unknown=(concept,)) if seen else Reading(concept)
-        return self.readings[concept]
+        seen = bool((self.p_valid(pictures_of_nothing(), concept) >= 0.5).any())
+        return Reading(None, unknown=(concept,)) if seen else Reading(concept)
 
     @torch.no_grad()
     def p_valid(self, images: list[Image.Image], concept: str) -> Float[Tensor, "batch"]:

@@ -136,6 +136,9 @@ async def test_words_that_the_encoder_would_lose_fail_the_job_before_a_fit(run, 
     assert (record.density, record.metrics.fit_ms) == (None, 0)
 
 
-async def test_a_guidance_that_the_model_has_not_learnt_fails_the_job_with_the_one_that_it_has(run):
-    error = (await run(guidance_scale=7.5)).error
+async def test_a_guidance_that_the_model_has_not_learnt_fails_the_job_before_a_fit(run, monkeypatch):
+    monkeypatch.setattr("worker.densities.fit_density", None)
+    record = await run(concept="teapot", guidance_scale=7.5)
+    error = record.error
+    assert (record.density, record.metrics.fit_ms) == (None, 0)
     assert (error.code, error.detail) == ("decoding", "guidance_scale must be 2, which is learnt, got 7.5")

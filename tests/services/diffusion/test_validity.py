@@ -27,7 +27,7 @@ def test_a_concept_of_no_known_noun_has_no_validity(well_read, concept):
     reading = well_read.reading(concept)
     assert reading.noun is None
     assert reading.warnings() == [f"the judge does not know ‘{concept}’: validity is not given"]
-    assert validity_of(well_read, [WHITE, WHITE], concept) == [None, None]
+    assert validity_of(well_read, [WHITE, WHITE], concept, reading) == [None, None]
     with pytest.raises(ValueError, match="knows no noun"):
         well_read.p_valid([WHITE], concept)
 
