@@ -57,7 +57,8 @@ def _singular(word: str) -> str:
     if not _ENGLISH.fullmatch(word) or _NO_PLURAL.fullmatch(word):
         return word
     one = _english().singular(word)
-    return one if _NO_PLURAL.fullmatch(one) or _english().singular(one) == one else word
+    is_one = _NO_PLURAL.fullmatch(one) or _english().singular(one) == one
+    return one if _ENGLISH.fullmatch(one) and is_one else word
 
 
 @cache

@@ -80,6 +80,9 @@ ONE = {
     "of mice": "of mice",
     "a": "a",
     "the a": "a",
+    "s": "s",
+    "plan s": "plan s",
+    "x-s": "x-s",
     "an": "an",
     "theatre": "theatre",
 }
