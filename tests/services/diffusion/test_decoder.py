@@ -1,17 +1,22 @@
 """The decoder's loop is diffusers' pipeline, with a report at every step."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
-from diffusers import KandinskyPipeline
+from diffusers import KandinskyPipeline, VQModel
+from diffusers.models.attention_processor import SpatialNorm
 from diffusers.pipelines.kandinsky.text_encoder import MultilingualCLIP
 from transformers import AutoTokenizer, CLIPVisionModelWithProjection
 
 from services.diffusion.decoder import Picture
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.optimize import noise_of
+from services.diffusion.spatial_norm import with_latent_norms
 from tests.services.diffusion.conftest import load
+
+MOVQ = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini/decoder/movq"
 
 
 def nothing(_step: int, _steps: int) -> None:
@@ -29,13 +34,12 @@ def full(full_checkpoint):
 def pipeline(full, full_checkpoint):
     """diffusers' own, which encodes the empty prompt where ours has kept what that gave."""
     text_encoder = MultilingualCLIP.from_pretrained(full_checkpoint / "decoder/text_encoder").eval()
-    decoder = full.decoder
     pipeline = KandinskyPipeline(
         text_encoder,
         AutoTokenizer.from_pretrained(full_checkpoint / "decoder/tokenizer"),
-        decoder.unet,
-        decoder.scheduler,
-        decoder.movq,
+        full.decoder.unet,
+        full.decoder.scheduler,
+        VQModel.from_pretrained(full_checkpoint / "decoder/movq").eval().to(memory_format=torch.channels_last),
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -59,6 +63,17 @@ def test_decoding_equals_diffusers_bit_for_bit(full, pipeline, full_checkpoint, 
     ours = full.decoder.decode(embeds, noise_of([5]), Picture(size, 4, guidance_scale), nothing)
     assert ours[0].size == (size, size)
     assert ours[0].tobytes() == theirs.images[0].tobytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_normalising_by_latents_in_place_is_diffusers_own_bit_for_bit(dtype):
+    latents = torch.randn(1, 12, 4, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    theirs = VQModel.from_pretrained(MOVQ, torch_dtype=dtype).eval()
+    pixels = theirs.decode(latents, force_not_quantize=True).sample
+    ours = with_latent_norms(theirs)
+    assert not any(isinstance(part, SpatialNorm) for part in ours.modules())
+    assert torch.equal(ours.decode(latents, force_not_quantize=True).sample, pixels)
 
 
 def test_every_step_is_reported_and_a_report_that_raises_stops_there(model):
