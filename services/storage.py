@@ -45,6 +45,9 @@ class Storage(Protocol):
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
 
+    def holds(self, prefix: str) -> bool:
+        """Whether there is an object below `prefix`, which ends in a slash."""
+
     def delete(self, prefix: str) -> None:
         """Erase every object below `prefix`, which ends in a slash."""
 
@@ -132,6 +135,9 @@ class LocalStorage:
 
     def exists(self, key: str) -> bool:
         return self.path(key).is_file()
+
+    def holds(self, prefix: str) -> bool:
+        return any(path.is_file() for path in self.path(prefix).rglob("*"))
 
     def delete(self, prefix: str) -> None:
         try:
@@ -226,6 +232,13 @@ class S3Storage:
             return True
 
         return _patiently(look, f"{key} cannot be looked up", self._patience_s)
+
+    def holds(self, prefix: str) -> bool:
+        def look() -> bool:
+            listed = self._client.list_objects(self._bucket, prefix, recursive=True)
+            return any(not item.is_dir for item in listed)
+
+        return _patiently(look, f"{prefix} cannot be looked into", self._patience_s)
 
     def delete(self, prefix: str) -> None:
         def erase() -> None:

@@ -20,6 +20,7 @@ from services.errors import CheckpointError
 from services.storage import Storage
 
 PICTURE_SAMPLES = 2000  # at most for a picture that is varied, which somebody waits for: bits hold as with 5,000
+FOLDER = "densities/"
 FIT_SEED = 0  # one seed for everybody: whoever fits a density model makes the same artefact
 _MEDIA_TYPES = {WEIGHTS: "application/octet-stream", META: "application/json"}  # in the order in which they are stored
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Densities:
         Raises StorageError, and whatever `report` raises to stop.
         """
         samples = self._samples if subject.start is None else min(self._samples, PICTURE_SAMPLES)
-        key = "densities/" + density_key(self._model.fingerprint, subject, samples)
+        key = FOLDER + density_key(self._model.fingerprint, subject, samples)
         found = self._memory.get(key) or self._fetch(key)
         if found is None:
             with fit_lock(key, report) as report_fit:
@@ -110,10 +111,23 @@ class Densities:
         return None
 
     def _fit(self, key: str, subject: Subject, samples: int, report: Report) -> Artefact:
+        self._tell_of_another_model()
         density = fit_density(self._model, subject, samples=samples, seed=FIT_SEED, report=report)
         artefact = Artefact(key, density, datetime.now(UTC))
         self._store(artefact)
         return artefact
+
+    def _tell_of_another_model(self) -> None:
+        """Once, before the first fit: why nothing is found where there are densities."""
+        own = f"{FOLDER}models/{self._model.fingerprint}"
+        if self._storage.exists(own):
+            return
+        if self._storage.holds(FOLDER):
+            logger.warning(
+                "the stored densities are of another model than this one (%s); each is fitted anew when asked for",
+                self._model.fingerprint[:12],
+            )
+        self._storage.put(own, b"", "application/octet-stream")
 
     def _store(self, artefact: Artefact) -> None:
         self._store_baseline(artefact)

@@ -29,7 +29,7 @@ CONSTANTS = {
 }
 SPACE = "rarebit-mini-256"  # refuses parts of another model, whose dimension may be the same
 DECODER_DEFAULTS = {
-    "num_inference_steps": 12,
+    "num_inference_steps": 8,
     "guidance_scale": GUIDANCE,
     "guidance_learnt": True,
     "space": SPACE,

@@ -53,8 +53,10 @@ def test_delete_erases_the_prefix_and_nothing_else(storage):
     keys = ["jobs/a/1/0.png", "jobs/a/2/0.png", "jobs/ab/1/0.png"]
     for key in keys:
         storage.put(key, b"x", "image/png")
+    assert storage.holds("jobs/a/")
     storage.delete("jobs/a/")
     storage.delete("jobs/a/")
+    assert [storage.holds(prefix) for prefix in ("jobs/a/", "jobs/ab/", "jobs/b/")] == [False, True, False]
     assert [storage.exists(key) for key in keys] == [False, False, True]
 
 

@@ -1,5 +1,6 @@
 """Laws of the densities' three places: memory, the store, a fit."""
 
+import dataclasses
 import shutil
 import threading
 from functools import partial
@@ -121,3 +122,15 @@ def test_what_the_store_has_lost_is_stored_again_from_memory(make_densities, loc
     densities.keep(densities.get(CHAIR, Reports(), lock))
     again = make_densities().get(CHAIR, reports := Reports(), lock)
     assert (again.density.fingerprint, again.fitted_at, reports) == (first.density.fingerprint, first.fitted_at, [])
+
+
+def test_densities_of_another_model_are_said_to_be_so_once(models, storage, lock, caplog):
+    def fit(subject, **changes):
+        model = dataclasses.replace(models.model, **changes)
+        Densities(model, storage, samples=500, capacity=1).get(subject, Reports(), lock)
+        return [record.message for record in caplog.records if "another model" in record.message]
+
+    assert fit(CHAIR) == []
+    (told,) = fit(CHAIR, fingerprint="f" * 64)
+    assert "ffffffffffff" in told
+    assert fit(LAMP, fingerprint="f" * 64) == fit(LAMP) == [told]
