@@ -2,13 +2,14 @@
 
 import argparse
 
-from tests.benchmarks import ablations, dial, exposure, gateway, rounds, speed, steering, too_far
+from tests.benchmarks import ablations, dial, exposure, gateway, judge, rounds, speed, steering, too_far
 
 PARTS = {
     "speed": speed.lines,
     "gateway": gateway.lines,
     "ablations": ablations.lines,
     "hard": ablations.hard_lines,
+    "judge": judge.lines,
     "dial": dial.lines,
     "steering": steering.lines,
     "exposure": exposure.lines,
