@@ -21,7 +21,7 @@ from services.diffusion.recipe import Recipe, from_json
 from services.diffusion.savepoint import NOWHERE, Savepoint
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Steering
-from services.diffusion.trials import Checked, choose
+from services.diffusion.trials import Checked, ranked
 from services.diffusion.validity import Checker
 from services.diffusion.watch import Watch, unwatched
 from services.errors import ReplayError
@@ -56,9 +56,10 @@ def generate(
     """
     density = fitting(density, model)
     picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
-    judge = Judge(model.decoder, checker, density.subject.concept, picture, report)
+    candidate = model.decoder.as_candidate(picture)
+    judge = Judge(model.decoder, checker, density.subject.concept, candidate, picture, report)
     space = Space(model, density.subject, recipe.space)
-    about = About(space, density, checker, recipe, steering, picture)
+    about = About(space, density, checker, recipe, steering, candidate, picture)
     begin = time.perf_counter()
     run = {"calibrated": _calibrated, "paper": _paper}[recipe.mode]
     chosen, warnings = run(about, judge, report, savepoint.of(about.run()), watch)
@@ -103,9 +104,9 @@ def sample_plain(
     """What the prompt gives without steering, a picture for each seed."""
     density = fitting(density, model)
     picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
-    judge = Judge(model.decoder, checker, density.subject.concept, picture, report)
+    judge = Judge(model.decoder, checker, density.subject.concept, picture, picture, report)
     space = Space(model, density.subject, ["token"])
-    about = About(space, density, checker, recipe, UNSTEERED, picture)
+    about = About(space, density, checker, recipe, UNSTEERED, picture, picture)
     return [about.output(c) for c in look(space, density, space.start(0), seeds, 0, judge)]
 
 
@@ -119,7 +120,7 @@ def _calibrated(
     objective = Objective(density, recipe.target_bits, about.steering)
     run = Optimization(about.space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
     finished = run.run(recipe.steps, judge, report, savepoint, watch)
-    chosen = choose(finished, recipe.count)
+    chosen = judge.hand_out(ranked(finished), recipe.count)
     missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
     return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits) + missed
 
@@ -131,7 +132,7 @@ def _paper(
     if recipe.trials not in (None, 1):
         raise ValueError(f"the mode paper has one trial, got {recipe.trials}")
     run = Paper(about.space, density, about.steering, seed=recipe.seed)
-    chosen = run.run(recipe.count, recipe.steps, judge, report, savepoint, watch)
+    chosen = judge.draw(run.run(recipe.count, recipe.steps, judge, report, savepoint, watch))
     lowest = density.d2_at(recipe.target_bits)
     return chosen, [DEVIATION, *shortfalls(chosen, lowest, recipe.target_bits)]
 

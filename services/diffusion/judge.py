@@ -1,7 +1,9 @@
 """Decode embeddings and ask the checker, reporting every decoder step and keeping the time that it takes."""
 
 import time
+from dataclasses import replace
 
+import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -10,17 +12,21 @@ from services.diffusion.decoder import Decoder, Picture
 from services.diffusion.fit import Report
 from services.diffusion.memory import Batches
 from services.diffusion.optimize import noise_of
+from services.diffusion.trials import Checked
 from services.diffusion.validity import Checker, validity_of
 
 BATCH = 8
 
 
 class Judge:
-    """What a trial's embedding looks like, and P(valid) of that, None where the checker knows no noun of the concept;
-    called with a seed per row."""
+    """What a trial's embedding looks like as a candidate, and P(valid) of that, None where the checker knows no noun of
+    the concept; called with a seed per row."""
 
-    def __init__(self, decoder: Decoder, checker: Checker, concept: str, picture: Picture, report: Report) -> None:
-        self.decoder, self.checker, self.concept, self.picture, self.report = decoder, checker, concept, picture, report
+    def __init__(
+        self, decoder: Decoder, checker: Checker, concept: str, candidate: Picture, picture: Picture, report: Report
+    ) -> None:
+        self.decoder, self.checker, self.concept, self.report = decoder, checker, concept, report
+        self.candidate, self.picture = candidate, picture
         self.reading = checker.reading(concept)
         self.batches = Batches(BATCH)
         self.decode_s = self.check_s = 0.0
@@ -28,8 +34,35 @@ class Judge:
     def __call__(
         self, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]
     ) -> list[tuple[Image.Image, float | None]]:
+        return self._judge(self.candidate, seeds, image_embeds)
+
+    def draw(self, checks: list[Checked]) -> list[Checked]:
+        """The same, decoded in full and judged on that picture."""
+        if not checks or self.candidate == self.picture:
+            return checks
+        states = [check.state for check in checks]
+        embeds = torch.stack([state.image_embeds for state in states])
+        verdicts = self._judge(self.picture, [state.seed for state in states], embeds)
+        return [
+            replace(c, image=image, validity=validity) for c, (image, validity) in zip(checks, verdicts, strict=True)
+        ]
+
+    def hand_out(self, ranked: list[Checked], count: int) -> list[Checked]:
+        """The first `count`, drawn in full; for one that is then no longer of the concept, the next that was."""
+        kept: list[Checked] = []
+        missed: list[Checked] = []
+        rest = ranked[:count] + [check for check in ranked[count:] if check.passed]
+        while rest and len(kept) < count:
+            candidates, rest = rest[: count - len(kept)], rest[count - len(kept) :]
+            for candidate, full in zip(candidates, self.draw(candidates), strict=True):
+                (missed if candidate.passed and not full.passed else kept).append(full)
+        return (kept + missed)[:count]
+
+    def _judge(
+        self, picture: Picture, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]
+    ) -> list[tuple[Image.Image, float | None]]:
         begin = time.perf_counter()
-        images = self._decode(seeds, image_embeds)
+        images = self._decode(picture, seeds, image_embeds)
         decoded = time.perf_counter()
         self.report("check", 0, 1, None)
         validity = validity_of(self.checker, images, self.concept, self.reading)
@@ -38,8 +71,8 @@ class Judge:
         self.check_s += time.perf_counter() - decoded
         return list(zip(images, validity, strict=True))
 
-    def _decode(self, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
-        done, steps = 0, self.picture.num_inference_steps
+    def _decode(self, picture: Picture, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
+        done, steps = 0, picture.num_inference_steps
 
         def decode(rows: list[int]) -> list[Image.Image]:
             nonlocal done
@@ -48,7 +81,7 @@ class Judge:
                 self.report("decode", done * steps + step * len(rows), len(seeds) * steps, None)
 
             noise = noise_of([seeds[row] for row in rows])
-            images = self.decoder.decode(image_embeds[rows], noise, self.picture, on_step)
+            images = self.decoder.decode(image_embeds[rows], noise, picture, on_step)
             done += len(rows)
             return images
 

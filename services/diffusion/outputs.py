@@ -47,6 +47,7 @@ class About:
     checker: Checker
     recipe: Recipe
     steering: Steering
+    candidate: Picture
     picture: Picture
 
     @torch.no_grad()
@@ -84,6 +85,7 @@ class About:
             "density_samples": self.density.samples,
             "checker": self.checker.fingerprint,
             **asdict(self.picture),
+            "candidate": asdict(self.candidate),
             "prior_steps": PRIOR_STEPS,
             "prior_guidance": model.guidance_scale,
             "device": model.device.type,

@@ -140,14 +140,13 @@ def copied(parameters: Parameters) -> Parameters:
     return [tensor.detach().clone() for tensor in parameters]
 
 
-def choose(trials: list[Trial], count: int) -> list[Checked]:
-    """The best of `count` trials that were looked at: first of those at their target, the most valid before the others;
-    then the rarest of those that are valid elsewhere; then the most valid. Where the judge cannot tell, the rarest."""
+def ranked(trials: list[Trial]) -> list[Checked]:
+    """What was looked at, the best first: those at their target, the most valid before the others; then the rarest of
+    those that are valid elsewhere; then the most valid. Where the judge cannot tell, the rarest."""
 
     def rank(trial: Trial, best: Checked) -> tuple[bool, bool, float]:
         rarest = best.validity is None or (best.passed and not trial.ready)
         return trial.ready, best.passed, best.state.bits if rarest else best.validity or 0.0
 
     looked_at = [(rank(trial, trial.best), trial.best) for trial in trials if trial.best]
-    looked_at.sort(key=lambda ranked: ranked[0], reverse=True)
-    return [best for _, best in looked_at[:count]]
+    return [best for _, best in sorted(looked_at, key=lambda one: one[0], reverse=True)]

@@ -9,7 +9,7 @@ from services.diffusion.objective import Objective
 from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization, noise_of
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
-from services.diffusion.trials import Checked, State, Trial, choose
+from services.diffusion.trials import Checked, State, Trial, ranked
 
 BITS, LORA = 6.0, ["lora"]
 
@@ -153,13 +153,12 @@ def test_the_most_valid_at_the_target_come_first_then_the_rarest_valid_then_the_
         trial_at(4, 0.8, 11.0, True),
         trial_at(5, 0.6, 9.0, False),
     ]
-    assert [check.state.seed for check in choose(trials, 6)] == [4, 2, 5, 1, 3, 0]
-    assert [check.state.seed for check in choose(trials, 1)] == [4]
+    assert [check.state.seed for check in ranked(trials)] == [4, 2, 5, 1, 3, 0]
 
 
 def test_where_the_judge_cannot_tell_the_rarest_at_the_target_come_first():
     trials = [trial_at(0, None, 20.0, False), trial_at(1, None, 10.1, True), trial_at(2, None, 10.4, True)]
-    assert [check.state.seed for check in choose(trials, 3)] == [2, 1, 0]
+    assert [check.state.seed for check in ranked(trials)] == [2, 1, 0]
 
 
 def test_without_validity_no_check_fails_and_the_nearest_to_the_target_go_on(model, density):
