@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel, VQModel
-from diffusers.pipelines.kandinsky.text_encoder import MultilingualCLIP
 from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPVisionModelWithProjection
+from transformers import CLIPVisionModelWithProjection
 
 from services.diffusion.checkpoint import described, load_config, load_defaults, load_model
+from services.diffusion.multilingual_clip import encode_empty_prompt
 from services.diffusion.spatial_norm import with_latent_norms
 from services.errors import DecodingError
 
@@ -176,28 +176,16 @@ def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> tuple[
         return picture, replace(picture, **candidate), learnt
 
 
+@torch.no_grad()
 def _constants(
     folder: Path, image_encoder: CLIPVisionModelWithProjection, device: str, dtype: torch.dtype
 ) -> Constants:
     """Read constants.safetensors, or run XLM-R, which a full-size checkpoint has in its place, once."""
     path = folder / "constants.safetensors"
     with described(str(path)):
-        values = load_file(path) if path.exists() else _compute_constants(folder, image_encoder, device, dtype)
+        values = load_file(path) if path.exists() else encode_empty_prompt(folder, device)
+        if "negative_image_embeds" not in values:
+            edge = image_encoder.config.image_size
+            nothing = torch.zeros(1, 3, edge, edge, device=device, dtype=dtype)
+            values["negative_image_embeds"] = image_encoder(nothing).image_embeds
         return Constants(**{name: value.to(device, dtype) for name, value in values.items()})
-
-
-@torch.no_grad()
-def _compute_constants(
-    folder: Path, image_encoder: CLIPVisionModelWithProjection, device: str, dtype: torch.dtype
-) -> dict[str, Tensor]:
-    tokenizer = load_config(AutoTokenizer, folder, "tokenizer")
-    encoder = load_model(MultilingualCLIP, folder, "text_encoder", device, dtype)
-    empty = tokenizer("", padding="max_length", truncation=True, max_length=77, return_tensors="pt").to(device)
-    prompt_embeds, hidden_states = encoder(empty.input_ids, empty.attention_mask)
-    edge = image_encoder.config.image_size
-    nothing = image_encoder(torch.zeros(1, 3, edge, edge, device=device, dtype=dtype)).image_embeds
-    return {
-        "prompt_embeds": prompt_embeds,
-        "text_encoder_hidden_states": hidden_states,
-        "negative_image_embeds": nothing,
-    }
