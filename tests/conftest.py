@@ -38,6 +38,16 @@ def quick_decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the two repositories of Kandinsky 2.1 as they are published, at a tiny size."""
+    from tests.kandinsky_as_published import write_published
+
+    folder = tmp_path_factory.mktemp("published")
+    write_published(folder)
+    return folder
+
+
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """A folder whose path leaves room for a socket's name."""

@@ -52,12 +52,12 @@ def load_model(kind: Any, folder: Path, part: str, device: str, dtype: torch.dty
         return model.to(device).eval().requires_grad_(False)
 
 
-def load_config(kind: Any, folder: Path, part: str) -> Any:
-    """A tokenizer or a scheduler from folder/part."""
+def load_config(kind: Any, folder: Path, part: str, **own: str) -> Any:
+    """A tokenizer or a scheduler from folder/part, with `own` values before those of its files."""
     with described(str(folder / part)):
         if not (folder / part).is_dir():
             raise ValueError("there is no such folder")
-        return kind.from_pretrained(folder / part, trust_remote_code=False)
+        return kind.from_pretrained(folder / part, trust_remote_code=False, **own)
 
 
 def load_defaults(folder: Path, defaults: dict[str, int | float]) -> dict[str, Any]:

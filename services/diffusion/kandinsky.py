@@ -27,6 +27,7 @@ from services.errors import PromptError
 
 PRIOR_STEPS = 5
 START_STEP = 2  # a given picture enters the prior's steps here, half noise
+END = "<|endoftext|>"  # pads, since what pads is no text: the published tokenizer pads with "!", here a word again
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 
@@ -86,7 +87,7 @@ class Kandinsky:
         check_spaces(folder, decoder_folder)
         image_encoder = load_model(CLIPVisionModelWithProjection, folder, "image_encoder", device, dtype)
         model = cls(
-            tokenizer=load_config(CLIPTokenizer, folder, "tokenizer"),
+            tokenizer=load_config(CLIPTokenizer, folder, "tokenizer", pad_token=END),
             text_encoder=load_model(CLIPTextModelWithProjection, folder, "text_encoder", device, dtype),
             image_processor=load_config(CLIPImageProcessor, folder, "image_processor"),
             image_encoder=image_encoder,

@@ -84,10 +84,10 @@ PUBLISHED = Parts(
     movq=MOVQ_BLOCKS | {"block_out_channels": (128, 256, 256, 512), "layers_per_block": 2, "num_vq_embeddings": 16384},
 )
 
-# MCLIPConfig: the encoder that runs once per load.
+# The encoder that runs once and never again.
 XLM_ROBERTA: Config = {
-    "transformerDimSize": 1024,
-    "imageDimSize": 768,
+    "transformerDimensions": 1024,
+    "numDims": 768,
     "hidden_size": 1024,
     "intermediate_size": 4096,
     "num_hidden_layers": 24,

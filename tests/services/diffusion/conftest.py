@@ -22,7 +22,6 @@ from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 
 import open_clip  # isort: skip
 from diffusers import DDIMScheduler, PriorTransformer, UnCLIPScheduler, UNet2DConditionModel, VQModel  # isort: skip
-from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP  # isort: skip
 from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModelWithProjection  # isort: skip
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # isort: skip
 
@@ -135,24 +134,6 @@ def write_scorer(folder: Path) -> None:
     (folder / "nouns.json").write_text(json.dumps(words))
 
 
-@torch.no_grad()
-def write_multilingual_encoder(folder: Path) -> None:
-    """What a full-size checkpoint has and the embedded one does without: XLM-R."""
-    text = MCLIPConfig(
-        transformerDimSize=DIM,
-        imageDimSize=DIM,
-        hidden_size=DIM,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        vocab_size=49408,
-        pad_token_id=1,
-        max_position_embeddings=80,
-    )
-    randomise(MultilingualCLIP(text), 0.1, 7).save_pretrained(folder / "decoder/text_encoder")
-    shutil.copytree(folder / "prior/tokenizer", folder / "decoder/tokenizer")
-
-
 def load(folder: Path) -> Kandinsky:
     return Kandinsky.load(str(folder / "prior"), str(folder / "decoder"), device="cpu", dtype=torch.float32)
 
@@ -172,17 +153,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(checkpoint: Path) -> Kandinsky:
     return load(checkpoint)
-
-
-@pytest.fixture(scope="session")
-def full_checkpoint(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, laid out as Kandinsky 2.1 is: an encoder in place of the constants, no defaults."""
-    folder = tmp_path_factory.mktemp("full") / "checkpoint"
-    shutil.copytree(checkpoint, folder)
-    (folder / "decoder/constants.safetensors").unlink()
-    (folder / "decoder/defaults.json").unlink()
-    write_multilingual_encoder(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

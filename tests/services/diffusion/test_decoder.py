@@ -14,6 +14,7 @@ from services.diffusion.decoder import Picture
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.spatial_norm import with_latent_norms
+from tests.kandinsky_as_published import DECODER, PRIOR
 from tests.services.diffusion.conftest import load
 
 MOVQ = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini/decoder/movq"
@@ -24,36 +25,34 @@ def nothing(_step: int, _steps: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def full(full_checkpoint):
-    return Kandinsky.load(
-        str(full_checkpoint / "prior"), str(full_checkpoint / "decoder"), device="cpu", dtype=torch.float32
-    )
+def full(published):
+    return Kandinsky.load(str(published / PRIOR), str(published / DECODER), device="cpu", dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
-def pipeline(full, full_checkpoint):
+def pipeline(full, published):
     """diffusers' own, which encodes the empty prompt where ours has kept what that gave."""
-    text_encoder = MultilingualCLIP.from_pretrained(full_checkpoint / "decoder/text_encoder").eval()
+    text_encoder = MultilingualCLIP.from_pretrained(published / DECODER / "text_encoder").eval()
     pipeline = KandinskyPipeline(
         text_encoder,
-        AutoTokenizer.from_pretrained(full_checkpoint / "decoder/tokenizer"),
+        AutoTokenizer.from_pretrained(published / DECODER / "tokenizer"),
         full.decoder.unet,
         full.decoder.scheduler,
-        VQModel.from_pretrained(full_checkpoint / "decoder/movq").eval().to(memory_format=torch.channels_last),
+        VQModel.from_pretrained(published / DECODER / "movq").eval().to(memory_format=torch.channels_last),
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-@pytest.mark.parametrize(("size", "guidance_scale"), [(64, 3.0), (128, 7.5), (64, 1.0)])
-def test_decoding_equals_diffusers_bit_for_bit(full, pipeline, full_checkpoint, size, guidance_scale):
-    """On a checkpoint laid out as Kandinsky 2.1 is, whose constants are computed once and its encoders dropped."""
-    vision = CLIPVisionModelWithProjection.from_pretrained(full_checkpoint / "prior/image_encoder").eval()
-    embeds = torch.randn(1, 16, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize(("size", "guidance_scale"), [(64, 3.0), (128, 7.5), (128, 1.0)])
+def test_decoding_equals_diffusers_bit_for_bit(full, pipeline, published, size, guidance_scale):
+    """On Kandinsky 2.1 as it is published, whose constants are computed once and its encoders dropped."""
+    vision = CLIPVisionModelWithProjection.from_pretrained(published / PRIOR / "image_encoder").eval()
+    embeds = torch.randn(1, 32, generator=torch.Generator().manual_seed(1))
     theirs = pipeline(
         "",
         image_embeds=embeds,
-        negative_image_embeds=vision(torch.zeros(1, 3, 16, 16)).image_embeds,
+        negative_image_embeds=vision(torch.zeros(1, 3, 32, 32)).image_embeds,
         height=size,
         width=size,
         num_inference_steps=4,

@@ -13,6 +13,7 @@ from torch import nn
 from services.diffusion.decoder import Picture
 from services.diffusion.fit import fit_density
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.multilingual_clip import MultilingualCLIP
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.spaces import Space
@@ -20,11 +21,11 @@ from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
 from tests.benchmarks import full_size
 from tests.benchmarks.kandinsky_2_1 import PUBLISHED, XLM_ROBERTA
+from tests.kandinsky_as_published import DECODER, PRIOR
 
 from diffusers import PriorTransformer, UNet2DConditionModel, VQModel  # isort: skip
-from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP  # isort: skip
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection  # isort: skip
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # isort: skip
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, XLMRobertaConfig  # isort: skip
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # isor
         (lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**PUBLISHED.image_encoder)), 304),
         (lambda: UNet2DConditionModel(**PUBLISHED.unet), 1229),
         (lambda: VQModel(**PUBLISHED.movq), 68),
-        (lambda: MultilingualCLIP(MCLIPConfig(**XLM_ROBERTA)), 561),
+        (lambda: MultilingualCLIP(XLMRobertaConfig(**XLM_ROBERTA)), 560),
     ],
     ids=["prior", "text encoder", "image encoder", "unet", "movq", "xlm-roberta"],
 )
@@ -46,10 +47,10 @@ def test_the_published_parts_have_their_published_size(make: Callable[[], nn.Mod
 
 
 @pytest.fixture(scope="module")
-def half(full_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Kandinsky:
-    """A checkpoint laid out as Kandinsky 2.1 is, in bfloat16; its folder is gone."""
-    folder = Path(shutil.copytree(full_checkpoint, tmp_path_factory.mktemp("half") / "checkpoint"))
-    model = Kandinsky.load(str(folder / "prior"), str(folder / "decoder"), device="cpu", dtype=torch.bfloat16)
+def half(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Kandinsky:
+    """Kandinsky 2.1 as it is published, in bfloat16; its folder is gone."""
+    folder = Path(shutil.copytree(published, tmp_path_factory.mktemp("half") / "checkpoint"))
+    model = Kandinsky.load(str(folder / PRIOR), str(folder / DECODER), device="cpu", dtype=torch.bfloat16)
     shutil.rmtree(folder)
     return model
 
@@ -59,19 +60,15 @@ def alive(*kinds: type) -> int:
     return sum(type(thing) in kinds for thing in gc.get_objects())
 
 
-def test_the_encoder_of_the_decoders_constants_is_dropped_once_it_has_run(full_checkpoint):
+def test_the_encoder_of_the_decoders_constants_is_dropped_once_it_has_run(published):
     before = alive(MultilingualCLIP)
-    model = Kandinsky.load(
-        str(full_checkpoint / "prior"), str(full_checkpoint / "decoder"), device="cpu", dtype=torch.bfloat16
-    )
+    model = Kandinsky.load(str(published / PRIOR), str(published / DECODER), device="cpu", dtype=torch.bfloat16)
     assert alive(MultilingualCLIP) == before
     assert model.decoder.constants.negative_image_embeds.any()
 
 
-def test_the_constants_in_bfloat16_are_those_of_float32(half, full_checkpoint):
-    exact = Kandinsky.load(
-        str(full_checkpoint / "prior"), str(full_checkpoint / "decoder"), device="cpu", dtype=torch.float32
-    )
+def test_the_constants_in_bfloat16_are_those_of_float32(half, published):
+    exact = Kandinsky.load(str(published / PRIOR), str(published / DECODER), device="cpu", dtype=torch.float32)
     for name, value in vars(half.decoder.constants).items():
         assert value.dtype == torch.bfloat16
         expected = getattr(exact.decoder.constants, name)
@@ -93,7 +90,7 @@ def test_in_bfloat16_a_density_is_float64_and_what_is_learnt_is_float32(half):
 
 
 def test_a_picture_is_decoded_in_bfloat16_without_the_folder(half):
-    (image,) = half.decoder.decode(torch.ones(1, 16), noise_of([0]), Picture(64, 2, 7.5), lambda *_: None)
+    (image,) = half.decoder.decode(torch.ones(1, 32), noise_of([0]), Picture(64, 2, 7.5), lambda *_: None)
     assert len(image.getcolors(64 * 64)) > 1
 
 
