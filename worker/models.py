@@ -1,15 +1,18 @@
 """Everything that a worker loads once."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from services.diffusion.checkpoint import pulled
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.safety import SafetyChecker, load_safety_checker
 from services.diffusion.validity import Checker, load_checker
 from services.settings import Settings
 from services.storage import Storage
 from worker.densities import Densities
+from worker.keeping import Keeping
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,10 @@ def load_models(settings: Settings, storage: Storage) -> Models:
     disable_progress_bar()
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, settings.dtype)
-    model = Kandinsky.load(settings.prior, settings.decoder, device=device, dtype=dtype)
+    keep, found = Keeping(storage), partial(pulled, data=settings.data_dir)
+    parts = found(settings.prior), found(settings.decoder)
+    model = Kandinsky.load(*parts, device=device, dtype=dtype, keep=keep)
     densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
-    checker = load_checker(settings.scorer, device=device, dtype=dtype)
-    safety = None if settings.safety is None else load_safety_checker(settings.safety, device=device)
+    checker = load_checker(found(settings.scorer), device=device, dtype=dtype, keep=keep)
+    safety = None if settings.safety is None else load_safety_checker(found(settings.safety), device=device)
     return Models(model, checker, densities, safety)

@@ -1,6 +1,5 @@
-"""Checkpoints on disk or on the Hugging Face hub: find the folder, load a part, fingerprint the whole."""
+"""Checkpoints on disk or on the Hugging Face hub: find the folder, load a part."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -9,16 +8,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import torch
+from httpx2 import HTTPError
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 
 from services.errors import CheckpointError
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-BROKEN = (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, httpx.HTTPError)
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+VARIANTS = ["*.fp16.*"]
+BROKEN = (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, HTTPError)
+HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@(\w[\w./-]*))?")
 
 
 @contextmanager
@@ -32,13 +32,29 @@ def described(what: str) -> Iterator[None]:
 
 
 def checkpoint_folder(name: str) -> Path:
-    """The folder `name`, or where the hub's repository of that name is kept; CheckpointError if there is neither."""
+    """The folder `name`, or where the hub's repository of that name is kept; CheckpointError if there is neither.
+
+    The hub's names may end in a revision, a commit, tag or branch: `owner/name@revision`.
+    """
     if Path(name).is_dir():
         return Path(name)
-    if not HUB_NAME.fullmatch(name):
-        raise CheckpointError(f"cannot load the checkpoint {name}: there is no such folder")
+    repository, revision = hub_name(name)
     with described(f"the checkpoint {name}"):
-        return Path(snapshot_download(name, allow_patterns=FILES, ignore_patterns=["*.fp16.*"]))
+        folder = snapshot_download(repository, revision=revision, allow_patterns=FILES, ignore_patterns=VARIANTS)
+        return Path(folder)
+
+
+def hub_name(name: str) -> tuple[str, str | None]:
+    """`owner/name` and the revision, if there is one; CheckpointError for what is no name of the hub's."""
+    if (match := HUB_NAME.fullmatch(name)) is None:
+        raise CheckpointError(f"cannot load the checkpoint {name}: there is no such folder")
+    return match[1], match[2]
+
+
+def pulled(name: str, data: Path) -> str:
+    """Where `rarebit models pull` has put the repository of that name below the data folder, or else the name."""
+    folder = data / "models" / name
+    return str(folder) if folder.is_dir() else name
 
 
 def load_model(kind: Any, folder: Path, part: str, device: str, dtype: torch.dtype) -> Any:
@@ -88,14 +104,3 @@ def check_equal(what: str, parts: list[tuple[Path, str | int]]) -> None:
     for (folder, own), (other, found) in pairwise(parts):
         if own != found:
             raise CheckpointError(f"the parts do not fit: {folder} has the {what} {own}, {other} has {found}")
-
-
-def fingerprint_of(*folders: Path) -> str:
-    """SHA-256 over the names and bytes of all weights and configurations, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(p for pattern in FILES for p in folder.rglob(pattern)):
-            with path.open("rb") as file:
-                digest.update(path.relative_to(folder).as_posix().encode())
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

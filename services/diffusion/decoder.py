@@ -16,7 +16,6 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from services.diffusion.checkpoint import described, load_config, load_defaults, load_model
-from services.diffusion.multilingual_clip import encode_empty_prompt
 from services.diffusion.spatial_norm import with_latent_norms
 from services.errors import DecodingError
 
@@ -56,15 +55,24 @@ class Decoder:
 
     @classmethod
     def load(
-        cls, folder: Path, image_encoder: CLIPVisionModelWithProjection, *, device: str, dtype: torch.dtype
+        cls,
+        folder: Path,
+        image_encoder: CLIPVisionModelWithProjection,
+        empty_prompt: Callable[[], dict[str, Tensor]],
+        *,
+        device: str,
+        dtype: torch.dtype,
     ) -> "Decoder":
-        """Load a folder laid out as kandinsky-2-1 is; the constants need the prior's image encoder."""
+        """Load a folder laid out as kandinsky-2-1 is; the constants need the prior's image encoder.
+
+        `empty_prompt` is what a checkpoint without constants.safetensors is asked for.
+        """
         # Convolutions are a fifth to a third faster with the channels last.
         unet = load_model(UNet2DConditionModel, folder, "unet", device, dtype).to(memory_format=torch.channels_last)
         movq = with_latent_norms(load_model(VQModel, folder, "movq", device, dtype))
         movq = movq.to(memory_format=torch.channels_last)
         scheduler = load_config(DDIMScheduler, folder, "scheduler")
-        constants = _constants(folder, image_encoder, device, dtype)
+        constants = _constants(folder, image_encoder, empty_prompt, device, dtype)
         return cls(unet, movq, scheduler, constants, *_defaults(folder, unet, movq))
 
     @torch.no_grad()
@@ -178,12 +186,16 @@ def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> tuple[
 
 @torch.no_grad()
 def _constants(
-    folder: Path, image_encoder: CLIPVisionModelWithProjection, device: str, dtype: torch.dtype
+    folder: Path,
+    image_encoder: CLIPVisionModelWithProjection,
+    empty_prompt: Callable[[], dict[str, Tensor]],
+    device: str,
+    dtype: torch.dtype,
 ) -> Constants:
-    """Read constants.safetensors, or run XLM-R, which a full-size checkpoint has in its place, once."""
+    """Those in constants.safetensors, and what is not there as a full-size checkpoint's encoders give it."""
     path = folder / "constants.safetensors"
     with described(str(path)):
-        values = load_file(path) if path.exists() else encode_empty_prompt(folder, device)
+        values = load_file(path) if path.exists() else empty_prompt()
         if "negative_image_embeds" not in values:
             edge = image_encoder.config.image_size
             nothing = torch.zeros(1, 3, edge, edge, device=device, dtype=dtype)

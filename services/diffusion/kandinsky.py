@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from diffusers import PriorTransformer, UnCLIPScheduler
@@ -16,12 +16,13 @@ from services.diffusion.checkpoint import (
     check_equal,
     check_spaces,
     checkpoint_folder,
-    fingerprint_of,
     load_config,
     load_defaults,
     load_model,
 )
 from services.diffusion.decoder import Decoder, Generators, guide
+from services.diffusion.fingerprint import Keep, anew, fingerprint_of
+from services.diffusion.multilingual_clip import empty_prompt
 from services.diffusion.prefix import predict, prefix_of
 from services.errors import PromptError
 
@@ -77,14 +78,17 @@ class Kandinsky:
     fingerprint: str
 
     @classmethod
-    def load(cls, prior: str, decoder: str, *, device: str, dtype: torch.dtype) -> "Kandinsky":
+    def load(cls, prior: str, decoder: str, *, device: str, dtype: torch.dtype, keep: Keep = anew) -> "Kandinsky":
         """Load two folders or hub names laid out as kandinsky-2-1-prior and kandinsky-2-1 are.
 
+        `keep` has what takes long and comes out the same every time: the fingerprint, and the encoded empty prompt.
         Raises CheckpointError with one sentence for a missing, incomplete or corrupt file, and for parts of different
         spaces.
         """
         folder, decoder_folder = checkpoint_folder(prior), checkpoint_folder(decoder)
         check_spaces(folder, decoder_folder)
+        fingerprint = fingerprint_of(folder, decoder_folder, keep=keep)
+        prompt = partial(empty_prompt, decoder_folder, device, keep, fingerprint)
         image_encoder = load_model(CLIPVisionModelWithProjection, folder, "image_encoder", device, dtype)
         model = cls(
             tokenizer=load_config(CLIPTokenizer, folder, "tokenizer", pad_token=END),
@@ -93,9 +97,9 @@ class Kandinsky:
             image_encoder=image_encoder,
             prior=load_model(PriorTransformer, folder, "prior", device, dtype),
             scheduler=load_config(UnCLIPScheduler, folder, "scheduler"),
-            decoder=Decoder.load(decoder_folder, image_encoder, device=device, dtype=dtype),
+            decoder=Decoder.load(decoder_folder, image_encoder, prompt, device=device, dtype=dtype),
             guidance_scale=load_defaults(folder, {"guidance_scale": 4.0})["guidance_scale"],
-            fingerprint=fingerprint_of(folder, decoder_folder),
+            fingerprint=fingerprint,
         )
         dimensions = [
             (folder / "text_encoder", model.text_encoder.config.projection_dim),

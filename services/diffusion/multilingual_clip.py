@@ -4,10 +4,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, XLMRobertaConfig, XLMRobertaModel
 
-from services.diffusion.checkpoint import load_config, load_model
+from services.diffusion.checkpoint import described, load_config, load_model
+from services.diffusion.fingerprint import Keep
 
 TOKENS = 77
 
@@ -32,6 +34,11 @@ class MultilingualCLIP(PreTrainedModel):  # type: ignore[misc]
         return self.LinearTransformation(mean), hidden_states
 
 
+def empty_prompt(folder: Path, device: str, keep: Keep, fingerprint: str) -> dict[str, Tensor]:
+    """What `encode_empty_prompt` gives, or what `keep` has of it from the last time."""
+    return keep(f"empty-prompts/{fingerprint}", lambda: save(encode_empty_prompt(folder, device)), _read)
+
+
 @torch.no_grad()
 def encode_empty_prompt(folder: Path, device: str) -> dict[str, Tensor]:
     """`prompt_embeds` (1, dim) and `text_encoder_hidden_states` (1, TOKENS, width), float32, of folder/text_encoder.
@@ -43,3 +50,9 @@ def encode_empty_prompt(folder: Path, device: str) -> dict[str, Tensor]:
     empty = tokenizer("", padding="max_length", max_length=TOKENS, return_tensors="pt").to(device)
     prompt_embeds, hidden_states = encoder(empty.input_ids, empty.attention_mask)
     return {"prompt_embeds": prompt_embeds, "text_encoder_hidden_states": hidden_states}
+
+
+def _read(kept: bytes) -> dict[str, Tensor]:
+    with described("the empty prompt that was kept"):
+        values = load(kept)
+        return {name: values[name] for name in ("prompt_embeds", "text_encoder_hidden_states")}

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.checkpoint import checkpoint_folder, described, fingerprint_of
+from services.diffusion.checkpoint import checkpoint_folder, described
+from services.diffusion.fingerprint import Keep, anew, fingerprint_of
 from services.diffusion.reading import Reading, noun_and_attributes
 from services.diffusion.vlm import VisionLanguageChecker
 
@@ -44,16 +45,16 @@ def validity_of(checker: Checker, images: list[Image.Image], concept: str, readi
     return validity
 
 
-def load_checker(name: str, *, device: str, dtype: torch.dtype | None) -> Checker:
+def load_checker(name: str, *, device: str, dtype: torch.dtype | None, keep: Keep = anew) -> Checker:
     """The checker in a folder, or in the hub's repository of that name, as its configuration says.
 
     `dtype` is what a vision-language model computes in, None for its own; open_clip, whose logits are cosines times
-    100, stays in float32. CheckpointError in one sentence.
+    100, stays in float32. `keep` has the fingerprint. CheckpointError in one sentence.
     """
     folder = checkpoint_folder(name)
     if (folder / "open_clip_config.json").exists():
-        return OpenClipChecker.load(str(folder), device=device)
-    return VisionLanguageChecker.load(folder, device=device, dtype=dtype)
+        return OpenClipChecker.load(str(folder), device=device, keep=keep)
+    return VisionLanguageChecker.load(folder, device=device, dtype=dtype, keep=keep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class OpenClipChecker:
     floor: float | None = None
 
     @classmethod
-    def load(cls, folder: str, *, device: str) -> "OpenClipChecker":
+    def load(cls, folder: str, *, device: str, keep: Keep = anew) -> "OpenClipChecker":
         """Load open_clip_config.json, open_clip_model.safetensors and nouns.json; CheckpointError names the folder."""
         with described(f"the scorer in {folder}"):
             name, weights = f"local-dir:{folder}", Path(folder, "open_clip_model.safetensors")
@@ -90,7 +91,7 @@ class OpenClipChecker:
                 model=model.eval().requires_grad_(False),
                 preprocess=preprocess,
                 tokenizer=open_clip.get_tokenizer(name),
-                fingerprint=fingerprint_of(Path(folder)),
+                fingerprint=fingerprint_of(Path(folder), keep=keep),
                 **json.loads(Path(folder, "nouns.json").read_text()),
             )
 

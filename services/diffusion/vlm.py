@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoProcessor, ProcessorMixin
 
-from services.diffusion.checkpoint import described, fingerprint_of, load_model
+from services.diffusion.checkpoint import described, load_model
+from services.diffusion.fingerprint import Keep, anew, fingerprint_of
 from services.diffusion.reading import Reading
 
 QUESTION = "Is the main subject of this picture still {} {}? Answer yes or no."
@@ -35,7 +36,9 @@ class VisionLanguageChecker:
     fingerprint: str
 
     @classmethod
-    def load(cls, folder: Path, *, device: str, dtype: torch.dtype | None) -> "VisionLanguageChecker":
+    def load(
+        cls, folder: Path, *, device: str, dtype: torch.dtype | None, keep: Keep = anew
+    ) -> "VisionLanguageChecker":
         """Load a model, in `dtype` or its own, and its processor with a chat template; never code from the folder."""
         with described(f"the scorer in {folder}"):
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -48,7 +51,7 @@ class VisionLanguageChecker:
             yes, no = answer_tokens(processor.tokenizer)
             kind = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
             model = load_model(kind, folder, "", device, dtype or config.dtype or torch.float32)
-            return cls(model, processor, yes, no, fingerprint_of(folder))
+            return cls(model, processor, yes, no, fingerprint_of(folder, keep=keep))
 
     def reading(self, concept: str) -> Reading:
         """The whole phrase, unless it is seen in a blank picture or in noise: then the answers say nothing."""
