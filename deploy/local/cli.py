@@ -11,6 +11,7 @@ import typer
 from deploy.local import operators
 from deploy.local.child import StackError
 from deploy.local.demo import run_demo
+from deploy.local.models import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
 from deploy.local.stack import running
@@ -149,6 +150,7 @@ def evaluate(
 
 app.add_typer(operators.keys, name="keys")
 app.add_typer(operators.quarantine, name="quarantine")
+app.add_typer(model_commands, name="models")
 
 
 @contextmanager

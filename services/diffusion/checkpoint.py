@@ -18,7 +18,7 @@ from services.errors import CheckpointError
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 VARIANTS = ["*.fp16.*"]
 BROKEN = (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, HTTPError)
-HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@(\w[\w./-]*))?")
+HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@(\w(?:[\w/-]|\.(?!\.))*))?")
 
 
 @contextmanager
