@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,24 @@ from safetensors.torch import load_file
 
 from deploy.local.pulled import damaged_files, pulled_folders, read_sums, size_of
 from deploy.local.pulling import pull
+from servers import SIGNING_KEY
 from services.diffusion.checkpoint import checkpoint_folder
 from services.diffusion.fingerprint import fingerprint_of
+from services.diffusion.generate import sample_plain
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.recipe import Recipe
+from services.diffusion.subject import Subject
 from services.errors import CheckpointError
+from services.settings import Settings
+from services.storage import LocalStorage
 from tests.kandinsky_as_published import DECODER, PRIOR
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 CHUNK = 2**16
+
+
+def nothing(*_):
+    """A report that goes nowhere."""
 
 
 @contextmanager
@@ -70,6 +80,20 @@ def test_what_is_pulled_makes_the_pictures_of_what_is_published_within_bfloat16(
         assert all(torch.equal(a, b) for a, b in same)
     for name, value in vars(theirs.decoder.constants).items():
         assert torch.equal(getattr(ours.decoder.constants, name), value)
+
+
+def test_a_worker_draws_from_what_was_pulled_by_name_and_without_a_hub(both):
+    from worker.models import load_models
+
+    parts = {"prior": f"owner/{PRIOR}@v1", "decoder": f"owner/{DECODER}@v1"}
+    storage = LocalStorage(both.parent / "objects", signing_key=SIGNING_KEY, public_url="http://gateway")
+    settings = Settings(data_dir=both.parent, signing_key=SIGNING_KEY, dtype="bfloat16", density_samples=200, **parts)
+    models = load_models(settings, storage)
+    subject = Subject("handbag!", "a photo of a {}")
+    density = models.densities.get(subject, nothing, lambda _key, report: nullcontext(report)).density
+    recipe = Recipe(target_bits=3.0, steps=1, trials=1, seed=0, size=64, decoder_steps=2)
+    (output,) = sample_plain(models.model, density, models.checker, recipe, nothing, [7])
+    assert output.image.size == (64, 64)
 
 
 def test_weights_are_halved_and_what_is_not_read_is_dropped(both, published):

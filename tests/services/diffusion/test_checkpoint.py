@@ -1,8 +1,10 @@
-"""A checkpoint from a stranger is refused before a line of it runs."""
+"""A checkpoint from a stranger is refused before a line of it runs; what is loaded is no larger than it must be."""
 
 import json
 import pickle
 import shutil
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,30 @@ def test_code_in_a_checkpoint_is_not_run_even_if_somebody_would_agree(tmp_path, 
 def test_the_embedded_model_makes_every_size_that_the_gateway_takes(size):
     decoder = Kandinsky.load(str(MINI / "prior"), str(MINI / "decoder"), device="cpu", dtype=torch.float32).decoder
     assert decoder.picture(size, None, None).size == size
+
+
+def memory_bytes():
+    """What the process holds beside the pages of files."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return 1024 * int(line.split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_made_weight_by_weight(tmp_path, dtype):
+    """The float32 file is never in memory as a whole, let alone beside its half."""
+    PriorTransformer(num_attention_heads=16, attention_head_dim=64, num_layers=4).save_pretrained(tmp_path / "prior")
+    size = (tmp_path / "prior/diffusion_pytorch_model.safetensors").stat().st_size
+    seen, loaded = [memory_bytes()], threading.Event()
+
+    def watch():
+        while not loaded.wait(0.001):
+            seen.append(memory_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    model = load_model(PriorTransformer, tmp_path, "prior", "cpu", dtype)
+    loaded.set()
+    watcher.join()
+    assert model.dtype == dtype
+    assert max(seen) - seen[0] < 0.65 * size
