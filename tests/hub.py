@@ -7,110 +7,105 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
-class Hub:
-    """Serves the folders of `root` as repositories of `owner`, each with the one commit that is made of its files.
+class Hub(ThreadingHTTPServer):
+    """Serves the folders of `root` as repositories of `owner`, each of one commit, which follows from its files.
 
-    `breaks` has paths whose connection ends after so many bytes, and which are then away until they are taken out.
-    `asked` has what was asked for: path and Range.
+    `breaks` has paths whose connection ends after so many bytes, and which are then away until they are taken out;
+    `asked` what was asked for, path and Range.
     """
 
     def __init__(self, root: Path, owner: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
         self.root, self.owner = root, owner
+        self.url = f"http://127.0.0.1:{self.server_port}"
         self.breaks: dict[str, int] = {}
         self.asked: list[tuple[str, str | None]] = []
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                hub.answer(self)
-
-            def do_HEAD(self) -> None:
-                hub.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def commit(self, name: str) -> str:
         """40 hexadecimal digits that change with any file."""
         return hashlib.sha1(json.dumps(self.files(name)).encode()).hexdigest()
 
-    def files(self, name: str) -> list[dict[str, object]]:
+    def files(self, name: str) -> list[dict[str, Any]]:
+        """As both of the client's questions have them."""
         paths = sorted(path for path in (self.root / name).rglob("*") if path.is_file())
-        return [self.described(path, path.relative_to(self.root / name).as_posix()) for path in paths]
+        return [described(path, path.relative_to(self.root / name).as_posix()) for path in paths]
 
-    def described(self, path: Path, name: str) -> dict[str, object]:
-        data = path.read_bytes()
-        blob = hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
-        facts: dict[str, object] = {"type": "file", "rfilename": name, "path": name, "size": len(data)}
-        facts |= {"blobId": blob, "oid": blob}
-        if path.suffix in {".bin", ".safetensors"}:
-            digest = hashlib.sha256(data).hexdigest()
-            facts["lfs"] = {"oid": digest, "sha256": digest, "size": len(data), "pointerSize": 134}
-        return facts
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        path = unquote(urlsplit(request.path).path)
-        self.asked.append((path, request.headers.get("Range")))
+def described(path: Path, name: str) -> dict[str, Any]:
+    data = path.read_bytes()
+    digest, blob = hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
+    lfs = {"oid": digest, "sha256": digest, "size": len(data), "pointerSize": 134}
+    facts = {"type": "file", "rfilename": name, "path": name, "size": len(data), "blobId": blob, "oid": blob}
+    return facts | ({"lfs": lfs} if path.suffix in {".bin", ".safetensors"} else {})
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.server.asked.append((path, self.headers.get("Range")))
         match path.strip("/").split("/"):
-            case ["api", "models", self.owner, name, *rest] if (self.root / name).is_dir():
-                files, commit = self.files(name), self.commit(name)
-                if rest[1:] and rest[1] not in {"main", "v1", commit}:
-                    self.send(request, b"{}", 404, {"X-Error-Code": "RevisionNotFound"})
-                    return
-                info = {"id": f"{self.owner}/{name}", "sha": commit, "siblings": files, "tags": []}
-                self.send(request, json.dumps(files if rest[:1] == ["tree"] else info).encode(), 200, {})
-            case [self.owner, name, "resolve", _, *rest] if rest[-1].endswith(".safetensors"):
-                away = {"Location": f"{self.url}/away/{name}/{'/'.join(rest)}", "X-Linked-Size": "0"}
-                self.send(request, b"", 302, away | self.marks(name, rest))
-            case [self.owner, name, "resolve", _, *rest] | ["away", name, *rest]:
-                self.send_file(request, name, rest)
+            case ["api", "models", self.server.owner, name, *rest] if (self.server.root / name).is_dir():
+                self.tell(name, *rest)
+            case [self.server.owner, name, "resolve", _, *file] if file[-1].endswith(".safetensors"):
+                self.send(
+                    302, b"", {"Location": f"{self.server.url}/away/{name}/{'/'.join(file)}"} | self.marks(name, file)
+                )
+            case [self.server.owner, name, "resolve", _, *file] | ["away", name, *file]:
+                self.send_file(name, file)
             case _:
-                self.send(request, b"{}", 404, {"X-Error-Code": "RepoNotFound"})
+                self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
-    def marks(self, name: str, path: list[str]) -> dict[str, str]:
-        facts = self.described(self.root.joinpath(name, *path), "")
-        tag = facts["lfs"]["sha256"] if "lfs" in facts else facts["oid"]  # type: ignore[index]
-        size = str(facts["size"])
-        return {"X-Repo-Commit": self.commit(name), "ETag": f'"{tag}"', "X-Linked-Etag": f'"{tag}"'} | (
-            {"X-Linked-Size": size}
-        )
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
-    def send_file(self, request: BaseHTTPRequestHandler, name: str, path: list[str]) -> None:
-        data, marks = self.root.joinpath(name, *path).read_bytes(), self.marks(name, path)
-        begin = int((request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        place = "/".join(path)
-        if self.breaks.get(place) == 0:
-            self.send(request, b"", 503, {})
+    def tell(self, name: str, question: str = "", revision: str = "main", *_: str) -> None:
+        """What the repository is, or only its files."""
+        files, commit = self.server.files(name), self.server.commit(name)
+        if revision not in {"main", "v1", commit}:
+            self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
             return
-        limit = self.breaks.get(place, len(data))
-        if begin:
-            marks |= {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"}
-        self.send(request, data[begin:], 206 if begin else 200, marks, limit)
-        if place in self.breaks:
-            self.breaks[place] = 0
+        info = {"id": f"{self.server.owner}/{name}", "sha": commit, "siblings": files, "tags": []}
+        self.send(200, json.dumps(files if question == "tree" else info).encode(), {})
 
-    def send(
-        self, request: BaseHTTPRequestHandler, data: bytes, status: int, headers: dict[str, str], limit: int = 2**40
-    ) -> None:
-        request.send_response(status)
+    def marks(self, name: str, file: list[str]) -> dict[str, str]:
+        facts = described(self.server.root.joinpath(name, *file), "")
+        tag, size = facts.get("lfs", facts)["oid"], str(facts["size"])
+        marks = {"X-Repo-Commit": self.server.commit(name), "ETag": f'"{tag}"'}
+        return marks | {"X-Linked-Etag": f'"{tag}"', "X-Linked-Size": size}
+
+    def send_file(self, name: str, file: list[str]) -> None:
+        data, place = self.server.root.joinpath(name, *file).read_bytes(), "/".join(file)
+        begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        part = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"} if begin else {}
+        limit = self.server.breaks.get(place, len(data))
+        if limit == 0:
+            self.send(503, b"", {})
+        else:
+            self.send(206 if begin else 200, data[begin:], self.marks(name, file) | part, limit)
+            self.server.breaks |= {place: 0} if place in self.server.breaks else {}
+
+    def send(self, status: int, data: bytes, headers: dict[str, str], limit: int | None = None) -> None:
+        self.send_response(status)
         for name, value in ({"Content-Length": str(len(data))} | headers).items():
-            request.send_header(name, value)
-        request.end_headers()
-        if request.command == "GET":
-            request.wfile.write(data[:limit])
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data[:limit])
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 @contextmanager
 def serving(root: Path, owner: str) -> Iterator[Hub]:
     """A hub on a port of loopback."""
-    hub = Hub(root, owner)
-    threading.Thread(target=hub.server.serve_forever, daemon=True).start()
-    yield hub
-    hub.server.shutdown()
-    hub.server.server_close()
+    with Hub(root, owner) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        yield hub
+        hub.shutdown()

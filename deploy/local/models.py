@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from deploy.local.child import StackError
-from deploy.local.pulled import damaged_files, pulled_folders, read_sums, size_of
+from deploy.local.pulled import commit_of, damaged_files, pulled_folders, size_of
 from deploy.local.sentence import one_sentence
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME…", help="owner/name, or owner/name@revision to pin it.")]
@@ -29,8 +29,8 @@ def pull_models(names: Names, data: Data = Path("data")) -> None:
 def list_models(data: Data = Path("data")) -> None:
     """Print each name, as RAREBIT_PRIOR and the others take it, with its commit and its size."""
     for folder in pulled_folders(data / "models"):
-        commit = sums.commit if (sums := read_sums(folder)) else ""
-        print(folder.relative_to(data / "models"), commit, f"{size_of(folder) / 1e9:.2f} GB", sep="\t")
+        name = folder.relative_to(data / "models")
+        print(name, commit_of(folder), f"{size_of(folder) / 1e9:.2f} GB", sep="\t")
 
 
 @commands.command("verify")
@@ -39,4 +39,5 @@ def verify_models(data: Data = Path("data")) -> None:
     with one_sentence():
         damaged = [folder / path for folder in pulled_folders(data / "models") for path in damaged_files(folder)]
         if damaged:
-            raise StackError(f"not as they were pulled: {', '.join(map(str, damaged))}")
+            names = ", ".join(map(str, damaged))
+            raise StackError(f"not as they were pulled (erase their folders and pull again): {names}")

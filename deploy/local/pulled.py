@@ -2,34 +2,22 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 SUMS = "SHA256SUMS"
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Which commit of which repository a folder has; it is the first line of its list."""
-
-    repository: str
-    commit: str
-
-
-def write_sums(folder: Path, sums: Sums) -> None:
-    """List every file in the folder."""
+def write_sums(folder: Path, repository: str, commit: str) -> None:
+    """List every file in the folder, below what it is a commit of."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"# {sums.repository} {sums.commit}"]
-    lines += [f"{digest_of(path)}  {path.relative_to(folder).as_posix()}" for path in paths]
-    (folder / SUMS).write_text("\n".join(lines) + "\n")
+    lines = [f"{digest_of(path)}  {path.relative_to(folder).as_posix()}" for path in paths]
+    (folder / SUMS).write_text("\n".join([f"# {repository} {commit}", *lines, ""]))
 
 
-def read_sums(folder: Path) -> Sums | None:
-    """None where nothing has been pulled."""
-    if not (folder / SUMS).exists():
-        return None
-    _, repository, commit = (folder / SUMS).read_text().splitlines()[0].split()
-    return Sums(repository, commit)
+def commit_of(folder: Path) -> str | None:
+    """The commit that was pulled into the folder, if one was."""
+    sums = folder / SUMS
+    return sums.read_text().splitlines()[0].split()[-1] if sums.exists() else None
 
 
 def pulled_folders(models: Path) -> list[Path]:
@@ -52,5 +40,6 @@ def size_of(folder: Path) -> int:
 
 
 def digest_of(path: Path) -> str:
+    """SHA-256 in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

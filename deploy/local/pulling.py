@@ -13,7 +13,7 @@ from huggingface_hub.utils import build_hf_headers, filter_repo_objects  # type:
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from deploy.local.pulled import Sums, read_sums, write_sums
+from deploy.local.pulled import commit_of, digest_of, write_sums
 from services.diffusion.checkpoint import FILES, VARIANTS, described, hub_name
 from services.diffusion.multilingual_clip import encode_empty_prompt
 
@@ -29,22 +29,32 @@ def pull(name: str, models: Path) -> Path:
     """
     repository, revision = hub_name(name)
     folder = models / name
-    there = read_sums(folder)
-    if there is not None and revision == there.commit:
+    there = commit_of(folder)
+    if there is not None and there == revision:
         return folder
     with described(f"{name} from the hub"):
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
-        if there is None or info.sha != there.commit:
+        if info.sha != there:
             draft = models / DRAFTS / repository / str(info.sha)
-            fetch(info, draft)
-            if (draft / "model_index.json").exists():
-                reduce_pipeline(draft)
-            write_sums(draft, Sums(repository, str(info.sha)))
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            draft.rename(folder)
-            shutil.rmtree(draft.parent)  # drafts of other commits
+            complete(info, draft)
+            move(draft, folder)
     return folder
+
+
+def complete(info: ModelInfo, draft: Path) -> None:
+    """Have all of the revision in the draft, as the service reads it."""
+    fetch(info, draft)
+    if (draft / "model_index.json").exists():
+        reduce_pipeline(draft)
+    write_sums(draft, info.id, str(info.sha))
+
+
+def move(draft: Path, folder: Path) -> None:
+    """Put the draft in the folder's place, and erase those of other commits."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft.rename(folder)
+    shutil.rmtree(draft.parent)
 
 
 def fetch(info: ModelInfo, draft: Path) -> None:
@@ -81,8 +91,7 @@ def fetch_file(info: ModelInfo, file: RepoSibling, path: Path) -> None:
 def matches(path: Path, file: RepoSibling) -> bool:
     """Whether the content is what the hub says: SHA-256 of a large file, git's SHA-1 of a small one."""
     if file.lfs is not None:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest() == file.lfs.sha256
+        return digest_of(path) == file.lfs.sha256
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest() == file.blob_id
 
@@ -106,7 +115,7 @@ def drop_text_encoder(draft: Path) -> None:
 
 
 def to_bfloat16(path: Path) -> None:
-    """Round float32 weights, one at a time, so that there is never more than half of the file in memory."""
+    """Round float32 weights, one at a time, so that no more than half of the file is in memory."""
     with safe_open(path, "pt") as file:
         weights = {name: halved(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  it is no dictionary
     save_whole(weights, path)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub import serving
 from huggingface_hub import constants
 from safetensors.torch import load_file
 
-from deploy.local.pulled import damaged_files, pulled_folders, read_sums, size_of
+from deploy.local.pulled import commit_of, damaged_files, pulled_folders, size_of
 from deploy.local.pulling import pull
+from hub import serving
 from servers import SIGNING_KEY
 from services.diffusion.checkpoint import checkpoint_folder
 from services.diffusion.fingerprint import fingerprint_of
@@ -159,7 +159,7 @@ def test_a_branch_that_has_moved_is_pulled_again(hub, models):
     path = hub.root / PRIOR / "scheduler/scheduler_config.json"
     path.write_text(path.read_text().replace("10.0", "9.0"))
     folder = pull(name, models)
-    assert read_sums(folder).commit == hub.commit(PRIOR)
+    assert commit_of(folder) == hub.commit(PRIOR)
     assert fingerprint_of(folder) != before
 
 
@@ -204,4 +204,7 @@ def test_the_commands_pull_list_and_verify(hub, models):
     (folder / "model_index.json").unlink()
     verified = rarebit("models", "verify", **data)
     assert verified.returncode == 1
-    assert verified.stderr == f"rarebit: not as they were pulled: {folder}/model_index.json, {folder}/{UNET}\n"
+    assert verified.stderr == (
+        "rarebit: not as they were pulled (erase their folders and pull again): "
+        f"{folder}/model_index.json, {folder}/{UNET}\n"
+    )
