@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants
+
+CHUNK = 2**16  # bytes that the client writes at once
+
 
 class Hub(ThreadingHTTPServer):
     """Serves the folders of `root` as repositories of `owner`, each of one commit, which follows from its files.
@@ -103,9 +108,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(root: Path, owner: str) -> Iterator[Hub]:
-    """A hub on a port of loopback."""
-    with Hub(root, owner) as hub:
+def hub_of(root: Path, cache: Path) -> Iterator[Hub]:
+    """A hub in place of the real one, whose owner is `owner`; its client caches in a folder of its own."""
+    with Hub(root, "owner") as hub, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        patch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK)
         threading.Thread(target=hub.serve_forever, daemon=True).start()
         yield hub
         hub.shutdown()

@@ -22,8 +22,11 @@ class Keeping:
         try:
             if self._storage.exists(key):
                 return read(self._storage.get(key))
-        except (CheckpointError, StorageError) as error:
+        except CheckpointError as error:
             logger.warning("making %s anew: %s", key, error)
+        except StorageError as error:
+            logger.warning("making %s, which is not kept: %s", key, error)
+            return read(make())
         made = make()
         self._put(key, made)
         return read(made)

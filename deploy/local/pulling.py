@@ -58,15 +58,21 @@ def move(draft: Path, folder: Path) -> None:
 
 
 def fetch(info: ModelInfo, draft: Path) -> None:
-    """Every file that the service reads and the draft does not have. ValueError where no weights are in safetensors."""
+    """Every file that the service reads and the draft does not have.
+
+    ValueError where no weights are in safetensors, and for a file that would not lie in the draft.
+    """
     dropped = [f"{part}/*" for part in ENCODER] if (draft / "constants.safetensors").exists() else []
     patterns = {"allow_patterns": FILES, "ignore_patterns": [*VARIANTS, *dropped]}
     files = list(filter_repo_objects(info.siblings or [], key=lambda file: file.rfilename, **patterns))
     if not any(file.rfilename.endswith(".safetensors") for file in files):
         raise ValueError(f"revision {info.sha} has no weights in safetensors")
     for file in files:
-        if not (draft / file.rfilename).exists():
-            fetch_file(info, file, draft / file.rfilename)
+        path = (draft / file.rfilename).resolve()
+        if not path.is_relative_to(draft.resolve()):
+            raise ValueError(f"{file.rfilename} leads out of the repository")
+        if not path.exists():
+            fetch_file(info, file, path)
 
 
 def fetch_file(info: ModelInfo, file: RepoSibling, path: Path) -> None:

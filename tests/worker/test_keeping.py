@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from servers import free_port
 from services.diffusion import fingerprint, multilingual_clip
 from services.diffusion.checkpoint import pulled
 from services.diffusion.fingerprint import fingerprint_of
 from services.diffusion.kandinsky import Kandinsky
+from services.settings import Settings
+from services.storage import open_storage
 from tests.kandinsky_as_published import DECODER, PRIOR
 from tests.worker.conftest import local_storage
 from worker.keeping import Keeping
@@ -74,6 +77,13 @@ def test_a_kept_fingerprint_that_is_damaged_is_made_again(folder, tmp_path, keep
 def test_a_store_that_cannot_be_written_costs_time_alone(folder, tmp_path):
     (tmp_path / "file").touch()
     assert fingerprint_of(folder, keep=Keeping(local_storage(tmp_path / "file"))) == fingerprint_of(folder)
+
+
+def test_a_store_that_is_away_costs_time_alone(folder):
+    names = {"s3_access_key": "rarebit-tests", "s3_secret_key": "a-secret-of-the-tests"}
+    settings = Settings(storage="s3", s3_endpoint=f"http://127.0.0.1:{free_port()}", **names)
+    away = open_storage(settings, patience_s=0.1)
+    assert fingerprint_of(folder, keep=Keeping(away)) == fingerprint_of(folder)
 
 
 def test_the_encoder_of_the_empty_prompt_is_loaded_once_ever(published, keep, monkeypatch):
