@@ -115,7 +115,7 @@ def drop_text_encoder(draft: Path) -> None:
     """Put the encoded empty prompt in the place of XLM-R and its tokenizer."""
     constants = draft / "constants.safetensors"
     if not constants.exists():
-        save_whole(encode_empty_prompt(draft, "cpu"), constants)
+        save_whole(encode_empty_prompt(draft), constants)
     for part in ENCODER:
         shutil.rmtree(draft / part, ignore_errors=True)
 

@@ -32,20 +32,20 @@ def anew(_name: str, make: Callable[[], bytes], read: Callable[[bytes], Found]) 
 def fingerprint_of(*folders: Path, keep: Keep = anew) -> str:
     """SHA-256 over the names and bytes of all weights and configurations, as 64 hexadecimal digits.
 
-    It is kept under the files' paths, which have the revision, their sizes and the times of their last change;
+    It is kept under the files' paths, which have the revision, their sizes and the times of their last change.
     CheckpointError for a file that cannot be read.
     """
     with described(f"the files in {' and '.join(map(str, folders))}"):
         files = [(folder, path) for folder in folders for path in sorted(p for f in FILES for p in folder.rglob(f))]
-        marks = json.dumps([_mark(path) for _, path in files])
+        marks = json.dumps([_mark(*file) for file in files])
         name = hashlib.sha256(marks.encode()).hexdigest()
         return keep(f"fingerprints/{name}", lambda: _digest(files), _read)
 
 
-def _mark(path: Path) -> tuple[str, int, int, int]:
+def _mark(folder: Path, path: Path) -> tuple[str, str, int, int, int]:
     """Whoever sets the time of a file's content cannot set that of its change (st_ctime)."""
-    stat = path.stat()
-    return str(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    stat, place = path.stat(), path.relative_to(folder)
+    return str(folder.absolute()), str(place), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _digest(files: list[tuple[Path, Path]]) -> bytes:

@@ -88,7 +88,7 @@ class Kandinsky:
         folder, decoder_folder = checkpoint_folder(prior), checkpoint_folder(decoder)
         check_spaces(folder, decoder_folder)
         fingerprint = fingerprint_of(folder, decoder_folder, keep=keep)
-        prompt = partial(empty_prompt, decoder_folder, device, keep, fingerprint)
+        prompt = partial(empty_prompt, decoder_folder, keep, fingerprint)
         image_encoder = load_model(CLIPVisionModelWithProjection, folder, "image_encoder", device, dtype)
         model = cls(
             tokenizer=load_config(CLIPTokenizer, folder, "tokenizer", pad_token=END),

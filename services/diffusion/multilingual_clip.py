@@ -34,20 +34,20 @@ class MultilingualCLIP(PreTrainedModel):  # type: ignore[misc]
         return self.LinearTransformation(mean), hidden_states
 
 
-def empty_prompt(folder: Path, device: str, keep: Keep, fingerprint: str) -> dict[str, Tensor]:
+def empty_prompt(folder: Path, keep: Keep, fingerprint: str) -> dict[str, Tensor]:
     """What `encode_empty_prompt` gives, or what `keep` has of it from the last time."""
-    return keep(f"empty-prompts/{fingerprint}", lambda: save(encode_empty_prompt(folder, device)), _read)
+    return keep(f"empty-prompts/{fingerprint}", lambda: save(encode_empty_prompt(folder)), _read)
 
 
 @torch.no_grad()
-def encode_empty_prompt(folder: Path, device: str) -> dict[str, Tensor]:
+def encode_empty_prompt(folder: Path) -> dict[str, Tensor]:
     """`prompt_embeds` (1, dim) and `text_encoder_hidden_states` (1, TOKENS, width), float32, of folder/text_encoder.
 
-    CheckpointError when that or folder/tokenizer cannot be loaded.
+    Made on the CPU, which takes seconds. CheckpointError when that or folder/tokenizer cannot be loaded.
     """
     tokenizer = load_config(AutoTokenizer, folder, "tokenizer")
-    encoder = load_model(MultilingualCLIP, folder, "text_encoder", device, torch.float32)
-    empty = tokenizer("", padding="max_length", max_length=TOKENS, return_tensors="pt").to(device)
+    encoder = load_model(MultilingualCLIP, folder, "text_encoder", "cpu", torch.float32)
+    empty = tokenizer("", padding="max_length", max_length=TOKENS, return_tensors="pt")
     prompt_embeds, hidden_states = encoder(empty.input_ids, empty.attention_mask)
     return {"prompt_embeds": prompt_embeds, "text_encoder_hidden_states": hidden_states}
 
