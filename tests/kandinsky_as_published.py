@@ -45,7 +45,7 @@ TRANSFORMERS: dict[str, tuple[Callable[[dict[str, object]], nn.Module], str, int
 }
 DIFFUSERS: dict[str, Callable[[], nn.Module]] = {
     f"{PRIOR}/prior": lambda: PriorTransformer(**TINY.prior),
-    f"{DECODER}/unet": lambda: UNet2DConditionModel(**TINY.unet),
+    f"{DECODER}/unet": lambda: UNet2DConditionModel(**TINY.unet | {"sample_size": 16}),
     f"{DECODER}/movq": lambda: VQModel(**TINY.movq),
 }
 

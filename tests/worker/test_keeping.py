@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import BUCKET, S3_KEYS
 
 from servers import free_port
 from services.diffusion import fingerprint, multilingual_clip
 from services.diffusion.checkpoint import pulled
 from services.diffusion.fingerprint import fingerprint_of
 from services.diffusion.kandinsky import Kandinsky
-from services.settings import Settings
-from services.storage import open_storage
+from services.storage import S3Storage
 from tests.kandinsky_as_published import DECODER, PRIOR
 from tests.worker.conftest import local_storage
 from worker.keeping import Keeping
@@ -80,9 +80,9 @@ def test_a_store_that_cannot_be_written_costs_time_alone(folder, tmp_path):
 
 
 def test_a_store_that_is_away_costs_time_alone(folder):
-    names = {"s3_access_key": "rarebit-tests", "s3_secret_key": "a-secret-of-the-tests"}
-    settings = Settings(storage="s3", s3_endpoint=f"http://127.0.0.1:{free_port()}", **names)
-    away = open_storage(settings, patience_s=0.1)
+    access_key, secret_key = S3_KEYS
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    away = S3Storage(endpoint, access_key=access_key, secret_key=secret_key, bucket=BUCKET, region="", patience_s=0.1)
     assert fingerprint_of(folder, keep=Keeping(away)) == fingerprint_of(folder)
 
 

@@ -129,8 +129,8 @@ def test_learnt_guidance_is_the_only_one_and_is_told(copied):
 
 
 def test_defaults_without_a_word_from_the_checkpoint_are_the_precursors(full):
-    assert full.decoder.picture(None, None, None) == Picture(64, 50, 7.5)
-    assert full.decoder.as_candidate(Picture(128, 50, 3.0)) == Picture(48, 10, 3.0)
+    assert full.decoder.picture(None, None, None) == Picture(128, 50, 7.5)
+    assert full.decoder.as_candidate(Picture(256, 50, 3.0)) == Picture(64, 10, 3.0)
 
 
 def test_a_candidate_is_never_larger_nor_slower_than_the_picture(model, copied):
