@@ -175,7 +175,7 @@ def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> tuple[
     """
     size, grid = unet.config.sample_size * pixels_per_latent(movq), grid_of(unet, movq)
     published = {"size": size, "num_inference_steps": 50, "guidance_scale": 7.5}
-    quick = {"size": size * 3 // 4 // grid * grid, "num_inference_steps": 10}
+    quick = {"size": max(grid, size * 3 // 4 // grid * grid), "num_inference_steps": 10}
     with described(f"defaults.json from {folder}"):
         own = load_defaults(folder, published)
         own.pop("space", None)
