@@ -54,7 +54,7 @@ def generate(
     ValueError for a target, size, space or number of trials that cannot be, and for another model's density. Whatever
     `report` raises passes through.
     """
-    density = fitting(density, model)
+    density, steering = fitting(density, model), steering.to(model.device)
     picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
     candidate = model.decoder.as_candidate(picture)
     judge = Judge(model.decoder, checker, density.subject.concept, candidate, picture, report)
@@ -80,7 +80,7 @@ def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dic
             raise ReplayError(f"the picture is of the {part} {block[part][:12]}, this one is {fingerprint[:12]}")
     recipe, _, steering = from_json(block["recipe"])
     with threads(block["threads"]):
-        generation = generate(model, density, checker, recipe, report, steering.to(model.device))
+        generation = generate(model, density, checker, recipe, report, steering)
     for output in generation.outputs:
         if output.seed == block["row_seed"]:
             return output
