@@ -1,7 +1,7 @@
 """What is handed out for a picture: its figures, what was learnt for it, and all that reproduces it."""
 
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from jaxtyping import Float
@@ -91,5 +91,13 @@ class About:
             "device": model.device.type,
             "dtype": str(model.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
-            "versions": {name: version(name) for name in LIBRARIES},
+            "versions": {name: version_of(name) for name in LIBRARIES},
         }
+
+
+def version_of(name: str) -> str | None:
+    """The version that is installed; None for what runs from its source tree."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -83,6 +83,13 @@ def test_outputs_carry_their_figures_and_replay_is_json(run, model, density):
     assert result.timings_ms.keys() == {"optimize", "check", "decode"}
 
 
+def test_a_run_from_a_bare_source_tree_says_that_no_version_is_installed(run, monkeypatch):
+    monkeypatch.setattr("services.diffusion.outputs.LIBRARIES", ("never-installed", "torch"))
+    versions = run().outputs[0].replay["versions"]
+    assert versions["never-installed"] is None
+    assert versions["torch"] == torch.__version__
+
+
 def test_every_step_is_reported_with_its_phase(run):
     seen = []
     run(steps=4, decoder_steps=2, report=lambda *row: seen.append(row))
