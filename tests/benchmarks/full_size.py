@@ -61,15 +61,14 @@ TINY_SIZE = Size(TINY, (1, 3), 500, {64: 0.0, 128: 0.0}, 2, 0.0, 0.0, 128, 2**20
 
 @dataclass(frozen=True)
 class Row:
-    """A thing to time; `first` warms up and is what FLOPs are counted in, a `part` of those of `run`.
+    """A thing to time; its FLOPs are the sum of those of `counted`, each as often as it says, which warm up.
 
     `weights_bytes` are the weights that it has to read, once for each time that they are used.
     """
 
     name: str
     run: Callable[[Report], object]
-    first: Callable[[Report], object]
-    part: float
+    counted: list[tuple[Callable[[Report], object], float]]
     weights_bytes: int
     plain_tflop: float
 
@@ -106,17 +105,18 @@ def decode(model: Kandinsky, picture: Picture, report: Report) -> None:
 def rows(model: Kandinsky, size: Size) -> list[Row]:
     prior, text = weights_bytes(model.prior), weights_bytes(model.text_encoder)
     sampled = prior * (PRIOR_STEPS + 1)  # the prompt's own pass, then the steps
-    baseline = partial(fit, model, size.samples), partial(fit, model, BATCH), BATCH / size.samples
+    baseline = partial(fit, model, size.samples), [(partial(fit, model, BATCH), size.samples / BATCH)]
     read = sampled * ceil(size.samples / BATCH)
     found = [Row(f"baseline, {size.samples:,} samples", *baseline, read, size.samples_tflop)]
     density = fit(model, BATCH, lambda *_: None).to(model.device)
     for trials in size.trials:
         step, plain = optimization_step(model, density, trials), trials * size.step_tflop
-        found.append(Row(f"optimisation step, {trials} trials", step, step, 1.0, 2 * (sampled + text), plain))
+        found.append(Row(f"optimisation step, {trials} trials", step, [(step, 1)], 2 * (sampled + text), plain))
     for edge, plain in size.pictures.items():
-        run = partial(decode, model, Picture(edge, size.num_inference_steps, 7.5))
-        read = weights_bytes(model.decoder.unet) * size.num_inference_steps + weights_bytes(model.decoder.movq)
-        found.append(Row(f"decode at {edge} px, {size.num_inference_steps} steps", run, run, 1.0, read, plain))
+        steps = size.num_inference_steps
+        one, two, run = (partial(decode, model, Picture(edge, n, 7.5)) for n in (1, 2, steps))
+        read = weights_bytes(model.decoder.unet) * steps + weights_bytes(model.decoder.movq)
+        found.append(Row(f"decode at {edge} px, {steps} steps", run, [(one, 2 - steps), (two, steps - 1)], read, plain))
     return found
 
 
@@ -158,36 +158,54 @@ def ceilings(size: Size, device: str) -> Ceilings:
 def line(row: Row, ceiling: Ceilings) -> str:
     """The row in Markdown, or why there are no figures for it."""
     try:
-        taken, tflop, peak = measure(row)
+        cost = measure(row, ROW_S)
     except torch.OutOfMemoryError:
         return f"| {row.name} | does not fit the memory | | | | | |"
-    except TimeoutError:
-        return f"| {row.name} | takes more than {2 * ROW_S:.0f} s | | | | | |"
-    compute, plain = (work / ceiling.tflops / taken for work in (tflop, row.plain_tflop))
-    memory = row.weights_bytes / 1e9 / ceiling.gigabytes_per_s / taken
-    return f"| {row.name} | {taken:.3f} s | {tflop:.3g} | {compute:.1%} | {memory:.1%} | {plain:.1%} | {peak:.1f} |"
+    except TimeoutError as error:
+        return f"| {row.name} | {error} | | | | | |"
+    compute, memory, plain = cost.shares(row, ceiling)
+    figures = f"{cost.seconds:.3f} s | {cost.tflop:.3g} | {compute:.1%} | {memory:.1%} | {plain:.1%}"
+    return f"| {row.name} | {figures} | {cost.peak_gib:.1f} |"
 
 
-def measure(row: Row) -> tuple[float, float, float]:
-    """Seconds, TFLOP and, on a GPU, the peak of the memory in GiB."""
-    deadline = time.perf_counter() + ROW_S
+@dataclass(frozen=True)
+class Cost:
+    """What a row takes; the peak of the memory is a GPU's."""
 
-    def report(*_: object) -> None:
-        if time.perf_counter() > deadline + ROW_S:
-            raise TimeoutError
+    seconds: float
+    tflop: float
+    peak_gib: float
 
+    def shares(self, row: Row, ceiling: Ceilings) -> tuple[float, float, float]:
+        """Of the products for the FLOPs that were counted, of the bandwidth for the weights, and of the products for
+        the plain method's FLOPs in the time that ours takes."""
+        compute, plain = (work / ceiling.tflops / self.seconds for work in (self.tflop, row.plain_tflop))
+        return compute, row.weights_bytes / 1e9 / ceiling.gigabytes_per_s / self.seconds, plain
+
+
+def measure(row: Row, limit_s: float) -> Cost:
+    """Count the FLOPs once, then time for about `limit_s`; TimeoutError for what takes twice as long."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+    tflop = sum(times * flops(run) for run, times in row.counted) / 1e12
+    deadline = time.perf_counter() + limit_s
+
+    def report(*_: object) -> None:
+        if time.perf_counter() > deadline + limit_s:
+            raise TimeoutError(f"takes more than {2 * limit_s:.0f} s")
+
+    return Cost(seconds(lambda: row.run(report), deadline), tflop, torch.cuda.max_memory_allocated() / 2**30)
+
+
+def flops(run: Callable[[Report], object]) -> int:
     with FlopCounterMode(display=False) as counter:
-        row.first(report)
-    taken = seconds(lambda: row.run(report), deadline)
-    return taken, counter.get_total_flops() / row.part / 1e12, torch.cuda.max_memory_allocated() / 2**30
+        run(lambda *_: None)
+    return int(counter.get_total_flops())
 
 
 def print_table(size: Size, device: str) -> None:
-    """A line as soon as it is known, with its shares of the ceilings: of the products for the FLOPs that were counted,
-    of the bandwidth for the weights, and of the products for the plain method's FLOPs in the time that ours takes."""
+    """A line as soon as it is known, with its shares of the ceilings."""
     ceiling = ceilings(size, device)
     model = build(size.parts, device)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"

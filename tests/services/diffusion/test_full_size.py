@@ -3,7 +3,9 @@
 import gc
 import shutil
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
 from tests.benchmarks import full_size
-from tests.benchmarks.kandinsky_2_1 import PUBLISHED, XLM_ROBERTA
+from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, XLM_ROBERTA, build
 from tests.kandinsky_as_published import DECODER, PRIOR
 
 from diffusers import PriorTransformer, UNet2DConditionModel, VQModel  # isort: skip
@@ -102,6 +104,7 @@ def benchmark(
 
     def run(*arguments: str) -> dict[str, list[str]]:
         monkeypatch.setattr(sys, "argv", ["full_size", *arguments])
+        monkeypatch.setattr(full_size, "REPEATS", 1)
         full_size.main()
         table = [
             line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")
@@ -135,8 +138,23 @@ def test_a_row_that_cannot_be_measured_says_why():
     def too_large(_report: full_size.Report) -> None:
         raise torch.OutOfMemoryError
 
-    row = full_size.Row("decode", too_large, too_large, 1.0, 0, 0.0)
+    row = full_size.Row("decode", too_large, [(too_large, 1)], 0, 0.0)
     assert full_size.line(row, full_size.Ceilings(1.0, 1.0)) == "| decode | does not fit the memory | | | | | |"
+
+
+def test_a_row_whose_flops_take_long_to_count_is_timed_all_the_same(monkeypatch):
+    def slow(_report: full_size.Report) -> None:
+        time.sleep(0.3)
+
+    monkeypatch.setattr(full_size, "ROW_S", 0.1)
+    row = full_size.Row("decode", lambda report: report(), [(slow, 1)], 0, 0.0)
+    assert full_size.line(row, full_size.Ceilings(1.0, 1.0)).startswith("| decode | 0.000 s | 0 | ")
+
+
+def test_the_flops_of_a_decode_are_those_of_all_its_steps():
+    model = build(TINY, "cpu")
+    row = full_size.rows(model, replace(full_size.TINY_SIZE, num_inference_steps=4))[-1]
+    assert sum(times * full_size.flops(run) for run, times in row.counted) == full_size.flops(row.run)
 
 
 @pytest.mark.gpu
