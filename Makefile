@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve clients test lint audit fuzz faults soak load bench bench-full-size evaluate
+.PHONY: demo serve clients test lint audit fuzz faults soak load bench bench-full-size gpu-check evaluate
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -50,6 +50,10 @@ bench: .venv/installed-dev
 
 bench-full-size: .venv/installed-dev
 	$(BIN)/python -m tests.benchmarks.full_size
+
+# Writes data/gpu-check; with REHEARSE=1 on the CPU, at tiny sizes.
+gpu-check: .venv/installed-dev
+	$(BIN)/python -m tests.benchmarks.gpu_check $(if $(REHEARSE),--rehearse)
 
 evaluate: .venv/installed-evaluate
 	OMP_NUM_THREADS=1 $(BIN)/rarebit evaluate --data "$(DATA)"

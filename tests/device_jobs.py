@@ -65,12 +65,26 @@ class Outcome:
         validity = [output.validity for output in ordered if output.validity is not None]
         return cls(torch.stack([o.image_embeds for o in ordered]), [o.rarity["bits"] for o in ordered], validity)
 
-    def differs(self, other: "Outcome") -> tuple[float, float, float]:
-        """The least cosine, and the greatest differences of bits and of probabilities."""
+    def difference(self, other: "Outcome") -> "Difference":
+        """How far two devices are apart."""
         cosine = cosine_similarity(self.embeds.double(), other.embeds.double()).min().item()
         pairs = ((self.bits, other.bits), (self.probabilities, other.probabilities))
-        most = [max((abs(a - b) for a, b in zip(*pair, strict=True)), default=0.0) for pair in pairs]
-        return cosine, most[0], most[1]
+        bits, probability = (max((abs(a - b) for a, b in zip(*pair, strict=True)), default=0.0) for pair in pairs)
+        return Difference(cosine, bits, probability)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The least cosine of embeddings, and how far bits and probabilities are apart at most."""
+
+    cosine: float
+    bits: float
+    probability: float
+
+    @property
+    def small(self) -> bool:
+        """What rounding may do."""
+        return self.cosine >= 0.999 and self.bits <= 0.2 and self.probability <= 0.01
 
 
 Job = Callable[[Bench], Outcome]

@@ -1,0 +1,84 @@
+"""A worker's job at full size, with random weights: an open_clip checker looks at every picture, and a rule answers."""
+
+import time
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from services.diffusion.density import DensityModel
+from services.diffusion.fit import fit_density
+from services.diffusion.generate import generate
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.reading import Reading
+from services.diffusion.recipe import Recipe
+from services.diffusion.savepoint import Savepoint
+from services.diffusion.subject import Subject
+from services.diffusion.validity import OpenClipChecker
+from services.job_request import DEFAULT_PROMPT, JobRequest
+from worker.sampling import recipe_of
+
+import open_clip  # isort: skip
+
+CONCEPT, COUNT = "handbag", 4
+NOUNS = [CONCEPT, *(f"thing {number}" for number in range(100))]
+
+
+class EverySecond:
+    """Says yes to every second picture, after it has looked at it with random weights."""
+
+    def __init__(self, architecture: str, device: str) -> None:
+        with torch.device(device):
+            model, _, preprocess = open_clip.create_model_and_transforms(architecture, device=device)
+        parts = (model.eval().requires_grad_(False), preprocess, open_clip.get_tokenizer(architecture))
+        self.clip = OpenClipChecker(*parts, nouns=NOUNS, nothing="nothing recognisable", fingerprint="random")
+        self.fingerprint, self.answers, self.looks = "random", cycle([1.0, 0.0]), 0
+
+    def reading(self, concept: str) -> Reading:
+        return self.clip.reading(concept)
+
+    def p_valid(self, images: list[Image.Image], concept: str) -> Tensor:
+        self.clip.p_valid(images, concept)
+        self.looks += len(images)
+        return torch.tensor([next(self.answers) for _ in images], dtype=torch.float64)
+
+
+class Clock:
+    """A report that stops a run at its deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        self.begin, self.deadline = time.perf_counter(), deadline
+
+    def __call__(self, phase: str, step: int, steps: int, _bits: float | None) -> None:
+        if (now := time.perf_counter()) > self.deadline:
+            raise TimeoutError(f"{phase} {step}/{steps} after {now - self.begin:.1f} s")
+
+
+class Worker:
+    """Its first job fits the density and warms up; the later ones are as they go on to be."""
+
+    def __init__(self, model: Kandinsky, checker: EverySecond, samples: int, **recipe: Any) -> None:
+        self.model, self.checker, self.samples = model, checker, samples
+        self.recipe: Recipe = recipe_of(JobRequest(concept=CONCEPT, count=COUNT, seed=0, **recipe))
+        self.density: DensityModel | None = None
+
+    def job(self, deadline: float) -> dict[str, Any]:
+        """What a job of four costs; TimeoutError says how far it came until the deadline."""
+        report, looks, kept = Clock(deadline), self.checker.looks, list[bytes]()
+        density = self.density = self.density or self._fit(report)
+        fitted = time.perf_counter()
+        savepoint = Savepoint(keep=kept.append)
+        made = generate(self.model, density, self.checker, self.recipe, report, savepoint=savepoint)
+        done = time.perf_counter()
+        milliseconds = {f"{name} s": ms / 1000 for name, ms in made.timings_ms.items()}
+        times = {"seconds": done - report.begin, "fit s": fitted - report.begin, **milliseconds}
+        bits = max(output.rarity["bits"] for output in made.outputs)
+        seen = {"looked at": self.checker.looks - looks, "savepoints": len(kept), "bits": bits}
+        return times | {"pictures": len(made.outputs)} | seen
+
+    def _fit(self, report: Callable[..., None]) -> DensityModel:
+        subject = Subject(CONCEPT, DEFAULT_PROMPT)
+        return fit_density(self.model, subject, samples=self.samples, seed=0, report=report)
