@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -68,9 +69,7 @@ class Outcome:
     def difference(self, other: "Outcome") -> "Difference":
         """How far two devices are apart."""
         cosine = cosine_similarity(self.embeds.double(), other.embeds.double()).min().item()
-        pairs = ((self.bits, other.bits), (self.probabilities, other.probabilities))
-        bits, probability = (max((abs(a - b) for a, b in zip(*pair, strict=True)), default=0.0) for pair in pairs)
-        return Difference(cosine, bits, probability)
+        return Difference(cosine, apart(self.bits, other.bits), apart(self.probabilities, other.probabilities))
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,11 @@ class Difference:
         return self.cosine >= 0.999 and self.bits <= 0.2 and self.probability <= 0.01
 
 
+def apart(own: list[float], other: list[float]) -> float:
+    """The greatest difference, which is no number where one of them is none."""
+    return float(np.abs(np.subtract(own, other)).max(initial=0.0))
+
+
 Job = Callable[[Bench], Outcome]
 
 
@@ -100,9 +104,8 @@ def load(folders: dict[str, Path], density: DensityModel | None, *, device: str,
     model = Kandinsky.load(names["prior"], names["decoder"], device=device, dtype=dtype)
     checker, vlm = (load_checker(names[name], device=device, dtype=dtype) for name in ("scorer", "vlm"))
     safety = load_safety_checker(names["safety"], device=device)
-    return Bench(
-        model, checker, vlm, safety, density or fit_density(model, SUBJECT, samples=SAMPLES, seed=0, report=silent)
-    )
+    density = density or fit_density(model, SUBJECT, samples=SAMPLES, seed=0, report=silent)
+    return Bench(model, checker, vlm, safety, density)
 
 
 def fitted(bench: Bench) -> Outcome:

@@ -60,6 +60,7 @@ def test_what_there_was_no_time_for_is_named_and_is_not_wrong(findings):
         Outcome(torch.tensor([[1.0, 0.05]]), [1.0], [0.5]),
         Outcome(torch.tensor([[1.0, 0.0]]), [1.3], [0.5]),
         Outcome(torch.tensor([[1.0, 0.0]]), [1.0], [0.52]),
+        Outcome(torch.tensor([[1.0, 0.0]]), [torch.nan], [0.5]),
     ],
 )
 def test_embeddings_rarities_and_probabilities_are_held_to_their_tolerances(other):
