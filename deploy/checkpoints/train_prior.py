@@ -17,7 +17,9 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 from deploy.checkpoints.corpus import DEVICE, TEMPLATES, Pictures, picture_weights
 from deploy.checkpoints.run import Run, learning_rate
 from deploy.checkpoints.train_space import DIM
-from services.diffusion.prefix import predict, prefix_of
+from services.diffusion.encoding import Encoding
+from services.diffusion.layout import Layout
+from services.diffusion.transformer import Predictor, Transformer
 
 CONFIG = {
     "num_attention_heads": 4,
@@ -79,16 +81,14 @@ class Text:
         return cls(model.eval().to(DEVICE), CLIPTokenizer.from_pretrained(folder / "tokenizer"))
 
     @torch.no_grad()
-    def encode(self, captions: list[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """Embeddings (batch, 128), hidden states (batch, tokens, 128) and mask, without the padding of all of them.
+    def encode(self, captions: list[str]) -> Encoding:
+        """One row for each caption, without the padding of all of them.
 
         The attention is causal, so that the padding, which comes last, changes nothing before it.
         """
         batch = self.tokenizer(captions, padding="longest", truncation=True, return_tensors="pt").to(DEVICE)
         output = self.model(batch["input_ids"])
-        hidden = F.pad(output.last_hidden_state, (0, 0, 0, CONFIG["num_embeddings"] - batch["input_ids"].shape[1]))
-        mask = F.pad(batch["attention_mask"].bool(), (0, hidden.shape[1] - batch["input_ids"].shape[1]))
-        return output.text_embeds, hidden, mask
+        return Encoding(output.text_embeds, output.last_hidden_state, batch["attention_mask"].bool())
 
 
 def loss_of(
@@ -104,8 +104,11 @@ def loss_of(
     target = ((z - prior.clip_mean) / prior.clip_std).repeat(NOISES, 1)
     timesteps = torch.randint(0, SCHEDULER["num_train_timesteps"], (len(target),), generator=rng).to(DEVICE)
     noisy = scheduler.add_noise(target, torch.randn(target.shape, generator=rng).to(DEVICE), timesteps)
-    prompts = prefix_of(prior, *text.encode(captions)).rows(list(range(len(captions))) * NOISES)
-    return F.mse_loss(predict(prior, prompts, noisy, timesteps), target)
+    prompts, transformer = text.encode(captions), Transformer(prior)
+    layout = Layout.of(prompts.mask, 0, prior.dtype)
+    past = transformer.run(transformer.prompt(prompts), transformer.nothing(len(captions)), layout)[1]
+    predict = Predictor(transformer, layout.repeat(NOISES), [p.repeat(NOISES, 1, 1, 1) for p in past], None)
+    return F.mse_loss(predict(noisy, transformer.time(timesteps)), target)
 
 
 def train(run: Run, text: Text, examples: Examples, held_out: Examples, minutes: float) -> None:

@@ -9,9 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.density import DensityModel
+from services.diffusion.encoding import Encoding
 from services.diffusion.fit import Report
 from services.diffusion.judge import BATCH
-from services.diffusion.kandinsky import Encoding, Kandinsky
+from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from deploy.evaluate.case import Case, Sample, draw_encoded
+from services.diffusion.encoding import Encoding
 from services.diffusion.fit import draw_baseline
-from services.diffusion.kandinsky import Encoding, Kandinsky
-from services.diffusion.spaces import places_of, spliced
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.spaces import places_of
 from services.diffusion.validity import TEMPLATE, OpenClipChecker
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-4, 1e-2
@@ -92,17 +93,16 @@ class LearnedToken:
 
     def __init__(self, model: Kandinsky, parent: str) -> None:
         self.model = model
-        self.embedding = model.text_encoder.get_input_embeddings()
         tokens = model.tokenize(parent)
         places = places_of(tokens.spans, 0, len(parent))
-        self.vector = self.embedding(tokens.ids[0, places]).float().mean(0).requires_grad_()
+        self.vector = model.text_encoder.get_input_embeddings()(tokens.ids[0, places]).float().mean(0).requires_grad_()
 
     def encode(self, template: str) -> Encoding:
         """The template with the token at `{}`, one row, differentiable in the token."""
-        tokens = self.model.tokenize(template.replace("{}", PLACEHOLDER))
+        tokens = self.model.tokenize(template.replace("{}", PLACEHOLDER)).trimmed()
         places = places_of(tokens.spans, template.index("{}"), len(PLACEHOLDER))
-        with spliced(self.embedding, places, self.vector[None, None]):
-            return self.model.encode(tokens)
+        vectors = self.vector.expand(1, len(places), -1)
+        return self.model.encode(tokens, torch.tensor(places, device=self.model.device), vectors)
 
 
 def learn(case: Case, thresholds: Thresholds, seed: int) -> LearnedToken:

@@ -65,16 +65,15 @@ class Yardstick:
 
 def _density_columns(case: Case, finished: Finished) -> dict[str, list[float]]:
     """Columns of figures, a value per picture; `residual` is a quantile of the baseline's."""
-    density, image_embeds = case.density, finished.sample.image_embeds.to(case.model.device)
-    figures = Figures.of(
-        density.to(case.model.device), image_embeds, case.model.encode_prompt(case.subject.text).text_embeds
-    )
+    device = case.model.device
+    density, image_embeds = case.density.to(device), finished.sample.image_embeds.to(device)
+    figures = Figures.of(density, image_embeds, case.model.encode_prompt(case.subject.text).text_embeds)
     d2 = figures.d2.tolist()
     return {
         "d2": d2,
         "percentile": [density.percentile(x) for x in d2],
         "bits": [density.bits(x) for x in d2],
-        "residual": [density.residual_quantile(x) for x in figures.residual.tolist()],
+        "residual": density.residual_quantiles(figures.residual).tolist(),
         "anchor": figures.cosine.tolist(),
     }
 

@@ -83,9 +83,9 @@ class DensityModel:
             raise ValueError(f"a rarity must be above 0 bits and finite, got {bits}")
         return self.survival.value(2.0**-bits)
 
-    def residual_quantile(self, q: float) -> float:
+    def residual_quantiles(self, q: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """The share of held-out samples whose residual is below q."""
-        return float((self.residuals < q).double().mean())
+        return torch.searchsorted(self.residuals, q).to(q.dtype) / len(self.residuals)
 
     @property
     def fingerprint(self) -> str:

@@ -1,13 +1,11 @@
 """Kandinsky 2.1: encode a prompt and sample the diffusion prior, with gradient; `decoder.py` makes the pictures."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
 from diffusers import PriorTransformer, UnCLIPScheduler
-from diffusers.utils.torch_utils import randn_tensor
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
@@ -20,47 +18,14 @@ from services.diffusion.checkpoint import (
     load_defaults,
     load_model,
 )
-from services.diffusion.decoder import Decoder, Generators, guide
+from services.diffusion.decoder import Decoder, Generators
+from services.diffusion.encoding import Encoding, Tokens
 from services.diffusion.fingerprint import Keep, anew, fingerprint_of
 from services.diffusion.multilingual_clip import empty_prompt
-from services.diffusion.prefix import predict, prefix_of
+from services.diffusion.sampler import Sampler
 from services.errors import PromptError
 
-PRIOR_STEPS = 5
-START_STEP = 2  # a given picture enters the prior's steps here, half noise
 END = "<|endoftext|>"  # pads, since what pads is no text: the published tokenizer pads with "!", here a word again
-
-Predict = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """A prompt as the text encoder takes it; `spans` are the characters that each token stands for."""
-
-    ids: Int[Tensor, "1 tokens"]
-    mask: Bool[Tensor, "1 tokens"]
-    spans: list[tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """What the prior is conditioned on."""
-
-    text_embeds: Float[Tensor, "batch dim"]
-    hidden_states: Float[Tensor, "batch tokens width"]
-    mask: Bool[Tensor, "batch tokens"]
-
-    def expand(self, batch: int) -> "Encoding":
-        """One row repeated `batch` times; `batch` rows as they are."""
-        return Encoding(
-            self.text_embeds.expand(batch, -1), self.hidden_states.expand(batch, -1, -1), self.mask.expand(batch, -1)
-        )
-
-    @classmethod
-    def cat(cls, parts: list["Encoding"]) -> "Encoding":
-        """All rows of the parts, in order."""
-        columns = zip(*((part.text_embeds, part.hidden_states, part.mask) for part in parts), strict=True)
-        return cls(*(torch.cat(column) for column in columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,15 +96,23 @@ class Kandinsky:
             raise PromptError(f"the text encoder reads {limit} tokens of {len(spans)}; lost would be: ‘{lost}’")
         return Tokens(output.input_ids.to(self.device), output.attention_mask.bool().to(self.device), spans)
 
-    def encode(self, tokens: Tokens, batch: int = 1) -> Encoding:
-        """Run the text encoder on `batch` rows of the same tokens; differentiable in what a hook splices in."""
-        output = self.text_encoder(tokens.ids.expand(batch, -1))
-        return Encoding(output.text_embeds, output.last_hidden_state, tokens.mask.expand(batch, -1))
-
     @torch.no_grad()
     def encode_prompt(self, prompt: str) -> Encoding:
         """The encoding of one prompt, one row, without gradient."""
-        return self.encode(self.tokenize(prompt))
+        tokens = self.tokenize(prompt)
+        output = self.text_encoder(tokens.ids)
+        return Encoding(output.text_embeds, output.last_hidden_state, tokens.mask)
+
+    def encode(
+        self, tokens: Tokens, places: Int[Tensor, "places"], vectors: Float[Tensor, "rows places width"]
+    ) -> Encoding:
+        """The encoding of tokens without padding, each row with vectors of its own at `places`; differentiable."""
+        text, rows = self.text_encoder.text_model, len(vectors)
+        words = text.embeddings.token_embedding(tokens.ids).expand(rows, -1, -1)
+        words = words.index_copy(1, places, vectors.to(words.dtype))
+        x = text.embeddings(inputs_embeds=words)
+        x = text.final_layer_norm(text.encoder(x, attention_mask=None, is_causal=True).last_hidden_state)
+        return Encoding(self.text_encoder.text_projection(x[:, -1]), x, tokens.mask.expand(rows, -1))
 
     @cached_property
     def unconditional(self) -> Encoding:
@@ -153,6 +126,11 @@ class Kandinsky:
         image_embeds: Tensor = self.image_encoder(pixels.to(self.device, self.dtype)).image_embeds
         return image_embeds[0].float()
 
+    @cached_property
+    def sampler(self) -> Sampler:
+        """The prior with all that is the same in every sample."""
+        return Sampler(self.prior, self.scheduler, self.guidance_scale, self.unconditional)
+
     def sample_prior(
         self,
         positive: Encoding,
@@ -162,48 +140,10 @@ class Kandinsky:
         start: Float[Tensor, "dim"] | None = None,
         cached: bool = False,
     ) -> Float[Tensor, "batch dim"]:
-        """`batch` image embeddings in PRIOR_STEPS guided steps of unCLIP's prior (arXiv 2204.06125), with gradient.
+        """`batch` image embeddings, with gradient; bit-identical to KandinskyPriorPipeline for the same generators.
 
-        Bit-identical to KandinskyPriorPipeline for the same generators; the unconditional rows go first. `start`, a
-        picture's embedding, takes the place of the first START_STEP steps (SDEdit, arXiv 2108.01073). `cached` runs
-        the prompt once instead of in every step, which is several times faster and equal to within rounding.
+        `start` is where `Sampler.noise` takes it. `cached` runs the prompt once instead of in every step, which is
+        several times faster and equal to within rounding.
         """
-        guided = self.guidance_scale > 1
-        predicted_by = (self._cached if cached else self._exact)(positive, batch, guided)
-        self.scheduler.set_timesteps(PRIOR_STEPS, device=self.device)
-        timesteps = self.scheduler.timesteps
-        shape = (batch, self.prior.config.embedding_dim)
-        latents = randn_tensor(shape, generator=generators, device=self.device, dtype=self.dtype)
-        latents = latents * self.scheduler.init_noise_sigma
-        if start is not None:
-            timesteps = timesteps[START_STEP:]
-            clean = (start.to(latents) - self.prior.clip_mean) / self.prior.clip_std
-            latents = self.scheduler.add_noise(clean.expand(batch, -1), latents, timesteps[:1])
-        for t, previous in zip(timesteps, [*timesteps[1:], None], strict=True):
-            predicted = predicted_by(torch.cat([latents] * 2) if guided else latents, t)
-            if guided:
-                predicted = guide(predicted, self.guidance_scale)
-            step = self.scheduler.step(predicted, t, latents, prev_timestep=previous, generator=generators)
-            latents = step.prev_sample
-        image_embeds: Tensor = self.prior.post_process_latents(latents)
-        return image_embeds
-
-    def _exact(self, positive: Encoding, batch: int, guided: bool) -> Predict:
-        parts = [positive.expand(batch)]
-        if guided:
-            parts.insert(0, self.unconditional.expand(batch))
-        both = Encoding.cat(parts)
-        condition = {
-            "proj_embedding": both.text_embeds,
-            "encoder_hidden_states": both.hidden_states,
-            "attention_mask": both.mask,
-        }
-        return lambda latents, t: self.prior(latents, timestep=t, **condition).predicted_image_embedding
-
-    def _cached(self, positive: Encoding, batch: int, guided: bool) -> Predict:
-        own = [0] * batch if len(positive.text_embeds) == 1 else list(range(batch))
-        if guided:
-            positive = Encoding.cat([self.unconditional, positive])
-            own = [0] * batch + [1 + row for row in own]
-        prefix = prefix_of(self.prior, positive.text_embeds, positive.hidden_states, positive.mask).rows(own)
-        return lambda latents, t: predict(self.prior, prefix, latents, t)
+        noise = self.sampler.noise(generators, batch, start)
+        return self.sampler.sample(positive, noise) if cached else self.sampler.sample_exactly(positive, noise)

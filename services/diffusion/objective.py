@@ -36,6 +36,11 @@ class Figures:
         cosine = cosine_similarity(image_embeds.double(), text_embeds.double())
         return cls(y, density.mixture.d2(y), cosine, density.residual(image_embeds))
 
+    def table(self, density: DensityModel) -> Float[Tensor, "5 rows"]:
+        """d², cosine, the residual's quantile and both coordinates, to be read at once."""
+        columns = [self.d2, self.cosine, density.residual_quantiles(self.residual), *density.coordinates(self.y).T]
+        return torch.stack(columns).detach()
+
 
 @dataclass(frozen=True)
 class Shell:

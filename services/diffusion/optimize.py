@@ -5,20 +5,21 @@ from functools import partial
 from statistics import median
 
 import torch
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
+from services.diffusion.adamw import AdamW
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.memory import Batches
 from services.diffusion.objective import Figures, Objective
-from services.diffusion.savepoint import NOWHERE, Savepoint, Tree, moments, set_moments
-from services.diffusion.spaces import Space
+from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
+from services.diffusion.spaces import Parameters, Space
 from services.diffusion.trials import Checked, State, Trial, copied, states_of
 from services.diffusion.watch import Watch, unwatched
 
 CHECK_EVERY = 25
-WEIGHT_DECAY = 1e-2
 ENOUGH = 2  # ready trials for every image, of which the more valid are chosen
 
 Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float | None]]]
@@ -36,13 +37,13 @@ class Optimization:
         self, space: Space, density: DensityModel, objective: Objective, *, seed: int, trials: int, count: int
     ) -> None:
         self.space, self.density, self.objective, self.count = space, density, objective, count
-        self.trials = [Trial(s, space.start(s)) for s in range(seed, seed + trials)]
+        seeds = list(range(seed, seed + trials))
+        self.parameters = [torch.stack(part) for part in zip(*(space.start(s) for s in seeds), strict=True)]
+        self.trials = [Trial(s, [part[row] for part in self.parameters]) for row, s in enumerate(seeds)]
+        self.noise = space.noise(noise_of(seeds), trials)
+        self.optimizer = AdamW(self.parameters, space.steps)
         self.batches = Batches(trials)
         self.step = 0
-        groups = zip(zip(*(trial.parameters for trial in self.trials), strict=True), space.steps, strict=True)
-        self.optimizer = torch.optim.AdamW(
-            [{"params": list(tensors), "lr": lr} for tensors, lr in groups], weight_decay=WEIGHT_DECAY
-        )
 
     def run(
         self, steps: int, judge: Judge, report: Report, savepoint: Savepoint = NOWHERE, watch: Watch = unwatched
@@ -73,24 +74,35 @@ class Optimization:
 
     def measure(self, step: int) -> None:
         """Sample every moving trial's embedding and leave its gradient, unless it has arrived."""
-        moving = [trial for trial in self.trials if trial.moving]
-        states = self.batches.map(partial(self._differentiate, step), moving)
-        for trial, (state, arrived) in zip(moving, states, strict=True):
-            trial.state, trial.arrived = state, arrived
-            if trial.arrived:
-                self._rest(trial)
+        rows = [row for row, trial in enumerate(self.trials) if trial.moving]
+        found = self.batches.map(partial(self._differentiate, step), rows)
+        for row, (state, arrived) in zip(rows, found, strict=True):
+            self.trials[row].state, self.trials[row].arrived = state, arrived
+            if arrived:
+                self.optimizer.rest(row)
 
-    def _differentiate(self, step: int, trials: list[Trial]) -> list[tuple[State, bool]]:
-        for trial in trials:
-            for tensor in trial.parameters:
-                tensor.grad = None
-        seeds = [trial.seed for trial in trials]
-        image_embeds = self.space.sample([trial.parameters for trial in trials], noise_of(seeds))
+    def _differentiate(self, step: int, rows: list[int]) -> list[tuple[State, bool]]:
+        trials = [self.trials[row] for row in rows]
+        strict = torch.tensor([trial.strict for trial in trials], device=self.noise.device)
+        own = [part[rows].requires_grad_() for part in self.parameters]
+        loss, image_embeds, table = self.losses(own, self.noise[:, rows], strict)
+        self.optimizer.take(rows, torch.autograd.grad(loss, own))
+        *figures, arrived = table.tolist()
+        states = states_of(self.density, [trial.seed for trial in trials], step, image_embeds, figures)
+        return list(zip(states, map(bool, arrived), strict=True))
+
+    def losses(
+        self, parameters: Parameters, noise: Float[Tensor, "steps rows dim"], strict: Bool[Tensor, "rows"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "rows dim"], Float[Tensor, "figures rows"]]:
+        """The rows' loss, differentiable in their parameters, where it was taken, and the figures with who has arrived.
+
+        Nothing is read from the device, so that it can be one graph.
+        """
+        image_embeds = self.space.sample(parameters, noise)
         figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
-        strict = torch.tensor([trial.strict for trial in trials], device=image_embeds.device)
-        self.objective.loss(figures, strict).sum().backward()
-        states = states_of(self.density, seeds, step, image_embeds, figures)
-        return list(zip(states, self.objective.arrived(figures).tolist(), strict=True))
+        loss = self.objective.loss(figures, strict).sum()
+        table = torch.cat([figures.table(self.density), self.objective.arrived(figures)[None]])
+        return loss, image_embeds.detach(), table
 
     def _missing(self) -> int:
         return ENOUGH * self.count - sum(trial.ready for trial in self.trials)
@@ -135,21 +147,18 @@ class Optimization:
         trial.ended, trial.arrived, trial.strict = trial.strict, False, True
         good = trial.best.learnt if trial.best and trial.best.passed else self.space.start(trial.seed)
         for tensor, value in zip(trial.parameters, good, strict=True):
-            tensor.data.copy_(value)
+            tensor.copy_(value)
         self._rest(trial)
 
     def _rest(self, trial: Trial) -> None:
-        """No gradient, no step, no momentum: AdamW would go on by it."""
-        for tensor in trial.parameters:
-            tensor.grad = None
-            self.optimizer.state.pop(tensor, None)
+        self.optimizer.rest(self.trials.index(trial))
 
     def _saved(self) -> Tree:
         trials = [trial.saved() for trial in self.trials]
-        return {"step": self.step, "trials": trials, "moments": moments(self.optimizer)}
+        return {"step": self.step, "trials": trials, "moments": self.optimizer.saved()}
 
     def _restore(self, saved: Tree) -> None:
         self.step = saved["step"]
         for trial, own in zip(self.trials, saved["trials"], strict=True):
             trial.restore(own)
-        set_moments(self.optimizer, saved["moments"])
+        self.optimizer.restore(saved["moments"])

@@ -9,11 +9,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from services.diffusion.adamw import AdamW
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.objective import Figures, quantiles
-from services.diffusion.optimize import CHECK_EVERY, WEIGHT_DECAY, Judge, noise_of
-from services.diffusion.savepoint import NOWHERE, Savepoint, Tree, moments, set_moments
+from services.diffusion.optimize import CHECK_EVERY, Judge, noise_of
+from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
 from services.diffusion.spaces import Parameters, Space
 from services.diffusion.steering import Steering
 from services.diffusion.trials import Checked, State, copied, states_of
@@ -45,10 +46,10 @@ class Paper:
 
     def __init__(self, space: Space, density: DensityModel, steering: Steering, *, seed: int) -> None:
         self.space, self.density, self.seed = space, density, seed
-        self.loss, self.parameters = PaperLoss(density, steering), space.start(seed)
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        self.fresh = noise_of([seed])
-        self.step, self.passed = 0, copied(self.parameters)
+        self.loss, self.passed = PaperLoss(density, steering), space.start(seed)
+        self.parameters = [part[None].clone() for part in self.passed]
+        self.optimizer = AdamW(self.parameters, [LEARNING_RATE] * len(self.parameters))
+        self.fresh, self.step = noise_of([seed]), 0
         self.validity: float | None = None
 
     def run(
@@ -71,23 +72,24 @@ class Paper:
         for step in range(self.step + 1, steps + 1):
             show(step, self._move(step), "moving")
             if step % CHECK_EVERY == 0 or step == steps:
-                check = self._look(self.parameters, [self.seed], step, judge)[0]
+                learnt = [part[0] for part in self.parameters]
+                check = self._look(learnt, [self.seed], step, judge)[0]
                 self.validity = check.validity
                 show(step, check.state, "moving" if check.passed and step < steps else "ended", check.image)
                 if not check.passed:
                     break
-                self.step, self.passed = step, copied(self.parameters)
+                self.step, self.passed = step, copied(learnt)
                 savepoint.save(self._saved())
         return self._look(self.passed, [self.seed + i for i in range(count)], self.step, judge)
 
     def _move(self, step: int) -> State:
         """One step; answers with the sample that it was taken from."""
-        self.optimizer.zero_grad()
-        image_embeds = self.space.sample([self.parameters], self.fresh)
+        own = [part.clone().requires_grad_() for part in self.parameters]
+        image_embeds = self.space.sample(own, self.space.noise(self.fresh, 1))
         figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
-        self.loss(figures).sum().backward()
+        self.optimizer.take([0], torch.autograd.grad(self.loss(figures).sum(), own))
         self.optimizer.step()
-        return states_of(self.density, [self.seed], step, image_embeds, figures)[0]
+        return states_of(self.density, [self.seed], step, image_embeds, figures.table(self.density).tolist())[0]
 
     def _look(self, learnt: Parameters, seeds: list[int], step: int, judge: Judge) -> list[Checked]:
         return look(self.space, self.density, learnt, seeds, step, judge)
@@ -96,15 +98,15 @@ class Paper:
         """The state at a check that was passed, where `passed` is what the parameters are."""
         noise = self.fresh[0].get_state()
         kept = {"step": self.step, "validity": self.validity, "learnt": self.passed}
-        return kept | {"noise": noise, "moments": moments(self.optimizer)}
+        return kept | {"noise": noise, "moments": self.optimizer.saved()}
 
     def _restore(self, saved: Tree) -> None:
         self.step, self.validity = saved["step"], saved["validity"]
-        for tensor, value in zip(self.parameters, saved["learnt"], strict=True):
-            tensor.data.copy_(value)
-        self.passed = copied(self.parameters)
+        for part, own, value in zip(self.parameters, self.passed, saved["learnt"], strict=True):
+            part.copy_(value[None])
+            own.copy_(value)
         self.fresh[0].set_state(saved["noise"])
-        set_moments(self.optimizer, saved["moments"])
+        self.optimizer.restore(saved["moments"])
 
 
 @torch.no_grad()
@@ -112,9 +114,10 @@ def look(
     space: Space, density: DensityModel, learnt: Parameters, seeds: list[int], step: int, judge: Judge
 ) -> list[Checked]:
     """What these parameters give with the noise of each seed, decoded and judged."""
-    image_embeds = space.sample([learnt] * len(seeds), noise_of(seeds))
+    rows = [part.expand(len(seeds), *part.shape) for part in learnt]
+    image_embeds = space.sample(rows, space.noise(noise_of(seeds), len(seeds)))
     figures = Figures.of(density, image_embeds, space.positive.text_embeds)
-    states = states_of(density, seeds, step, image_embeds, figures)
+    states = states_of(density, seeds, step, image_embeds, figures.table(density).tolist())
     return [
         Checked(state, copied(learnt), *verdict)
         for state, verdict in zip(states, judge(seeds, image_embeds), strict=True)

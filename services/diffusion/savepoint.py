@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
-from torch.optim import Optimizer
 
 Tree = dict[str, Any]  # of dicts, lists, JSON's values and tensors
 _DOCUMENT, _TENSOR = "document", "tensor"
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Savepoint:
 
     def of(self, run: Mapping[str, object]) -> "Savepoint":
         """For the run that depends on exactly this: another seed, model or number of threads is another run."""
-        return replace(self, run=json.loads(json.dumps(run)))
+        return replace(self, run=json.loads(json.dumps({"format": _FORMAT, **run})))
 
     def load(self) -> Tree | None:
         """The state that was kept, None unless it is of this very run."""
@@ -69,14 +69,3 @@ def unpack(data: bytes) -> Tree:
 
     tree: Tree = whole(json.loads(tensors[_DOCUMENT].numpy().tobytes()))
     return tree
-
-
-def moments(optimizer: Optimizer) -> Tree:
-    """What the optimizer remembers of each tensor, by the tensor's number."""
-    return {str(number): values for number, values in optimizer.state_dict()["state"].items()}
-
-
-def set_moments(optimizer: Optimizer, state: Tree) -> None:
-    """Make the optimizer remember what `moments` gave, after `pack` and `unpack`."""
-    numbered = {int(number): values for number, values in state.items()}
-    optimizer.load_state_dict({"state": numbered, "param_groups": optimizer.state_dict()["param_groups"]})

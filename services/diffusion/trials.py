@@ -9,7 +9,6 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.density import DensityModel
-from services.diffusion.objective import Figures
 from services.diffusion.savepoint import Tree
 from services.diffusion.spaces import Parameters
 from services.diffusion.watch import Sight, Standing
@@ -38,14 +37,16 @@ def state_restored(saved: Tree, device: torch.device) -> State:
 
 
 def states_of(
-    density: DensityModel, seeds: list[int], step: int, image_embeds: Float[Tensor, "rows dim"], figures: Figures
+    density: DensityModel,
+    seeds: list[int],
+    step: int,
+    image_embeds: Float[Tensor, "rows dim"],
+    figures: list[list[float]],
 ) -> list[State]:
-    """A state per row, without gradient."""
-    columns = [figures.d2, figures.cosine, figures.residual, *density.coordinates(figures.y).T]
-    rows = torch.stack(columns, 1).tolist()
+    """A state per row, without gradient, of the columns that `Figures.table` has."""
     return [
-        State(seed, step, embeds, d2, density.bits(d2), cosine, density.residual_quantile(residual), x, y)
-        for seed, embeds, (d2, cosine, residual, x, y) in zip(seeds, image_embeds.detach(), rows, strict=True)
+        State(seed, step, embeds, d2, density.bits(d2), cosine, residual, x, y)
+        for seed, embeds, d2, cosine, residual, x, y in zip(seeds, image_embeds.detach(), *figures, strict=True)
     ]
 
 
@@ -128,7 +129,7 @@ class Trial:
         """Stand where the trial stood that was saved."""
         device = self.parameters[0].device
         for tensor, value in zip(self.parameters, saved["parameters"], strict=False):
-            tensor.data.copy_(value)
+            tensor.copy_(value)
         for name, value in saved["flags"].items():
             setattr(self, name, value)
         self.state = saved["state"] and state_restored(saved["state"], device)

@@ -69,11 +69,10 @@ def step_row(name: str, trials: int) -> Row:
     density, space = setup.density(CONCEPT), Space(setup.models().model, setup.density(CONCEPT).subject, [name])
     objective = Objective(density, 25.0, UNSTEERED)  # out of reach, so that no trial arrives
     run = Optimization(space, density, objective, seed=0, trials=trials, count=trials)
-    rows, seeds = [trial.parameters for trial in run.trials], [trial.seed for trial in run.trials]
 
     @torch.no_grad()
     def forward() -> None:
-        space.sample(rows, noise_of(seeds))
+        space.sample(run.parameters, run.noise)
 
     def step() -> None:
         run.measure(1)

@@ -35,14 +35,14 @@ def trial(concept: str, way: str) -> Iterator[tuple[list[float], list[float], li
     """Bits and both validities of PICTURES samples at every look."""
     density = setup.density(concept)
     space = Space(setup.models().model, density.subject, ["lora"])
-    parameters, fresh = space.start(SEED), noise_of([SEED])
+    parameters, fresh = [part[None].requires_grad_() for part in space.start(SEED)], noise_of([SEED])
     optimizer = torch.optim.AdamW(parameters, lr=STEP, weight_decay=1e-2)
     paper, calibrated = PaperLoss(density, UNSTEERED), Objective(density, 9.97, UNSTEERED)
     for step in range(LOOKS[-1] + 1):
         if step in LOOKS:
             yield look(space, parameters, concept)
         optimizer.zero_grad()
-        figures = Figures.of(density, space.sample([parameters], fresh), space.positive.text_embeds)
+        figures = Figures.of(density, space.sample(parameters, space.noise(fresh, 1)), space.positive.text_embeds)
         loss = (
             paper(figures)
             if way == "without"
@@ -56,7 +56,8 @@ def trial(concept: str, way: str) -> Iterator[tuple[list[float], list[float], li
 def look(space: Space, parameters: list[torch.Tensor], concept: str) -> tuple[list[float], list[float], list[float]]:
     models, density, yardstick = setup.models(), setup.density(concept), setup.yardstick()
     noise = [SEED + i for i in range(PICTURES)]
-    embeds = space.sample([parameters] * PICTURES, noise_of(noise))
+    rows = [part.expand(PICTURES, -1) for part in parameters]
+    embeds = space.sample(rows, space.noise(noise_of(noise), PICTURES))
     decoder = models.model.decoder
     images = decoder.decode(embeds, noise_of(noise), decoder.picture(None, None, None), lambda *_: None)
     judged = yardstick.judge.p_valid(yardstick.features(images), concept).tolist()

@@ -84,10 +84,8 @@ def test_in_bfloat16_a_density_is_float64_and_what_is_learnt_is_float32(half):
     space, objective = Space(half, density.subject, ["token", "lora"]), Objective(density, 20.0, UNSTEERED)
     run = Optimization(space, density, objective, seed=0, trials=2, count=1)
     run.measure(1)
-    learnt = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
-    assert {parameter.dtype for parameter in learnt} == {torch.float32}
-    assert all(parameter.grad.any() for parameter in learnt)
-    assert len(learnt) == 4
+    assert [part.dtype for part in run.parameters] == [torch.float32] * 2
+    assert all(own.any() for gradient in run.optimizer.gradients for own in gradient)
     assert {half.prior.dtype, half.text_encoder.dtype, half.decoder.unet.dtype} == {torch.bfloat16}
 
 

@@ -80,18 +80,18 @@ def test_trials_in_parts_move_as_trials_together_do(model, density):
     whole, parts = (Optimization(space, density, objective, seed=0, trials=6, count=6) for _ in range(2))
     sample, asked = space.sample, []
 
-    def sample_up_to_four(rows, generators):
-        asked.append(len(rows))
-        if len(rows) > 4:
+    def sample_up_to_four(parameters, noise):
+        asked.append(noise.shape[1])
+        if noise.shape[1] > 4:
             raise torch.OutOfMemoryError("on purpose")
-        return sample(rows, generators)
+        return sample(parameters, noise)
 
     whole.measure(1)
-    for trial in parts.trials:
-        trial.parameters[0].grad = torch.ones_like(trial.parameters[0])
+    parts.optimizer.take([0, 5], (torch.ones_like(parts.parameters[0][:2]),))
     space.sample = sample_up_to_four
     parts.measure(1)
     assert asked == [6, 3, 3]
+    for one, other in zip(whole.optimizer.gradients, parts.optimizer.gradients, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-3)
     for one, other in zip(whole.trials, parts.trials, strict=True):
-        torch.testing.assert_close(other.parameters[0].grad, one.parameters[0].grad, rtol=1e-3, atol=1e-3)
         assert other.state.d2 == pytest.approx(one.state.d2, rel=1e-3)
