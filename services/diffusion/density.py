@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +56,8 @@ class DensityModel:
 
     def coordinates(self, y: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch 2"]:
         """Where projections lie on the two leading components, in standard deviations of held-out samples there."""
-        return pad(y[:, :2] / self._spread, (0, 2 - len(self._spread)))
-
-    @cached_property
-    def _spread(self) -> Float[Tensor, "leading"]:
-        return self.held_out[:, :2].std(0)
+        spread = self.held_out[:, :2].std(0)
+        return pad(y[:, :2] / spread, (0, 2 - len(spread)))
 
     def baseline(self, count: int) -> list[tuple[float, float, float]]:
         """Coordinates and bits of `count` held-out samples at most: the first, which are as random as any."""

@@ -28,7 +28,9 @@ class Layout:
         seen = torch.ones(len(prompts), len(branch), dtype=torch.bool, device=prompts.device)
         seen[:, before : before + prompts.shape[1]] = prompts
         visible = (branch[:, None] == branch).tril() & seen[:, None, None]
-        mask = torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, -torch.inf)
+        # CUDA's attention copies a mask at every call unless its rows begin at multiples of 8.
+        wide = torch.zeros(*visible.shape[:3], -(-len(branch) // 8) * 8, dtype=dtype, device=prompts.device)
+        mask = wide[..., : len(branch)].masked_fill_(~visible, -torch.inf)
         return cls(mask, branch[:, None].to(dtype), len(steps) // STEP_TOKENS)
 
     def repeat(self, times: int) -> "Layout":

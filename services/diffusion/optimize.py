@@ -30,6 +30,16 @@ def noise_of(seeds: list[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
+def filled(moving: list[int], trials: int) -> list[int]:
+    """The moving rows, with resting ones up to all, half, a quarter … of the trials, whatever is the least that holds
+    them: the number of rows changes log₂ `trials` times at most."""
+    size = trials if moving else 0
+    while size > 1 and (size + 1) // 2 >= len(moving):
+        size = (size + 1) // 2
+    resting = sorted(set(range(trials)) - set(moving))
+    return sorted(moving + resting[: size - len(moving)])
+
+
 class Optimization:
     """Trials that move side by side and share nothing but the frozen weights; row i keeps the noise of seed + i."""
 
@@ -43,6 +53,9 @@ class Optimization:
         self.noise = space.noise(noise_of(seeds), trials)
         self.optimizer = AdamW(self.parameters, space.steps)
         self.batches = Batches(trials)
+        self.fixed = (
+            space.model.device.type != "cpu"
+        )  # a CPU's time goes by rows, that of others by graphs of one shape
         self.step = 0
 
     def run(
@@ -74,11 +87,14 @@ class Optimization:
 
     def measure(self, step: int) -> None:
         """Sample every moving trial's embedding and leave its gradient, unless it has arrived."""
-        rows = [row for row, trial in enumerate(self.trials) if trial.moving]
+        moving = [row for row, trial in enumerate(self.trials) if trial.moving]
+        rows = filled(moving, len(self.trials)) if self.fixed else moving
         found = self.batches.map(partial(self._differentiate, step), rows)
         for row, (state, arrived) in zip(rows, found, strict=True):
-            self.trials[row].state, self.trials[row].arrived = state, arrived
-            if arrived:
+            trial = self.trials[row]
+            if trial.moving:
+                trial.state, trial.arrived = state, arrived
+            if not trial.moving:
                 self.optimizer.rest(row)
 
     def _differentiate(self, step: int, rows: list[int]) -> list[tuple[State, bool]]:

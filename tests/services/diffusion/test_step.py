@@ -1,0 +1,184 @@
+"""Laws of one optimisation step at full depth and tiny width: few operators, one graph, nothing read, fixed shapes."""
+
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from services.diffusion.density import DensityModel
+from services.diffusion.fit import fit_density
+from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.lora import Pair
+from services.diffusion.objective import Objective
+from services.diffusion.optimize import Optimization, filled
+from services.diffusion.spaces import Space
+from services.diffusion.steering import UNSTEERED
+from services.diffusion.subject import Subject
+from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, build
+
+EMBEDDED = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini"
+OUT_OF_REACH = 30.0  # bits
+READS = ("aten._local_scalar_dense.default", "aten.equal.default", "aten.is_nonzero.default", "aten.nonzero.default")
+
+
+class Operators(TorchDispatchMode):
+    """The names of all operators that are dispatched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(scope="module")
+def deep() -> Kandinsky:
+    """As many layers as Kandinsky 2.1 has."""
+    prior = TINY.prior | {"num_layers": PUBLISHED.prior["num_layers"]}
+    text = TINY.text_encoder | {"num_hidden_layers": PUBLISHED.text_encoder["num_hidden_layers"]}
+    return build(replace(TINY, prior=prior, text_encoder=text), "cpu")
+
+
+@pytest.fixture(scope="module")
+def deep_density(deep: Kandinsky) -> DensityModel:
+    return fit_density(deep, Subject("handbag", "a photo of a {}."), samples=250, seed=0, report=lambda *_: None)
+
+
+def optimization(model: Kandinsky, density: DensityModel, names: list[str], trials: int) -> Optimization:
+    space, objective = Space(model, density.subject, names), Objective(density, OUT_OF_REACH, UNSTEERED)
+    return Optimization(space, density, objective, seed=0, trials=trials, count=trials)
+
+
+def operators_of(run: Optimization) -> list[str]:
+    with Operators() as seen:
+        run.measure(1)
+    return seen.names
+
+
+@pytest.mark.parametrize(("names", "most"), [(["lora"], 9000), (["token"], 7000)])
+def test_a_step_is_few_operators_and_no_more_for_more_trials(deep, deep_density, names, most):
+    few, many = (len(operators_of(optimization(deep, deep_density, names, trials))) for trials in (20, 64))
+    assert few <= most
+    assert many <= few
+
+
+def test_adamw_is_as_many_operators_for_one_trial_as_for_many(deep, deep_density):
+    counts = set()
+    for trials in (1, 20):
+        run = optimization(deep, deep_density, ["token", "lora"], trials)
+        run.measure(1)
+        with Operators() as seen:
+            run.optimizer.step()
+        counts.add(len(seen.names))
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("names", [["lora"], ["adjective", "token"]])
+def test_a_step_reads_nothing_from_the_device_until_its_figures_at_once(model, density, names, monkeypatch):
+    run, reads = optimization(model, density, names, 3), []
+    tolist = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: reads.append(tuple(self.shape)) or tolist(self))
+    assert not set(READS) & set(operators_of(run))
+    assert reads == [(6, 3)]
+
+
+def agrees_as_one_graph(names: list[str]) -> bool:
+    model = build(TINY, "cpu")
+    density = fit_density(model, Subject("handbag", "a photo of a {}."), samples=250, seed=0, report=lambda *_: None)
+    run = optimization(model, density, names, 2)
+    inputs = [part.requires_grad_() for part in run.parameters], run.noise, torch.tensor([False, True])
+    compiled = torch.compile(run.losses, fullgraph=True, backend="eager")
+    return all(torch.equal(ours, theirs) for ours, theirs in zip(compiled(*inputs), run.losses(*inputs), strict=True))
+
+
+def test_the_losses_are_one_graph_of_the_same_values():
+    """In a process of its own: pytest's checks of shapes are no part of a graph."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        assert process.submit(agrees_as_one_graph, ["adjective", "token", "lora"]).result()
+
+
+def measured(
+    model: Kandinsky, density: DensityModel, names: list[str], dtype: torch.dtype
+) -> tuple[torch.Tensor, list[torch.Tensor], list[float]]:
+    """Embeddings, gradients and bits of six trials that have learnt something, from the same weights and noise."""
+    model = replace(model, prior=deepcopy(model.prior).to(dtype), text_encoder=deepcopy(model.text_encoder).to(dtype))
+    run = optimization(model, density, names, 6)
+    generator, exact = torch.Generator().manual_seed(0), torch.promote_types(dtype, torch.float32)
+    if run.space.words:
+        run.space.words.embeddings = run.space.words.embeddings.to(exact)
+    moves = [0.002 * torch.randn(part.shape, generator=generator) for part in run.parameters]
+    own = [(p + move).to(exact).requires_grad_() for p, move in zip(run.parameters, moves, strict=True)]
+    noise = torch.randn(run.noise.shape, generator=generator).bfloat16().to(dtype)
+    loss, image_embeds, table = run.losses(own, noise, torch.zeros(6, dtype=torch.bool))
+    return image_embeds.double(), list(torch.autograd.grad(loss, own)), [density.bits(d2) for d2 in table[0].tolist()]
+
+
+def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+@pytest.mark.parametrize("names", [["lora"], ["token"], ["token", "lora"]])
+def test_float32_is_float64_but_for_rounding(model, density, names):
+    exact, found = (measured(model, density, names, dtype) for dtype in (torch.float64, torch.float32))
+    assert error(found[0], exact[0]) < 1e-5
+    assert max(error(own, other) for own, other in zip(found[1], exact[1], strict=True)) < 1e-3
+    assert found[2] == pytest.approx(exact[2], abs=1e-3)
+
+
+def test_bfloat16_keeps_directions_and_bits():
+    """On weights that have learnt something; rounded in float64 too, so that only the arithmetic differs."""
+    embedded = Kandinsky.load(str(EMBEDDED / "prior"), str(EMBEDDED / "decoder"), device="cpu", dtype=torch.bfloat16)
+    density = fit_density(embedded, Subject("handbag", "a {}"), samples=500, seed=0, report=lambda *_: None)
+    exact, found = (measured(embedded, density, ["lora"], dtype) for dtype in (torch.float64, torch.bfloat16))
+    assert cosine_similarity(found[0], exact[0]).min() > 0.999
+    assert cosine_similarity(found[1][0].double(), exact[1][0]).min() > 0.999
+    assert found[2] == pytest.approx(exact[2], abs=0.1)
+
+
+def test_what_factors_add_in_bfloat16_and_its_gradient_are_within_a_hundredth():
+    generator = torch.Generator().manual_seed(0)
+    y, x, a, b, pull = (
+        torch.randn(shape, generator=generator).bfloat16()
+        for shape in ((24, 64), (24, 32), (4, 32, 10), (4, 10, 64), (4, 6, 64))
+    )
+    gate = torch.tensor([[0.0]] * 3 + [[1.0]] * 3)
+
+    def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
+        inputs = [part.to(dtype, copy=True).requires_grad_() for part in (y, x, a, b)]
+        added = Pair(*inputs[2:])(*inputs[:2], gate.to(dtype))
+        return [added.detach(), *torch.autograd.grad((added * pull.to(dtype)).sum(), inputs)]
+
+    for found, expected in zip(gradients(torch.bfloat16), gradients(torch.float64), strict=True):
+        assert error(found, expected) < 0.01
+
+
+def test_the_number_of_rows_changes_with_the_logarithm_of_the_trials():
+    sizes = [len(filled(list(range(moving)), 20)) for moving in range(20, -1, -1)]
+    assert sizes == [20] * 10 + [10] * 5 + [5] * 2 + [3] + [2] + [1] + [0]
+    assert filled([3, 7], 8) == [3, 7]
+    assert filled([1, 3, 7], 8) == [0, 1, 3, 7]
+
+
+def test_rows_that_rest_in_a_step_stay_as_they_are_and_change_no_other(model, density):
+    kept, dropped = (optimization(model, density, ["lora"], 8) for _ in range(2))
+    kept.fixed = True
+    for run in (kept, dropped):
+        for row in (1, 6):
+            run.trials[row].arrived = True
+        for step in range(1, 4):
+            run.measure(step)
+            run.optimizer.step()
+    for row, (one, other) in enumerate(zip(kept.trials, dropped.trials, strict=True)):
+        if row in (1, 6):
+            assert one.state is None
+            assert torch.equal(one.parameters[0], kept.space.start(one.seed)[0])
+        else:
+            assert one.state.d2 == pytest.approx(other.state.d2, rel=1e-3)
