@@ -8,6 +8,13 @@ from services.diffusion.savepoint import Tree
 
 WEIGHT_DECAY = 1e-2
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+STILL = 1.0, 0.0, 0.0, 1.0, 0.0, 1.0  # coefficients that leave all as it is
+
+
+def coefficients(rate: float, age: int) -> tuple[float, ...]:
+    """Of the values, both moments' gradient, the second moment, the step, and the root that the step is divided by."""
+    length, root = rate / (1 - BETA1**age), (1 - BETA2**age) ** 0.5
+    return 1 - rate * WEIGHT_DECAY, 1 - BETA1, 1 - BETA2, BETA2, length, root
 
 
 class AdamW:
@@ -46,26 +53,13 @@ class AdamW:
             kept, first, second, decay, length, root = self._coefficients(stack, rate)
             mean.lerp_(gradient, first)
             square.mul_(decay).addcmul_(second * gradient, gradient)
-            stack.mul_(kept).sub_(length * mean / (square.sqrt().div_(root).add_(EPSILON)))
+            stack.mul_(kept).sub_(length * mean / square.sqrt().div_(root).add_(EPSILON))
         self.fresh.clear()
 
     def _coefficients(self, stack: Tensor, rate: float) -> Float[Tensor, "kinds rows ..."]:
-        """What a row does with its values, gradient, moments and step; nothing without a fresh gradient."""
-        still = (1.0, 0.0, 0.0, 1.0, 0.0, 1.0)
-        rows = [
-            (
-                1 - rate * WEIGHT_DECAY,
-                1 - BETA1,
-                1 - BETA2,
-                BETA2,
-                rate / (1 - BETA1**age),
-                (1 - BETA2**age) ** 0.5,
-            )
-            if row in self.fresh
-            else still
-            for row, age in enumerate(self.ages)
-        ]
-        return torch.tensor(rows, device=stack.device).T.view(len(still), -1, *[1] * (stack.dim() - 1))
+        """What each row makes of its values, gradient, moments and step."""
+        rows = [coefficients(rate, age) if row in self.fresh else STILL for row, age in enumerate(self.ages)]
+        return torch.tensor(rows, device=stack.device).T.view(len(STILL), -1, *[1] * (stack.dim() - 1))
 
     def saved(self) -> Tree:
         """What it remembers of each row."""

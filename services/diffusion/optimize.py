@@ -53,9 +53,8 @@ class Optimization:
         self.noise = space.noise(noise_of(seeds), trials)
         self.optimizer = AdamW(self.parameters, space.steps)
         self.batches = Batches(trials)
-        self.fixed = (
-            space.model.device.type != "cpu"
-        )  # a CPU's time goes by rows, that of others by graphs of one shape
+        # A CPU's time goes by the rows, another device's by the graphs that it has to make, one for each shape.
+        self.fixed = space.model.device.type != "cpu"
         self.step = 0
 
     def run(

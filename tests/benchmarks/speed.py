@@ -17,6 +17,7 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from tests.benchmarks import setup
+from tests.benchmarks.operators import operators
 
 REPEATS = 5
 CONCEPT, BITS = "handbag", 9.97
@@ -79,7 +80,8 @@ def step_row(name: str, trials: int) -> Row:
         run.optimizer.step()
 
     mine, other = seconds(step, forward)
-    return f"optimisation step of {name}, {trials} trials", mine, f"{mine / other:.2f} of sampling them"
+    note = f"{mine / other:.2f} of sampling them; {len(operators(step)):,} operators"
+    return f"optimisation step of {name}, {trials} trials", mine, note
 
 
 def decode_rows() -> Iterator[Row]:

@@ -92,3 +92,11 @@ def test_a_savepoint_of_another_run_is_left_alone(model, density, checker, lenie
     assert run_from(model, density, checker, Recipe(**vars(recipe) | {"seed": 4}), kept[0])[2][0] == 1
     with threads(torch.get_num_threads() + 1):
         assert run_from(model, density, checker, recipe, kept[0])[2][0] == 1
+
+
+def test_a_savepoint_of_another_format_is_left_alone():
+    run = {"seed": 3}
+    here, kept = Savepoint(None).of(run), []
+    Savepoint(None, kept.append, here.run).save({"step": 4})
+    assert Savepoint(kept[0]).of(run).load() == {"step": 4}
+    assert Savepoint(pack({"run": run, "state": {"step": 4}})).of(run).load() is None

@@ -3,13 +3,13 @@
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import fit_density
@@ -21,22 +21,11 @@ from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
 from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, build
+from tests.benchmarks.operators import operators
 
 EMBEDDED = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini"
 OUT_OF_REACH = 30.0  # bits
 READS = ("aten._local_scalar_dense.default", "aten.equal.default", "aten.is_nonzero.default", "aten.nonzero.default")
-
-
-class Operators(TorchDispatchMode):
-    """The names of all operators that are dispatched."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(str(func))
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +46,19 @@ def optimization(model: Kandinsky, density: DensityModel, names: list[str], tria
     return Optimization(space, density, objective, seed=0, trials=trials, count=trials)
 
 
-def operators_of(run: Optimization) -> list[str]:
-    with Operators() as seen:
-        run.measure(1)
-    return seen.names
-
-
 @pytest.mark.parametrize(("names", "most"), [(["lora"], 9000), (["token"], 7000)])
 def test_a_step_is_few_operators_and_no_more_for_more_trials(deep, deep_density, names, most):
-    few, many = (len(operators_of(optimization(deep, deep_density, names, trials))) for trials in (20, 64))
+    runs = (optimization(deep, deep_density, names, trials) for trials in (20, 64))
+    few, many = (len(operators(partial(run.measure, 1))) for run in runs)
     assert few <= most
     assert many <= few
 
 
 def test_adamw_is_as_many_operators_for_one_trial_as_for_many(deep, deep_density):
-    counts = set()
-    for trials in (1, 20):
-        run = optimization(deep, deep_density, ["token", "lora"], trials)
+    runs = [optimization(deep, deep_density, ["token", "lora"], trials) for trials in (1, 20)]
+    for run in runs:
         run.measure(1)
-        with Operators() as seen:
-            run.optimizer.step()
-        counts.add(len(seen.names))
-    assert len(counts) == 1
+    assert len({len(operators(run.optimizer.step)) for run in runs}) == 1
 
 
 @pytest.mark.parametrize("names", [["lora"], ["adjective", "token"]])
@@ -86,7 +66,7 @@ def test_a_step_reads_nothing_from_the_device_until_its_figures_at_once(model, d
     run, reads = optimization(model, density, names, 3), []
     tolist = torch.Tensor.tolist
     monkeypatch.setattr(torch.Tensor, "tolist", lambda self: reads.append(tuple(self.shape)) or tolist(self))
-    assert not set(READS) & set(operators_of(run))
+    assert not set(READS) & set(operators(partial(run.measure, 1)))
     assert reads == [(6, 3)]
 
 
@@ -182,3 +162,12 @@ def test_rows_that_rest_in_a_step_stay_as_they_are_and_change_no_other(model, de
             assert torch.equal(one.parameters[0], kept.space.start(one.seed)[0])
         else:
             assert one.state.d2 == pytest.approx(other.state.d2, rel=1e-3)
+
+
+def test_queries_keys_and_values_are_one_matrix_that_is_kept_once(deep):
+    for block, layer in zip(deep.prior.transformer_blocks, deep.sampler.transformer.layers, strict=True):
+        parts = block.attn1.to_q, block.attn1.to_k, block.attn1.to_v
+        assert {part.weight.untyped_storage().data_ptr() for part in parts} == {
+            layer.qkv.weight.untyped_storage().data_ptr()
+        }
+        assert torch.equal(torch.cat([part.weight for part in parts]), layer.qkv.weight.T)
