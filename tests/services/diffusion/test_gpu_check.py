@@ -83,5 +83,6 @@ def test_a_rehearsal_comes_to_the_end_of_every_line(monkeypatch, tmp_path):
     parts = json.loads((tmp_path / "gpu-check.json").read_text())["parts"]
     assert {row["result"] for rows in parts.values() for row in rows} == {"ok"}
     assert [row["name"] for row in parts["features"]] == list(JOBS)
-    assert [(row["pictures"], row["looked at"]) for row in parts["a job of four"]] == [(4, 20), (4, 20)]
+    assert [row["pictures"] for row in parts["a job of four"]] == [4, 4]
+    assert all(row["looked at"] >= 20 for row in parts["a job of four"])
     assert len(parts["costs"]) == 5
