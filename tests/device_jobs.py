@@ -27,6 +27,7 @@ from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe
 from services.diffusion.safety import SafetyChecker, load_safety_checker
 from services.diffusion.savepoint import Savepoint
+from services.diffusion.spaces import Space
 from services.diffusion.steering import History, steer
 from services.diffusion.subject import Subject
 from services.diffusion.validity import Checker, load_checker
@@ -183,7 +184,7 @@ def halved(bench: Bench) -> Outcome:
     """Two trials, where one fits the memory."""
     with room_for(1) as refused:
         outcome = optimised(bench)
-    require(set(refused) == {"sample_prior", "decode"}, f"nothing but {refused} was asked for more than fits")
+    require(set(refused) == {"sample", "decode"}, f"nothing but {refused} was asked for more than fits")
     return outcome
 
 
@@ -192,18 +193,18 @@ def room_for(rows: int) -> Iterator[list[str]]:
     """The prior and the decoder run out of memory on more rows; gives the verbs that did."""
     refused: list[str] = []
 
-    def limited(verb: Callable[..., Any]) -> Callable[..., Any]:
-        def work(self: Any, first: Any, generators: Any, *more: Any, **named: Any) -> Any:
-            if isinstance(generators, list) and len(generators) > rows:
+    def limited(verb: Callable[..., Any], rows_of: Callable[[Any, Any], int]) -> Callable[..., Any]:
+        def work(self: Any, first: Any, second: Any, *more: Any) -> Any:
+            if rows_of(first, second) > rows:
                 refused.append(verb.__name__)
                 raise torch.OutOfMemoryError("on purpose")
-            return verb(self, first, generators, *more, **named)
+            return verb(self, first, second, *more)
 
         return work
 
     with (
-        patch.object(Kandinsky, "sample_prior", limited(Kandinsky.sample_prior)),
-        patch.object(Decoder, "decode", limited(Decoder.decode)),
+        patch.object(Space, "sample", limited(Space.sample, lambda _, noise: noise.shape[1])),
+        patch.object(Decoder, "decode", limited(Decoder.decode, lambda embeds, _: len(embeds))),
     ):
         yield refused
 
