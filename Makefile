@@ -19,8 +19,9 @@ serve: .venv/installed
 clients: .venv/installed-dev
 	$(BIN)/python -m deploy.clients.generate
 
+# Two at once: most of them wait for servers and leases.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check
