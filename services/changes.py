@@ -1,6 +1,7 @@
 """Waiting for news of jobs: one subscription for all who wait in this process."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -9,6 +10,7 @@ from redis.exceptions import RedisError
 
 _CHANNEL = "{rarebit}:changed:"
 _PAUSE_S = 0.5
+logger = logging.getLogger(__name__)
 
 
 class Changes:
@@ -35,13 +37,15 @@ class Changes:
             await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
     async def _listen(self) -> None:
-        """While Redis is away all are woken, to see it for themselves."""
+        """While Redis is away all are woken, to see it for themselves. No error ends it: they would wait for ever."""
         while True:
             try:
                 await self._subscribe(_CHANNEL)  # of no job: without any subscription, listening would end
                 async for message in self._pubsub.listen():
                     self._wake(message["channel"])
-            except RedisError:
+            except Exception as error:
+                if not isinstance(error, RedisError):
+                    logger.exception("listening to changes begins anew")
                 for channel in self._waiting:
                     self._wake(channel)
                 await asyncio.sleep(_PAUSE_S)

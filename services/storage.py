@@ -110,7 +110,7 @@ class LocalStorage:
     """Files below `root`; the gateway serves them at /files/KEY to whoever has a signature for the key and time."""
 
     def __init__(self, root: Path, *, signing_key: str, public_url: str) -> None:
-        self._root = root.absolute()
+        self._root = root.resolve()
         self._signing_key = signing_key.encode()
         self._public_url = public_url
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import HTTPException, Query
 from fastapi.responses import FileResponse
 
-from api.deps import CurrentGateway
+from api.deps import OpenGateway
 from api.errors import Responses, problems
 from api.routing import Router
 from services.storage import LocalStorage, media_type_of
@@ -27,7 +27,7 @@ def read_file(
     key: str,
     expires: Annotated[int, Query(ge=0, le=10**12)],
     signature: Annotated[str, Query(max_length=128)],
-    gateway: CurrentGateway,
+    gateway: OpenGateway,
 ) -> FileResponse:
     """An output, until its URL expires; only where the service stores on local disk."""
     storage = gateway.storage

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from api.app import create_app
+from services.storage import open_storage
 from services.store import connect
 from services.tenants import Limits, Tenants
 
@@ -43,6 +44,12 @@ async def test_every_operation_but_probes_and_pages_asks_for_a_key(guarded):
             assert (path, answer.status_code) == (path, 401)
             assert (answer.json()["type"][-12:], answer.headers["www-authenticate"]) == ("unauthorized", "Bearer")
     assert not {path for path in open_paths if path.startswith(("/jobs", "/batches", "/images", "/exposures"))}
+
+
+async def test_a_signed_url_needs_no_key(guarded, settings):
+    storage = open_storage(settings)
+    storage.put("jobs/a/1/0.webp", b"picture", "image/webp")
+    assert (await guarded.get(storage.signed_url("jobs/a/1/0.webp", 60))).content == b"picture"
 
 
 async def test_tenants_see_their_own_alone(guarded, tenants):

@@ -75,3 +75,21 @@ async def test_who_waits_from_the_first_moment_on_is_woken(redis_url, jobs):
                 names = ["one", "two", "three"]
                 news = await asyncio.gather(*(exits.enter_async_context(changes.of(name)) for name in names))
                 await asyncio.gather(*(asyncio.wait_for(each.wait(), 2) for each in news))
+
+
+async def test_an_error_that_nobody_expected_does_not_end_the_listening(changes, jobs, leases, monkeypatch, caplog):
+    caplog.set_level("ERROR")
+    job_id, wake, woken_at = await submit(jobs), changes._wake, []
+
+    def fail_once(channel):
+        woken_at.append(channel)
+        if len(woken_at) == 1:
+            raise KeyError("on purpose")
+        wake(channel)
+
+    async with changes.of(job_id) as news:
+        await woken(news)
+        monkeypatch.setattr(changes, "_wake", fail_once)
+        leases.claim()
+        await woken(news)
+    assert "on purpose" in caplog.text

@@ -68,6 +68,12 @@ def test_local_key_does_not_lead_out_of_the_root(tmp_path, key):
     assert storage.path("/etc/passwd") == tmp_path / "objects/etc/passwd"
 
 
+def test_local_root_may_lead_through_its_parent(tmp_path):
+    storage = LocalStorage(tmp_path / "checkout" / ".." / "data", signing_key="k" * 32, public_url="http://gateway")
+    storage.put("jobs/a/1/0.png", b"x", "image/png")
+    assert (tmp_path / "data/jobs/a/1/0.png").read_bytes() == storage.get("jobs/a/1/0.png") == b"x"
+
+
 def test_put_that_fails_leaves_nothing(tmp_path):
     storage = LocalStorage(tmp_path, signing_key="k" * 32, public_url="http://gateway")
     (tmp_path / "jobs").write_text("a file where a folder belongs")
