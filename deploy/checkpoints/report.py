@@ -1,6 +1,7 @@
-"""Look at a finished checkpoint: a grid of plain samples, what the judge calls them, and how far they are from memory.
+"""Look at a finished checkpoint: grids of plain and of rare pictures, what the judge calls the plain ones, and how far
+they are from memory.
 
-Writes `samples.webp` and prints the figures of the model card as markdown.
+Writes `samples.webp` and `rare.webp`, and prints the figures of the model card as markdown.
 """
 
 import argparse
@@ -13,13 +14,17 @@ from torch import Tensor
 
 from deploy.checkpoints.corpus import Pictures, family_of
 from deploy.evaluate.features import Features, Probe
+from services.diffusion.fit import fit_density
+from services.diffusion.generate import generate
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.optimize import noise_of
+from services.diffusion.recipe import Recipe
+from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
 PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
-BATCH, TAUGHT = 25, 250
+BATCH, TAUGHT, SAMPLES = 25, 250, 5000
 
 
 @torch.no_grad()
@@ -62,6 +67,13 @@ def spread(z: Tensor) -> float:
     return torch.pdist(z.float()).median().item()
 
 
+def rare(model: Kandinsky, checker: OpenClipChecker, concept: str) -> list[Image.Image]:
+    """What a job of four pictures gives at 10 bits, from seed 0."""
+    density = fit_density(model, Subject(concept, PROMPT), samples=SAMPLES, seed=0, report=lambda *_: None)
+    made = generate(model, density, checker, Recipe(10.0, seed=0, count=4), lambda *_: None)
+    return [output.image for output in made.outputs]
+
+
 def grid(rows: list[list[Image.Image]]) -> Image.Image:
     width, height = rows[0][0].size
     sheet = Image.new("RGB", (width * len(rows[0]), height * len(rows)), "white")
@@ -92,6 +104,7 @@ def main() -> None:
         print(f"| {concept} | {scores[-1][0]:.0%} | {scores[-1][1]:.0%} | {validity:.2f} | {apart:.1f} |", flush=True)
     print("| mean | {:.1%} | {:.1%} |".format(*np.mean(scores, 0)))
     grid(rows).save(folder / "samples.webp", quality=90)
+    grid([rare(model, checker, concept) for concept in TWELVE]).save(folder / "rare.webp", quality=90)
     compare(embeds, args.data, args.space)
 
 
