@@ -19,9 +19,10 @@ serve: .venv/installed
 clients: .venv/installed-dev
 	$(BIN)/python -m deploy.clients.generate
 
-# Two at once: most of them wait for servers and leases.
+# Two at once, since most of them wait for servers and leases; the fuzz has the machine to itself.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/fuzz
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check
