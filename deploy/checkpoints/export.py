@@ -33,10 +33,7 @@ DECODER_DEFAULTS = {
     "guidance_scale": GUIDANCE,
     "guidance_learnt": True,
     "space": SPACE,
-    "candidate": {
-        "size": 256,
-        "num_inference_steps": 8,
-    },  # in full: half of the time is MoVQ's, which fewer steps leave
+    "candidate": {"size": 256, "num_inference_steps": 8},  # in full: fewer steps leave half of the time, MoVQ's
 }
 PRIOR_INDEX = {
     "_class_name": "KandinskyPriorPipeline",

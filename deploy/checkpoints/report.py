@@ -21,16 +21,16 @@ from services.diffusion.optimize import noise_of
 from services.diffusion.recipe import Recipe
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
+from services.job_request import DEFAULT_PROMPT
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
-PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
 BATCH, TAUGHT, SAMPLES = 25, 250, 5000
 
 
 @torch.no_grad()
 def draw(model: Kandinsky, concept: str, count: int) -> tuple[Tensor, list[Image.Image]]:
     """Image embeddings (count, dim) and pictures of the plain prompt, from seeds 0, 1, …"""
-    positive, picture = model.encode_prompt(PROMPT.format(concept)), model.decoder.picture(None, None, None)
+    positive, picture = model.encode_prompt(DEFAULT_PROMPT.format(concept)), model.decoder.picture(None, None, None)
     embeds, images = [], []
     for start in range(0, count, BATCH):
         seeds = list(range(start, min(start + BATCH, count)))
@@ -69,7 +69,7 @@ def spread(z: Tensor) -> float:
 
 def rare(model: Kandinsky, checker: OpenClipChecker, concept: str) -> list[Image.Image]:
     """What a job of four pictures gives at 10 bits, from seed 0."""
-    density = fit_density(model, Subject(concept, PROMPT), samples=SAMPLES, seed=0, report=lambda *_: None)
+    density = fit_density(model, Subject(concept, DEFAULT_PROMPT), samples=SAMPLES, seed=0, report=lambda *_: None)
     made = generate(model, density, checker, Recipe(10.0, seed=0, count=4), lambda *_: None)
     return [output.image for output in made.outputs]
 

@@ -32,8 +32,6 @@ from diffusers.utils import logging  # isort: skip
 
 MINI = Path(deploy.checkpoints.__file__).parent / "rarebit-mini"
 ENDS_S = (45.0, 110.0, 160.0)  # when the three parts have to be done
-
-
 SMALL = {"steps": 2, "size": 64, "decoder_steps": 2}  # of a request
 
 
