@@ -10,9 +10,11 @@ from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.safety import SafetyChecker, load_safety_checker
 from services.diffusion.validity import Checker, load_checker
 from services.settings import Settings
-from services.storage import Storage
+from services.storage import Storage, open_storage
 from worker.densities import Densities
 from worker.keeping import Keeping
+
+KEEP_PATIENCE_S = 5.0  # of a start, with a store that is away, for what can be made again
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def load_models(settings: Settings, storage: Storage) -> Models:
     disable_progress_bar()
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, settings.dtype)
-    keep, found = Keeping(storage), partial(pulled, data=settings.data_dir)
+    keep, found = Keeping(open_storage(settings, KEEP_PATIENCE_S)), partial(pulled, data=settings.data_dir)
     parts = found(settings.prior), found(settings.decoder)
     model = Kandinsky.load(*parts, device=device, dtype=dtype, keep=keep)
     densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
