@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     preload: list[str] = []
     density_samples: int = Field(default=5000, ge=100, le=100_000)
     density_cache: int = Field(default=64, ge=1)
+    trials_at_once: int = Field(default=64, ge=1, le=1024)
+    share_wait_ms: int | None = Field(default=None, ge=0, le=1000)
     run_limit_s: Seconds = 1800
     lease_s: int = Field(default=30, ge=2)
     shutdown_grace_s: int = Field(default=10, ge=0, le=3600)

@@ -29,7 +29,7 @@ from worker.shutdown import Shutdown
 from worker.sweeper import Sweeper
 from worker.tasks import Runner
 
-OPTIONS = ("--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=INFO")
+OPTIONS = ("--pool=threads", "--without-gossip", "--without-mingle", "--loglevel=INFO")
 RECONNECT_S = 5  # at most, between two looks for a Redis that is away
 
 
@@ -67,8 +67,10 @@ def build(settings: Settings) -> Celery:
         run_limit_s=settings.run_limit_s,
         stopping=shutdown.begun,
         hand_back=shutdown.grace_is_over,
+        trials_at_once=settings.trials_at_once,
     )
     app = celery_app(settings)
+    app.conf.worker_concurrency = models.jobs
     app.amqp.Connection = Broker
     app.task(runner.run_next, name=RUN_TASK)
     heartbeat.start()

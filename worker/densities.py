@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -46,6 +47,7 @@ class Densities:
         self._samples = samples
         self._capacity = capacity
         self._memory: OrderedDict[str, Artefact] = OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def family(self) -> str:
@@ -143,7 +145,8 @@ class Densities:
         self._storage.put(baseline_key(artefact.key), data.encode(), "application/json")
 
     def _remember(self, artefact: Artefact) -> None:
-        self._memory[artefact.key] = artefact
-        self._memory.move_to_end(artefact.key)
-        while len(self._memory) > self._capacity:
-            self._memory.popitem(last=False)
+        with self._lock:
+            self._memory[artefact.key] = artefact
+            self._memory.move_to_end(artefact.key)
+            while len(self._memory) > self._capacity:
+                self._memory.popitem(last=False)

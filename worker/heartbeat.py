@@ -1,4 +1,4 @@
-"""A thread that keeps the running job ours and returns dead workers' jobs to the queue."""
+"""A thread that keeps the running jobs ours and returns dead workers' jobs to the queue."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ class Heartbeat(threading.Thread):
         super().__init__(name="heartbeat", daemon=True)
         self._leases = leases
         self._interval_s = interval_s
-        self._attempt: Attempt | None = None
+        self._attempts: set[Attempt] = set()
         self._deaf_beats = 0
 
     def run(self) -> None:
@@ -61,26 +61,26 @@ class Heartbeat(threading.Thread):
     @contextmanager
     def keeping(self, attempt: Attempt) -> Iterator[None]:
         """Renew the lease of this attempt meanwhile."""
-        self._attempt = attempt
+        self._attempts.add(attempt)
         try:
             yield
         finally:
-            self._attempt = None
+            self._attempts.discard(attempt)
             self._deaf_beats = 0
 
     def _listen(self) -> None:
         """Count the beats that found us idle while jobs wait; `recover` has just seen to it that there are hints."""
-        waiting = 0 if self._attempt else self._leases.waiting()
+        waiting = 0 if self._attempts else self._leases.waiting()
         self._deaf_beats = self._deaf_beats + 1 if waiting else 0
         if self._deaf_beats > DEAF_BEATS:
             since_s = DEAF_BEATS * self._interval_s
             raise DeafError(f"{waiting} jobs wait, and none has reached this idle worker for {since_s:g} s")
 
     def _renew(self) -> None:
-        attempt = self._attempt
-        if attempt is None or time.monotonic() - attempt.last_step > STALL_S:
-            return
-        try:
-            self._leases.renew(attempt.claim)
-        except LeaseLostError as error:
-            logger.warning("heartbeat: %s", error)
+        for attempt in tuple(self._attempts):
+            if time.monotonic() - attempt.last_step > STALL_S:
+                continue
+            try:
+                self._leases.renew(attempt.claim)
+            except LeaseLostError as error:
+                logger.warning("heartbeat: %s", error)

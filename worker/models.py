@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 
+from services.diffusion.batching import Batching, Sharing, alone
 from services.diffusion.checkpoint import pulled
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.safety import SafetyChecker, load_safety_checker
@@ -14,17 +15,24 @@ from services.storage import Storage, open_storage
 from worker.densities import Densities
 from worker.keeping import Keeping
 
+WAIT_MS = 10  # on a GPU, where a step takes 50 at the least
+JOBS = 16  # at once, if there is room for their trials
 KEEP_PATIENCE_S = 5.0  # of a start, with a store that is away, for what can be made again
 
 
 @dataclass(frozen=True)
 class Models:
-    """The generator, its judge and the densities, on one device; `safety` is None where content safety is off."""
+    """The generator, its judge and the densities, on one device; `safety` is None where content safety is off.
+
+    Up to `jobs` run at once, by `batching`.
+    """
 
     model: Kandinsky
     checker: Checker
     densities: Densities
     safety: SafetyChecker | None
+    batching: Batching
+    jobs: int
 
 
 def load_models(settings: Settings, storage: Storage) -> Models:
@@ -37,7 +45,18 @@ def load_models(settings: Settings, storage: Storage) -> Models:
     keep, found = Keeping(open_storage(settings, KEEP_PATIENCE_S)), partial(pulled, data=settings.data_dir)
     parts = found(settings.prior), found(settings.decoder)
     model = Kandinsky.load(*parts, device=device, dtype=dtype, keep=keep)
+    model.sampler  # noqa: B018  made, and the tokenizer set, before there are threads
     densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
     checker = load_checker(found(settings.scorer), device=device, dtype=dtype, keep=keep)
     safety = None if settings.safety is None else load_safety_checker(found(settings.safety), device=device)
-    return Models(model, checker, densities, safety)
+    return Models(model, checker, densities, safety, *open_batching(settings, model.device.type))
+
+
+def open_batching(settings: Settings, device: str) -> tuple[Batching, int]:
+    """How jobs come to the device, and how many at once: on a CPU, which gains nothing by company, one unless told."""
+    wait_ms = (0 if device == "cpu" else WAIT_MS) if settings.share_wait_ms is None else settings.share_wait_ms
+    if wait_ms == 0:
+        return alone(settings.trials_at_once), 1
+    sharing = Sharing(wait_s=wait_ms / 1000, merges=device != "cpu", trials=settings.trials_at_once)
+    sharing.start()
+    return sharing.batching, JOBS

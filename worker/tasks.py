@@ -7,6 +7,7 @@ from collections.abc import Callable
 from redis import exceptions as redis_errors
 from redis.exceptions import RedisError
 
+from services.diffusion.batching import TRIALS
 from services.diffusion.generate import Generation, generate
 from services.diffusion.memory import free_memory, is_out_of_memory
 from services.diffusion.outputs import Output
@@ -21,6 +22,7 @@ from worker.densities import Artefact, FitLock
 from worker.heartbeat import Heartbeat
 from worker.models import Models
 from worker.references import References
+from worker.room import Room
 from worker.sampling import recipe_of
 from worker.savepoints import Savepoints
 from worker.uploads import upload
@@ -34,7 +36,7 @@ Ending = Callable[[], JobStatus]
 
 
 class Runner:
-    """Runs one job at a time with models that are already loaded."""
+    """Runs jobs with models that are already loaded, each in the thread that asks for the next one."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Runner:
         run_limit_s: float,
         stopping: Callable[[], bool],
         hand_back: Callable[[], bool],
+        trials_at_once: int = TRIALS,
     ) -> None:
         self._leases = leases
         self._storage = storage
@@ -57,11 +60,18 @@ class Runner:
         self._run_limit_s = run_limit_s
         self._stopping = stopping
         self._hand_back = hand_back
+        self._room = Room(trials_at_once)
 
     def run_next(self) -> None:
-        """Claim the next job, if there is one, and run it to its end; harmless to call too often."""
-        if self._stopping() or (claim := self._leases.claim()) is None:
+        """Claim the next job, if there is one, and run it to its end; harmless to call too often, and from threads."""
+        if (claim := self._room.claim(self._leases.claim, self._stopping)) is None:
             return
+        try:
+            self._run(claim)
+        finally:
+            self._room.leave(claim)
+
+    def _run(self, claim: Claim) -> None:
         attempt = Attempt(
             self._leases,
             claim,
@@ -132,7 +142,7 @@ class Runner:
         metrics.fit_ms = _ms_since(begin)
         recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
         parts = (models.model, density, models.checker)
-        generation = generate(*parts, recipe, attempt.report, steering, savepoint, attempt.watch)
+        generation = generate(*parts, recipe, attempt.report, steering, savepoint, attempt.watch, models.batching)
         for name, value in generation.timings_ms.items():
             setattr(metrics, f"{name}_ms", value)
         return generation

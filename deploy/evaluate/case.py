@@ -8,10 +8,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from services.diffusion.batching import PICTURES
 from services.diffusion.density import DensityModel
 from services.diffusion.encoding import Encoding
 from services.diffusion.fit import Report
-from services.diffusion.judge import BATCH
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.subject import Subject
@@ -65,8 +65,8 @@ def decoded(model: Kandinsky, image_embeds: Float[Tensor, "images dim"], seed: i
     picture = model.decoder.picture(None, None, None)
     seeds = [seed + i for i in range(len(image_embeds))]
     images: list[Image.Image] = []
-    for start in range(0, len(seeds), BATCH):
+    for start in range(0, len(seeds), PICTURES):
         report("decode", start, len(seeds), None)
-        rows = slice(start, start + BATCH)
+        rows = slice(start, start + PICTURES)
         images += model.decoder.decode(image_embeds[rows], noise_of(seeds[rows]), picture, lambda *_: None)
     return Sample(images, image_embeds, seeds)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,13 @@ class Encoding:
         """All rows of the parts, in order."""
         columns = zip(*((part.text_embeds, part.hidden_states, part.mask) for part in parts), strict=True)
         return cls(*(torch.cat(column) for column in columns))
+
+    @classmethod
+    def padded(cls, parts: list["Encoding"]) -> "Encoding":
+        """All rows of the parts, in order, each with as many tokens as the longest has."""
+        tokens = max(part.mask.shape[1] for part in parts)
+        return cls.cat([part._up_to(tokens) for part in parts])
+
+    def _up_to(self, tokens: int) -> "Encoding":
+        more = tokens - self.mask.shape[1]
+        return Encoding(self.text_embeds, pad(self.hidden_states, (0, 0, 0, more)), pad(self.mask, (0, more)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from services.diffusion.batching import ALONE, Batching
 from services.diffusion.decoder import Decoder, Picture
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
@@ -45,11 +46,12 @@ def generate(
     steering: Steering = UNSTEERED,
     savepoint: Savepoint = NOWHERE,
     watch: Watch = unwatched,
+    batching: Batching = ALONE,
 ) -> Generation:
     """`recipe.count` pictures of the density's subject at the wanted rarity, each the best of its own trial.
 
     From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `watch`
-    sees the trials before each step is reported.
+    sees the trials before each step is reported. `batching` is how rows come to the device, by themselves at first.
 
     ValueError for a target, size, space or number of trials that cannot be, and for another model's density. Whatever
     `report` raises passes through.
@@ -57,12 +59,13 @@ def generate(
     density, steering = fitting(density, model), steering.to(model.device)
     picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
     candidate = model.decoder.as_candidate(picture)
-    judge = Judge(model.decoder, checker, density.subject.concept, candidate, picture, report)
+    judge = Judge(model.decoder, checker, density.subject.concept, candidate, picture, report, batching)
     space = Space(model, density.subject, recipe.space)
     about = About(space, density, checker, recipe, steering, candidate, picture)
     begin = time.perf_counter()
-    run = {"calibrated": _calibrated, "paper": _paper}[recipe.mode]
-    chosen, warnings = run(about, judge, report, savepoint.of(about.run()), watch)
+    run = _Run(about, judge, report, savepoint.of(about.run()), watch, batching)
+    with batching.joined():
+        chosen, warnings = run.paper() if recipe.mode == "paper" else run.calibrated()
     warnings += unusual(picture, model.decoder)
     outputs = [about.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
@@ -104,37 +107,44 @@ def sample_plain(
     """What the prompt gives without steering, a picture for each seed."""
     density = fitting(density, model)
     picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
-    judge = Judge(model.decoder, checker, density.subject.concept, picture, picture, report)
+    judge = Judge(model.decoder, checker, density.subject.concept, picture, picture, report, ALONE)
     space = Space(model, density.subject, ["token"])
     about = About(space, density, checker, recipe, UNSTEERED, picture, picture)
     return [about.output(c) for c in look(space, density, space.start(0), seeds, 0, judge)]
 
 
-def _calibrated(
-    about: About, judge: Judge, report: Report, savepoint: Savepoint, watch: Watch
-) -> tuple[list[Checked], list[str]]:
-    recipe, density = about.recipe, about.density
-    trials = trials_for(recipe.count) if recipe.trials is None else recipe.trials
-    if not 1 <= recipe.count <= trials:
-        raise ValueError(f"{recipe.count} images need at least as many trials, got {trials}")
-    objective = Objective(density, recipe.target_bits, about.steering)
-    run = Optimization(about.space, density, objective, seed=recipe.seed, trials=trials, count=recipe.count)
-    finished = run.run(recipe.steps, judge, report, savepoint, watch)
-    chosen = judge.hand_out(ranked(finished), recipe.count)
-    missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
-    return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits) + missed
+@dataclass(frozen=True)
+class _Run:
+    """How the pictures are made, either way; each answers with what is handed out, and with warnings."""
 
+    about: About
+    judge: Judge
+    report: Report
+    savepoint: Savepoint
+    watch: Watch
+    batching: Batching
 
-def _paper(
-    about: About, judge: Judge, report: Report, savepoint: Savepoint, watch: Watch
-) -> tuple[list[Checked], list[str]]:
-    recipe, density = about.recipe, about.density
-    if recipe.trials not in (None, 1):
-        raise ValueError(f"the mode paper has one trial, got {recipe.trials}")
-    run = Paper(about.space, density, about.steering, seed=recipe.seed)
-    chosen = judge.draw(run.run(recipe.count, recipe.steps, judge, report, savepoint, watch))
-    lowest = density.d2_at(recipe.target_bits)
-    return chosen, [DEVIATION, *shortfalls(chosen, lowest, recipe.target_bits)]
+    def calibrated(self) -> tuple[list[Checked], list[str]]:
+        space, density, recipe = self.about.space, self.about.density, self.about.recipe
+        trials = trials_for(recipe.count) if recipe.trials is None else recipe.trials
+        if not 1 <= recipe.count <= trials:
+            raise ValueError(f"{recipe.count} images need at least as many trials, got {trials}")
+        objective = Objective(density, recipe.target_bits, self.about.steering)
+        size = {"trials": trials, "count": recipe.count}
+        run = Optimization(space, density, objective, seed=recipe.seed, **size, batching=self.batching)
+        finished = run.run(recipe.steps, self.judge, self.report, self.savepoint, self.watch)
+        chosen = self.judge.hand_out(ranked(finished), recipe.count)
+        missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
+        return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits) + missed
+
+    def paper(self) -> tuple[list[Checked], list[str]]:
+        density, recipe = self.about.density, self.about.recipe
+        if recipe.trials not in (None, 1):
+            raise ValueError(f"the mode paper has one trial, got {recipe.trials}")
+        run = Paper(self.about.space, density, self.about.steering, seed=recipe.seed)
+        looked_at = run.run(recipe.count, recipe.steps, self.judge, self.report, self.savepoint, self.watch)
+        chosen = self.judge.draw(looked_at)
+        return chosen, [DEVIATION, *shortfalls(chosen, density.d2_at(recipe.target_bits), recipe.target_bits)]
 
 
 def trials_for(count: int) -> int:

@@ -1,21 +1,21 @@
 """Decode embeddings and ask the checker, reporting every decoder step and keeping the time that it takes."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from services.diffusion.batching import Batching
 from services.diffusion.decoder import Decoder, Picture
 from services.diffusion.fit import Report
-from services.diffusion.memory import Batches
 from services.diffusion.optimize import noise_of
 from services.diffusion.trials import Checked
 from services.diffusion.validity import Checker, validity_of
-
-BATCH = 8
 
 
 class Judge:
@@ -23,12 +23,19 @@ class Judge:
     the concept; called with a seed per row."""
 
     def __init__(
-        self, decoder: Decoder, checker: Checker, concept: str, candidate: Picture, picture: Picture, report: Report
+        self,
+        decoder: Decoder,
+        checker: Checker,
+        concept: str,
+        candidate: Picture,
+        picture: Picture,
+        report: Report,
+        batching: Batching,
     ) -> None:
         self.decoder, self.checker, self.concept, self.report = decoder, checker, concept, report
         self.candidate, self.picture = candidate, picture
         self.reading = checker.reading(concept)
-        self.batches = Batches(BATCH)
+        self.batcher = batching.pictures()
         self.decode_s = self.check_s = 0.0
 
     def __call__(
@@ -72,17 +79,17 @@ class Judge:
         return list(zip(images, validity, strict=True))
 
     def _decode(self, picture: Picture, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
-        done, steps = 0, picture.num_inference_steps
+        rows, steps = list(zip(seeds, image_embeds, strict=True)), picture.num_inference_steps
 
-        def decode(rows: list[int]) -> list[Image.Image]:
-            nonlocal done
+        def on_step(first: int, last: int, step: int) -> None:
+            self.report("decode", first * steps + step * (last - first), len(rows) * steps, None)
 
-            def on_step(step: int, _: int) -> None:
-                self.report("decode", done * steps + step * len(rows), len(seeds) * steps, None)
+        return self.batcher.map(partial(decode, self.decoder, picture), rows, ("decode", picture), on_step)
 
-            noise = noise_of([seeds[row] for row in rows])
-            images = self.decoder.decode(image_embeds[rows], noise, picture, on_step)
-            done += len(rows)
-            return images
 
-        return self.batches.map(decode, list(range(len(seeds))))
+def decode(
+    decoder: Decoder, picture: Picture, rows: list[tuple[int, Tensor]], tell: Callable[[int], None]
+) -> list[Image.Image]:
+    """The pictures of seeds and embeddings."""
+    seeds, image_embeds = zip(*rows, strict=True)
+    return decoder.decode(torch.stack(image_embeds), noise_of(list(seeds)), picture, lambda step, _: tell(step))

@@ -2,13 +2,23 @@
 
 import gc
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import TypeVar
 
 import torch
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
+
+OnRows = Callable[
+    [int, int, int], None
+]  # the rows of which a step is done, from the first to before the last; the step
+Work = Callable[[list[Row], Callable[[int], None]], list[Result]]  # of rows, saying each step of them that is done
+
+
+def unseen(_first: int, _last: int, _step: int) -> None:
+    """An `on_step` that sees nothing."""
 
 
 class Batches:
@@ -17,13 +27,16 @@ class Batches:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def map(self, work: Callable[[list[Row]], list[Result]], rows: list[Row]) -> list[Result]:
+    def map(
+        self, work: Work[Row, Result], rows: list[Row], _like: Hashable = None, on_step: OnRows = unseen
+    ) -> list[Result]:
         """A result for each row, in order; the error when a single row does not fit."""
         results: list[Result] = []
         while len(results) < len(rows):
-            batch = rows[len(results) : len(results) + self.size]
+            first = len(results)
+            batch = rows[first : first + self.size]
             try:
-                results += work(batch)
+                results += work(batch, partial(on_step, first, first + len(batch)))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(batch) == 1:
                     raise

@@ -1,8 +1,11 @@
 """The calibrated mode: many short trials in one batch, each drawn to the wanted rarity, until enough have arrived."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import attrgetter
 from statistics import median
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,13 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.adamw import AdamW
+from services.diffusion.batching import ALONE, Batching
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
-from services.diffusion.memory import Batches
 from services.diffusion.objective import Figures, Objective
 from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
-from services.diffusion.spaces import Parameters, Space
-from services.diffusion.trials import Checked, State, Trial, copied, states_of
+from services.diffusion.spaces import Parameters, Space, sample_together
+from services.diffusion.trials import Checked, State, Trial, copied, state_of
 from services.diffusion.watch import Watch, unwatched
 
 CHECK_EVERY = 25
@@ -30,21 +33,19 @@ def noise_of(seeds: list[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def filled(moving: list[int], trials: int) -> list[int]:
-    """The moving rows, with resting ones up to all, half, a quarter … of the trials, whatever is the least that holds
-    them: the number of rows changes log₂ `trials` times at most."""
-    size = trials if moving else 0
-    while size > 1 and (size + 1) // 2 >= len(moving):
-        size = (size + 1) // 2
-    resting = sorted(set(range(trials)) - set(moving))
-    return sorted(moving + resting[: size - len(moving)])
-
-
 class Optimization:
     """Trials that move side by side and share nothing but the frozen weights; row i keeps the noise of seed + i."""
 
     def __init__(
-        self, space: Space, density: DensityModel, objective: Objective, *, seed: int, trials: int, count: int
+        self,
+        space: Space,
+        density: DensityModel,
+        objective: Objective,
+        *,
+        seed: int,
+        trials: int,
+        count: int,
+        batching: Batching = ALONE,
     ) -> None:
         self.space, self.density, self.objective, self.count = space, density, objective, count
         seeds = list(range(seed, seed + trials))
@@ -52,9 +53,7 @@ class Optimization:
         self.trials = [Trial(s, [part[row] for part in self.parameters]) for row, s in enumerate(seeds)]
         self.noise = space.noise(noise_of(seeds), trials)
         self.optimizer = AdamW(self.parameters, space.steps)
-        self.batches = Batches(trials)
-        # A CPU's time goes by the rows, another device's by the graphs that it has to make, one for each shape.
-        self.fixed = space.model.device.type != "cpu"
+        self.batcher = batching.steps()
         self.step = 0
 
     def run(
@@ -86,38 +85,13 @@ class Optimization:
 
     def measure(self, step: int) -> None:
         """Sample every moving trial's embedding and leave its gradient, unless it has arrived."""
-        moving = [row for row, trial in enumerate(self.trials) if trial.moving]
-        rows = filled(moving, len(self.trials)) if self.fixed else moving
-        found = self.batches.map(partial(self._differentiate, step), rows)
-        for row, (state, arrived) in zip(rows, found, strict=True):
-            trial = self.trials[row]
-            if trial.moving:
-                trial.state, trial.arrived = state, arrived
-            if not trial.moving:
-                self.optimizer.rest(row)
-
-    def _differentiate(self, step: int, rows: list[int]) -> list[tuple[State, bool]]:
-        trials = [self.trials[row] for row in rows]
-        strict = torch.tensor([trial.strict for trial in trials], device=self.noise.device)
-        own = [part[rows].requires_grad_() for part in self.parameters]
-        loss, image_embeds, table = self.losses(own, self.noise[:, rows], strict)
-        self.optimizer.take(rows, torch.autograd.grad(loss, own))
-        *figures, arrived = table.tolist()
-        states = states_of(self.density, [trial.seed for trial in trials], step, image_embeds, figures)
-        return list(zip(states, map(bool, arrived), strict=True))
-
-    def losses(
-        self, parameters: Parameters, noise: Float[Tensor, "steps rows dim"], strict: Bool[Tensor, "rows"]
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "rows dim"], Float[Tensor, "figures rows"]]:
-        """The rows' loss, differentiable in their parameters, where it was taken, and the figures with who has arrived.
-
-        Nothing is read from the device, so that it can be one graph.
-        """
-        image_embeds = self.space.sample(parameters, noise)
-        figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
-        loss = self.objective.loss(figures, strict).sum()
-        table = torch.cat([figures.table(self.density), self.objective.arrived(figures)[None]])
-        return loss, image_embeds.detach(), table
+        moving = [Moving(self, step, row) for row, trial in enumerate(self.trials) if trial.moving]
+        found = self.batcher.map(differentiate, moving, ("step", *self.space.shape))
+        for one, (state, arrived) in zip(moving, found, strict=True):
+            trial = self.trials[one.row]
+            trial.state, trial.arrived = state, arrived
+            if arrived:
+                self.optimizer.rest(one.row)
 
     def _missing(self) -> int:
         return ENOUGH * self.count - sum(trial.ready for trial in self.trials)
@@ -177,3 +151,77 @@ class Optimization:
         for trial, own in zip(self.trials, saved["trials"], strict=True):
             trial.restore(own)
         self.optimizer.restore(saved["moments"])
+
+
+class Moving(NamedTuple):
+    """A row of a run that is at this step."""
+
+    run: Optimization
+    step: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one run as a step differentiates them."""
+
+    run: Optimization
+    rows: list[int]
+    parameters: Parameters
+    noise: Float[Tensor, "steps rows dim"]
+    strict: Bool[Tensor, "rows"]
+
+    @classmethod
+    def of(cls, run: Optimization, rows: list[int]) -> "Part":
+        parameters = [part[rows].requires_grad_() for part in run.parameters]
+        strict = torch.tensor([run.trials[row].strict for row in rows], device=run.noise.device)
+        return cls(run, rows, parameters, run.noise[:, rows], strict)
+
+    def loss(self, image_embeds: Float[Tensor, "rows dim"]) -> tuple[Float[Tensor, ""], Float[Tensor, "figures rows"]]:
+        """The rows' own, and the figures with who has arrived."""
+        density, objective = self.run.density, self.run.objective
+        figures = Figures.of(density, image_embeds, self.run.space.positive.text_embeds)
+        table = torch.cat([figures.table(density), objective.arrived(figures)[None]])
+        return objective.loss(figures, self.strict).sum(), table
+
+
+def differentiate(moving: list[Moving], _tell: Callable[[int], None]) -> list[tuple[State, bool]]:
+    """Where each row is, and whether it has arrived; its gradient is left with its run.
+
+    Rows of several runs, whose spaces are alike, are sampled and differentiated as one batch.
+    """
+    parts = [Part.of(run, [one.row for one in own]) for run, own in groupby(filled(moving), key=attrgetter("run"))]
+    loss, image_embeds, table = losses(parts)
+    gradients = iter(torch.autograd.grad(loss, [own for part in parts for own in part.parameters]))
+    for part in parts:
+        part.run.optimizer.take(part.rows, tuple(islice(gradients, len(part.parameters))))
+    columns = zip(*table.tolist(), strict=True)
+    return [
+        (state_of(one.run.density, one.run.trials[one.row].seed, one.step, embeds, figures), bool(arrived))
+        for one, embeds, (*figures, arrived) in zip(moving, image_embeds, columns, strict=False)
+    ]
+
+
+def losses(
+    parts: list[Part],
+) -> tuple[Float[Tensor, ""], Float[Tensor, "rows dim"], Float[Tensor, "figures rows"]]:
+    """The parts' loss, differentiable in their parameters, where it was taken, and the figures with who has arrived.
+
+    Nothing is read from the device, so that it can be one graph.
+    """
+    image_embeds = sample_together([(part.run.space, part.parameters, part.noise) for part in parts])
+    own = image_embeds.split([len(part.rows) for part in parts])
+    each = [part.loss(embeds) for part, embeds in zip(parts, own, strict=True)]
+    return (
+        torch.stack([loss for loss, _ in each]).sum(),
+        image_embeds.detach(),
+        torch.cat([table for _, table in each], dim=1),
+    )
+
+
+def filled(moving: list[Moving]) -> list[Moving]:
+    """On a GPU with the last row again and again, up to 1, 2, 4 or a multiple of 8 rows: each shape costs it a graph."""
+    rows = len(moving)
+    if moving[0].run.noise.device.type == "cpu" or rows in (1, 2, 4):
+        return moving
+    return moving + [moving[-1]] * (-rows % 8 if rows > 4 else 4 - rows)

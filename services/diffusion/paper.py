@@ -89,7 +89,7 @@ class Paper:
         figures = Figures.of(self.density, image_embeds, self.space.positive.text_embeds)
         self.optimizer.take([0], torch.autograd.grad(self.loss(figures).sum(), own))
         self.optimizer.step()
-        return states_of(self.density, [self.seed], step, image_embeds, figures.table(self.density).tolist())[0]
+        return states_of(self.density, [self.seed], step, image_embeds, figures.table(self.density))[0]
 
     def _look(self, learnt: Parameters, seeds: list[int], step: int, judge: Judge) -> list[Checked]:
         return look(self.space, self.density, learnt, seeds, step, judge)
@@ -117,7 +117,7 @@ def look(
     rows = [part.expand(len(seeds), *part.shape) for part in learnt]
     image_embeds = space.sample(rows, space.noise(noise_of(seeds), len(seeds)))
     figures = Figures.of(density, image_embeds, space.positive.text_embeds)
-    states = states_of(density, seeds, step, image_embeds, figures.table(density).tolist())
+    states = states_of(density, seeds, step, image_embeds, figures.table(density))
     return [
         Checked(state, copied(learnt), *verdict)
         for state, verdict in zip(states, judge(seeds, image_embeds), strict=True)

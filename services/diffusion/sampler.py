@@ -43,12 +43,16 @@ class Sampler:
     def guided(self) -> bool:
         return self.guidance_scale > 1
 
+    def steps(self, start: Float[Tensor, "dim"] | None) -> int:
+        """How many there are, with a picture to start from or without."""
+        return len(self.schedule) - (START_STEP if start is not None else 0)
+
     def noise(self, generators: Generators, batch: int, start: Float[Tensor, "dim"] | None = None) -> Noise:
         """The latents that `batch` samples begin with, and the noise of every step but the last.
 
         `start`, a picture's embedding, takes the place of the first START_STEP steps (SDEdit, arXiv 2108.01073).
         """
-        steps, shape = self.schedule[START_STEP if start is not None else 0 :], (batch, self.prior.config.embedding_dim)
+        steps, shape = self.schedule[-self.steps(start) :], (batch, self.prior.config.embedding_dim)
         drawn = [randn_tensor(shape, generators, self.prior.device, self.prior.dtype) for _ in steps]
         if start is not None:
             clean = (start.to(drawn[0]) - self.prior.clip_mean) / self.prior.clip_std

@@ -57,11 +57,33 @@ class Space:
         """What `sample` begins with and adds."""
         return self.model.sampler.noise(generators, rows, self.subject.start)
 
+    @property
+    def shape(self) -> tuple[int, bool]:
+        """What spaces have in common that can be sampled together: how many steps, and whether there are factors."""
+        return self.model.sampler.steps(self.subject.start), self.low_rank is not None
+
+    def prompts(self, parameters: Parameters) -> Encoding:
+        """Of each row, or the one that all have."""
+        return self.words.encode(parameters[0]) if self.words else self.positive
+
     def sample(self, parameters: Parameters, noise: Float[Tensor, "steps rows dim"]) -> Float[Tensor, "rows dim"]:
         """An image embedding for each row of the stacked parameters, differentiable in them."""
-        prompts = self.words.encode(parameters[0]) if self.words else self.positive
         factors = self.low_rank.factors(parameters[-1]) if self.low_rank else None
-        return self.model.sampler.sample_at(self.layout, prompts, noise, factors)
+        return self.model.sampler.sample_at(self.layout, self.prompts(parameters), noise, factors)
+
+
+def sample_together(
+    parts: Sequence[tuple[Space, Parameters, Float[Tensor, "steps _ dim"]]],
+) -> Float[Tensor, "rows dim"]:
+    """What each space of one shape samples, as one batch; within rounding of what it samples alone."""
+    if len(parts) == 1:
+        (space, parameters, noise) = parts[0]
+        return space.sample(parameters, noise)
+    sampler, low_rank = parts[0][0].model.sampler, parts[0][0].low_rank
+    prompts = Encoding.padded([space.prompts(own).expand(noise.shape[1]) for space, own, noise in parts])
+    factors = low_rank.factors(torch.cat([own[-1] for _, own, _ in parts])) if low_rank else None
+    noise = torch.cat([noise for _, _, noise in parts], dim=1)
+    return sampler.sample_at(sampler.layout(prompts.mask), prompts, noise, factors)
 
 
 def before_the_concept(names: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """What is known of a trial: where it was, what it looked like there, and which of them to hand out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,18 +37,24 @@ def state_restored(saved: Tree, device: torch.device) -> State:
     return State(**saved | {"image_embeds": saved["image_embeds"].to(device)})
 
 
+def state_of(
+    density: DensityModel, seed: int, step: int, image_embeds: Float[Tensor, "dim"], figures: Sequence[float]
+) -> State:
+    """One row's, of the column that `Figures.table` has of it."""
+    d2, cosine, residual, x, y = figures
+    return State(seed, step, image_embeds, d2, density.bits(d2), cosine, residual, x, y)
+
+
 def states_of(
     density: DensityModel,
     seeds: list[int],
     step: int,
     image_embeds: Float[Tensor, "rows dim"],
-    figures: list[list[float]],
+    table: Float[Tensor, "5 rows"],
 ) -> list[State]:
-    """A state per row, without gradient, of the columns that `Figures.table` has."""
-    return [
-        State(seed, step, embeds, d2, density.bits(d2), cosine, residual, x, y)
-        for seed, embeds, d2, cosine, residual, x, y in zip(seeds, image_embeds.detach(), *figures, strict=True)
-    ]
+    """A state per row, without gradient, of `Figures.table`."""
+    rows = zip(seeds, image_embeds.detach(), zip(*table.tolist(), strict=True), strict=True)
+    return [state_of(density, seed, step, embeds, figures) for seed, embeds, figures in rows]
 
 
 @dataclass(frozen=True)

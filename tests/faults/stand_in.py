@@ -16,7 +16,10 @@ import worker.app
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
 from services.job_request import JobRequest
+from services.settings import Settings
+from services.storage import Storage
 from worker.attempt import Attempt
+from worker.models import open_batching
 from worker.tasks import Runner
 
 DIM = 8
@@ -54,10 +57,16 @@ def _output(request: JobRequest, index: int) -> Output:
     )
 
 
+def load_models(settings: Settings, _storage: Storage) -> SimpleNamespace:
+    """None, and as many jobs at once as a worker with models would run."""
+    batching, jobs = open_batching(settings, "cpu")
+    densities = SimpleNamespace(family="stand-in")
+    return SimpleNamespace(model=None, checker=None, densities=densities, safety=None, batching=batching, jobs=jobs)
+
+
 def main() -> None:
     """`python -m worker`, without loading models."""
-    densities = SimpleNamespace(family="stand-in")
-    worker.app.load_models = lambda *_: SimpleNamespace(model=None, checker=None, densities=densities, safety=None)
+    worker.app.load_models = load_models
     worker.app.Runner = StandIn
     worker.app.main()
 

@@ -18,7 +18,7 @@ from services.diffusion.steering import UNSTEERED
 ROOM = 256 * 2**20
 
 
-def allocate(bytes_for_each, rows):
+def allocate(bytes_for_each, rows, _tell):
     torch.empty(bytes_for_each * len(rows), dtype=torch.uint8)
     return rows
 
@@ -65,7 +65,7 @@ def test_a_row_that_does_not_fit_alone_is_out_of_memory():
 def test_other_errors_are_not_tried_again():
     looks = []
 
-    def work(rows):
+    def work(rows, _tell):
         looks.append(rows)
         raise RuntimeError("the shapes differ")
 

@@ -16,7 +16,7 @@ from services.diffusion.fit import fit_density
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.lora import Pair
 from services.diffusion.objective import Objective
-from services.diffusion.optimize import Optimization, filled
+from services.diffusion.optimize import Moving, Optimization, Part, filled, losses
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
@@ -74,9 +74,10 @@ def agrees_as_one_graph(names: list[str]) -> bool:
     model = build(TINY, "cpu")
     density = fit_density(model, Subject("handbag", "a photo of a {}."), samples=250, seed=0, report=lambda *_: None)
     run = optimization(model, density, names, 2)
-    inputs = [part.requires_grad_() for part in run.parameters], run.noise, torch.tensor([False, True])
-    compiled = torch.compile(run.losses, fullgraph=True, backend="eager")
-    return all(torch.equal(ours, theirs) for ours, theirs in zip(compiled(*inputs), run.losses(*inputs), strict=True))
+    other = optimization(model, density, names, 1)
+    parts = [Part.of(run, [0, 1]), Part.of(other, [0])]
+    compiled = torch.compile(losses, fullgraph=True, backend="eager")
+    return all(torch.equal(ours, theirs) for ours, theirs in zip(compiled(parts), losses(parts), strict=True))
 
 
 def test_the_losses_are_one_graph_of_the_same_values():
@@ -97,7 +98,8 @@ def measured(
     moves = [0.002 * torch.randn(part.shape, generator=generator) for part in run.parameters]
     own = [(p + move).to(exact).requires_grad_() for p, move in zip(run.parameters, moves, strict=True)]
     noise = torch.randn(run.noise.shape, generator=generator).bfloat16().to(dtype)
-    loss, image_embeds, table = run.losses(own, noise, torch.zeros(6, dtype=torch.bool))
+    part = replace(Part.of(run, list(range(6))), parameters=own, noise=noise)
+    loss, image_embeds, table = losses([part])
     return image_embeds.double(), list(torch.autograd.grad(loss, own)), [density.bits(d2) for d2 in table[0].tolist()]
 
 
@@ -140,28 +142,12 @@ def test_what_factors_add_in_bfloat16_and_its_gradient_are_within_a_hundredth():
         assert error(found, expected) < 0.01
 
 
-def test_the_number_of_rows_changes_with_the_logarithm_of_the_trials():
-    sizes = [len(filled(list(range(moving)), 20)) for moving in range(20, -1, -1)]
-    assert sizes == [20] * 10 + [10] * 5 + [5] * 2 + [3] + [2] + [1] + [0]
-    assert filled([3, 7], 8) == [3, 7]
-    assert filled([1, 3, 7], 8) == [0, 1, 3, 7]
+def test_a_gpu_sees_few_shapes():
+    class OnGpu:
+        noise = torch.empty(1, device="meta")
 
-
-def test_rows_that_rest_in_a_step_stay_as_they_are_and_change_no_other(model, density):
-    kept, dropped = (optimization(model, density, ["lora"], 8) for _ in range(2))
-    kept.fixed = True
-    for run in (kept, dropped):
-        for row in (1, 6):
-            run.trials[row].arrived = True
-        for step in range(1, 4):
-            run.measure(step)
-            run.optimizer.step()
-    for row, (one, other) in enumerate(zip(kept.trials, dropped.trials, strict=True)):
-        if row in (1, 6):
-            assert one.state is None
-            assert torch.equal(one.parameters[0], kept.space.start(one.seed)[0])
-        else:
-            assert one.state.d2 == pytest.approx(other.state.d2, rel=1e-3)
+    sizes = [len(filled([Moving(OnGpu, 1, row) for row in range(moving)])) for moving in range(1, 21)]
+    assert sizes == [1, 2, 4, 4] + [8] * 4 + [16] * 8 + [24] * 4
 
 
 def test_queries_keys_and_values_are_one_matrix_that_is_kept_once(deep):
