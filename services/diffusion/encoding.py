@@ -51,8 +51,9 @@ class Encoding:
     def padded(cls, parts: list["Encoding"]) -> "Encoding":
         """All rows of the parts, in order, each with as many tokens as the longest has."""
         tokens = max(part.mask.shape[1] for part in parts)
-        return cls.cat([part._up_to(tokens) for part in parts])
+        return cls.cat([part.up_to(tokens) for part in parts])
 
-    def _up_to(self, tokens: int) -> "Encoding":
+    def up_to(self, tokens: int) -> "Encoding":
+        """With padding at the end, so that it has so many tokens."""
         more = tokens - self.mask.shape[1]
         return Encoding(self.text_embeds, pad(self.hidden_states, (0, 0, 0, more)), pad(self.mask, (0, more)))

@@ -58,6 +58,10 @@ class LowRank:
         b_qkv, b_out = (torch.zeros(size) for size in self.sizes[1::2])
         return torch.cat([a_qkv, b_qkv, a_out, b_out])
 
+    def nothing(self, rows: int, device: torch.device) -> Float[Tensor, "rows size"]:
+        """Vectors that add nothing."""
+        return torch.zeros(rows, sum(self.sizes), device=device)
+
     def factors(self, vectors: Float[Tensor, "rows size"]) -> list[Factors]:
         """Of each layer, with each row's own."""
         parts = vectors.to(self.dtype).split(self.sizes, dim=1)

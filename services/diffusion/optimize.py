@@ -23,6 +23,7 @@ from services.diffusion.trials import Checked, State, Trial, copied, state_of
 from services.diffusion.watch import Watch, unwatched
 
 CHECK_EVERY = 25
+ROWS = 8  # at the least on a GPU
 ENOUGH = 2  # ready trials for every image, of which the more valid are chosen
 
 Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float | None]]]
@@ -211,17 +212,18 @@ def losses(
     """
     image_embeds = sample_together([(part.run.space, part.parameters, part.noise) for part in parts])
     own = image_embeds.split([len(part.rows) for part in parts])
-    each = [part.loss(embeds) for part, embeds in zip(parts, own, strict=True)]
-    return (
-        torch.stack([loss for loss, _ in each]).sum(),
-        image_embeds.detach(),
-        torch.cat([table for _, table in each], dim=1),
-    )
+    each, tables = zip(*(part.loss(embeds) for part, embeds in zip(parts, own, strict=True)), strict=True)
+    return torch.stack(each).sum(), image_embeds.detach(), torch.cat(tables, dim=1)
 
 
 def filled(moving: list[Moving]) -> list[Moving]:
-    """On a GPU with the last row again and again, up to 1, 2, 4 or a multiple of 8 rows: each shape costs it a graph."""
-    rows = len(moving)
-    if moving[0].run.noise.device.type == "cpu" or rows in (1, 2, 4):
+    """On a GPU, with the last again and again, as many rows as `rows_of` has: few take as long as more, and each number
+    of them costs a graph."""
+    if moving[0].run.noise.device.type == "cpu":
         return moving
-    return moving + [moving[-1]] * (-rows % 8 if rows > 4 else 4 - rows)
+    return moving + [moving[-1]] * (rows_of(2 * len(moving) - 1)[-1] - len(moving))
+
+
+def rows_of(most: int) -> list[int]:
+    """The numbers of rows that a GPU works on, up to `most`: ROWS, and twice as many again and again."""
+    return [ROWS << n for n in range(max(1, (most // ROWS).bit_length()))]

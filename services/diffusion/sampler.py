@@ -10,6 +10,7 @@ from torch import Tensor
 
 from services.diffusion.decoder import Generators, guide
 from services.diffusion.encoding import Encoding
+from services.diffusion.graphs import Graphs
 from services.diffusion.layout import Layout
 from services.diffusion.lora import Factors
 from services.diffusion.schedule import PRIOR_STEPS, Step, schedule_of
@@ -38,6 +39,7 @@ class Sampler:
             empty = unconditional.trimmed()
             x, layout = self.transformer.prompt(empty), Layout.of(empty.mask, 0, prior.dtype)
             self.past = self.transformer.run(x, self.past, layout)[1]
+        self.graphs = Graphs(self)
 
     @property
     def guided(self) -> bool:

@@ -36,7 +36,8 @@ class Space:
         self.words = words if len(words.places) else None
         self.low_rank = LowRank(model.prior) if "lora" in names else None
         self.positive = model.encode_prompt(subject.text).trimmed()
-        self.layout = model.sampler.layout((self.words.tokens if self.words else self.positive).mask)
+        seen = (self.words.tokens if self.words else self.positive).mask
+        self.tokens, self.layout = seen.shape[1], model.sampler.layout(seen)
 
     def start(self, seed: int) -> Parameters:
         """A trial's parameters before it has learnt anything."""
@@ -76,13 +77,18 @@ def sample_together(
     parts: Sequence[tuple[Space, Parameters, Float[Tensor, "steps _ dim"]]],
 ) -> Float[Tensor, "rows dim"]:
     """What each space of one shape samples, as one batch; within rounding of what it samples alone."""
-    if len(parts) == 1:
-        (space, parameters, noise) = parts[0]
-        return space.sample(parameters, noise)
     sampler, low_rank = parts[0][0].model.sampler, parts[0][0].low_rank
+    rows, tokens = sum(noise.shape[1] for _, _, noise in parts), max(space.tokens for space, _, _ in parts)
+    fits = sampler.graphs.fits(rows, tokens, len(parts[0][2]))
+    if len(parts) == 1 and not fits:
+        space, parameters, noise = parts[0]
+        return space.sample(parameters, noise)
     prompts = Encoding.padded([space.prompts(own).expand(noise.shape[1]) for space, own, noise in parts])
-    factors = low_rank.factors(torch.cat([own[-1] for _, own, _ in parts])) if low_rank else None
     noise = torch.cat([noise for _, _, noise in parts], dim=1)
+    vectors = torch.cat([own[-1] for _, own, _ in parts]) if low_rank else None
+    if fits:
+        return sampler.graphs(prompts, noise, vectors)
+    factors = low_rank.factors(vectors) if low_rank and vectors is not None else None
     return sampler.sample_at(sampler.layout(prompts.mask), prompts, noise, factors)
 
 
