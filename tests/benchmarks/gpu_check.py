@@ -1,7 +1,8 @@
 """`make gpu-check`: is this GPU right, and what does it cost, in three minutes: one JSON file and one Markdown file.
 
 Every feature of the embedded checkpoint against the CPU; a whole job of four at full size, with random weights; the
-table of `make bench-full-size`. What there is no time for is named. REHEARSE=1 does the same on a CPU, at tiny sizes.
+table of `make bench-full-size`; steps as CUDA graphs, and jobs that share them. What there is no time for is named.
+REHEARSE=1 does the same on a CPU, at tiny sizes.
 """
 
 import argparse
@@ -18,10 +19,25 @@ from pathlib import Path
 import torch
 
 import deploy.checkpoints
+from services.diffusion.graphs import TOKENS
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.optimize import rows_of
 from services.diffusion.outputs import LIBRARIES, version_of
+from services.diffusion.schedule import PRIOR_STEPS
 from tests.benchmarks.findings import LATE, OK, Findings, Row
-from tests.benchmarks.full_size import FULL_SIZE, TINY_SIZE, Ceilings, Size, ceilings, measure, rows
+from tests.benchmarks.full_size import (
+    BATCH,
+    FULL_SIZE,
+    TINY_SIZE,
+    Ceilings,
+    Size,
+    ceilings,
+    fit,
+    measure,
+    optimization_step,
+    rows,
+    seconds,
+)
 from tests.benchmarks.kandinsky_2_1 import build
 from tests.benchmarks.whole_job import EverySecond, Worker
 from tests.dark_classifier import save_dark_classifier
@@ -31,8 +47,9 @@ from tests.tiny_vlm import llava_next
 from diffusers.utils import logging  # isort: skip
 
 MINI = Path(deploy.checkpoints.__file__).parent / "rarebit-mini"
-ENDS_S = (45.0, 110.0, 160.0)  # when the three parts have to be done
-SMALL = {"steps": 2, "size": 64, "decoder_steps": 2}  # of a request
+ENDS_S = (40.0, 85.0, 125.0, 170.0)  # when the parts have to be done
+JOBS_AT_ONCE = 16
+ASKED = {"full": {"size": 768}, "tiny": {"steps": 2, "size": 64, "decoder_steps": 2}}  # of a job
 
 
 def features(findings: Findings, device: str, until: float) -> None:
@@ -60,7 +77,7 @@ def compared(job: Job, cpu: Bench, other: Bench) -> Row:
 
 def whole_jobs(findings: Findings, model: Kandinsky, checker: EverySecond, size: Size, until: float) -> None:
     """Twice; the second has its density and its kernels."""
-    worker = Worker(model, checker, size.samples, **({} if size is FULL_SIZE else SMALL))
+    worker = Worker(model, checker, size.samples, **ASKED["full" if size is FULL_SIZE else "tiny"])
     for name in ("cold", "warm"):
         findings.add("a job of four", attempted(name, lambda: worker.job(until), until))
 
@@ -79,6 +96,34 @@ def costs(findings: Findings, model: Kandinsky, size: Size, ceiling: Ceilings, u
             return {"seconds": taken.seconds, "TFLOP": taken.tflop} | dict(shares)
 
         findings.add("costs", attempted(row.name, cost, until))
+
+
+def as_workers_have_it(findings: Findings, model: Kandinsky, checker: EverySecond, size: Size, until: float) -> None:
+    """Steps as CUDA graphs, and jobs that share their batches; without a GPU, steps as written."""
+    graphs, sizes = model.sampler.graphs, rows_of(max(size.trials)) if model.device.type == "cuda" else []
+    worker = Worker(model, checker, size.samples, **ASKED["full" if size is FULL_SIZE else "tiny"])
+    density = fit(model, BATCH, lambda *_: None).to(model.device)
+
+    def capture() -> Row:
+        begin = time.perf_counter()
+        graphs.capture(sizes)
+        missing = [rows for rows in sizes if not graphs.fits(rows, TOKENS, PRIOR_STEPS)]
+        if missing:
+            raise RuntimeError(f"no graph of {', '.join(map(str, missing))} rows")
+        return {"seconds": time.perf_counter() - begin}
+
+    def step(trials: int) -> Row:
+        run = partial(optimization_step(model, density, trials), lambda *_: None)
+        run()
+        return {"seconds": seconds(run, time.perf_counter() + 1)}
+
+    part = "as workers have it"
+    findings.add(part, attempted("captured", capture, until))
+    for trials in size.trials:
+        findings.add(part, attempted(f"optimisation step, {trials} trials", partial(step, trials), until))
+    findings.add(part, attempted("a job of four", lambda: worker.job(until), until))
+    together = f"{JOBS_AT_ONCE} jobs of one"
+    findings.add(part, attempted(together, lambda: worker.company(JOBS_AT_ONCE, until), until))
 
 
 def attempted(name: str, work: Callable[[], Row], until: float) -> Row:
@@ -107,7 +152,7 @@ def facts(device: str, ceiling: Ceilings) -> Row:
 
 
 def check(size: Size, device: str, architecture: str, folder: Path, ends_s: Sequence[float]) -> Findings:
-    """The three parts; one that fails leaves the others their time."""
+    """The parts; one that fails leaves the others their time."""
     begin = time.perf_counter()
     ceiling = ceilings(size, device)
     findings = Findings(folder, "gpu-check", facts(device, ceiling))
@@ -118,9 +163,10 @@ def check(size: Size, device: str, architecture: str, folder: Path, ends_s: Sequ
         "features": lambda: features(findings, device, ends[0]),
         "a job of four": lambda: whole_jobs(findings, model(), checker(), size, ends[1]),
         "costs": lambda: costs(findings, model(), size, ceiling, ends[2]),
+        "as workers have it": lambda: as_workers_have_it(findings, model(), checker(), size, ends[3]),
     }
     for part, work in parts.items():
-        outcome = attempted(part, lambda work=work: work() or {}, ends[2])
+        outcome = attempted(part, lambda work=work: work() or {}, ends[-1])
         if outcome["result"] != OK:
             findings.add(part, outcome)
     return findings
@@ -135,7 +181,7 @@ def main() -> None:
         sys.exit("The GPU check needs a CUDA device, and there is none here.")
     logging.set_verbosity_error()  # it warns that parts of the model should stay in float32, and lists none
     full, tiny = (FULL_SIZE, "cuda", "ViT-L-14"), (TINY_SIZE, "cpu", "ViT-S-32")
-    findings = check(*(tiny if args.rehearse else full), args.out, [inf] * 3 if args.rehearse else ENDS_S)
+    findings = check(*(tiny if args.rehearse else full), args.out, [inf] * 4 if args.rehearse else ENDS_S)
     print(f"{findings.markdown} and {findings.json}")
     if findings.wrong:
         sys.exit(f"wrong on this device: {', '.join(findings.wrong)}")

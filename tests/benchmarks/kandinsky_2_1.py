@@ -176,7 +176,7 @@ def random_decoder(parts: Parts, device: str) -> Decoder:
         scheduler=DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False, set_alpha_to_one=False),
         constants=Constants(normal(1, dim), normal(1, TOKENS, width), normal(1, dim)),
         defaults=Picture(8 * parts.unet["sample_size"], 50, 7.5),
-        candidate=Picture(6 * parts.unet["sample_size"], 10, 7.5),
+        candidate=Picture(max(64, 6 * parts.unet["sample_size"]), 10, 7.5),
     )
 
 

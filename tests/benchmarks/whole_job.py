@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -9,9 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from services.diffusion.batching import ALONE, Batching, Sharing
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import fit_density
-from services.diffusion.generate import generate
+from services.diffusion.generate import Generation, generate, trials_for
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.reading import Reading
 from services.diffusion.recipe import Recipe
@@ -19,11 +23,13 @@ from services.diffusion.savepoint import Savepoint
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 from services.job_request import DEFAULT_PROMPT, JobRequest
+from worker.models import WAIT_MS
 from worker.sampling import recipe_of
 
 import open_clip  # isort: skip
 
 CONCEPT, COUNT = "handbag", 4
+ONE_BY_ONE = 4  # the share of them that is run alone, for want of time
 NOUNS = [CONCEPT, *(f"thing {number}" for number in range(100))]
 
 
@@ -78,6 +84,26 @@ class Worker:
         bits = max(output.rarity["bits"] for output in made.outputs)
         seen = {"looked at": self.checker.looks - looks, "savepoints": len(kept), "bits": bits}
         return times | {"pictures": len(made.outputs)} | seen
+
+    def company(self, count: int, deadline: float) -> dict[str, Any]:
+        """What `count` jobs of one picture cost that share their batches, beside the same one after the other."""
+        density = self.density = self.density or self._fit(Clock(deadline))
+        sharing = Sharing(wait_s=WAIT_MS / 1000, merges=True)
+        sharing.start()
+
+        def job(seed: int, batching: Batching) -> Generation:
+            recipe = replace(self.recipe, count=1, trials=trials_for(1), seed=seed)
+            return generate(self.model, density, self.checker, recipe, Clock(deadline), batching=batching)
+
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(partial(job, batching=sharing.batching), range(count)))
+        middle = time.perf_counter()
+        for seed in range(count // ONE_BY_ONE):
+            job(seed, ALONE)
+        alone_s = (time.perf_counter() - middle) * count / (count // ONE_BY_ONE)
+        at_once_s = middle - begin
+        return {"at once s": at_once_s, "one by one s": alone_s, "times the throughput": alone_s / at_once_s}
 
     def _fit(self, report: Callable[..., None]) -> DensityModel:
         subject = Subject(CONCEPT, DEFAULT_PROMPT)

@@ -86,3 +86,4 @@ def test_a_rehearsal_comes_to_the_end_of_every_line(monkeypatch, tmp_path):
     assert [row["pictures"] for row in parts["a job of four"]] == [4, 4]
     assert all(row["looked at"] >= 20 for row in parts["a job of four"])
     assert len(parts["costs"]) == 5
+    assert len(parts["as workers have it"]) == 1 + 2 + 2
