@@ -3,6 +3,7 @@
 import torch
 from PIL import Image
 
+from services.diffusion.batching import ALONE
 from services.diffusion.decoder import Picture
 from services.diffusion.judge import Judge
 from services.diffusion.reading import Reading
@@ -33,7 +34,7 @@ def looked_at(judge, count):
 
 
 def judging(model, checker, candidate=CANDIDATE):
-    return Judge(model.decoder, checker, "chair", candidate, FULL, lambda *_: None)
+    return Judge(model.decoder, checker, "chair", candidate, FULL, lambda *_: None, ALONE)
 
 
 def seeds_of(checks):
