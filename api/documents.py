@@ -3,20 +3,32 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel
 
 from api.errors import Problem, problem_of
 from services import batches
+from services.accepted_request import AcceptedRequest
 from services.density_models import DensityFacts, Fit, Point
-from services.errors import JobExpiredError, QueueFullError
+from services.errors import JobExpiredError, QueueFullError, UnreadableError
 from services.exposure import Feedback, View
-from services.job_request import JobRequest
 from services.records import Page
-from services.schemas import JobError, JobKind, JobRecord, JobStatus, Metrics, PictureFacts, Progress, QueuePlace
+from services.schemas import (
+    JobError,
+    JobKind,
+    JobRecord,
+    JobStatus,
+    Metrics,
+    PictureFacts,
+    Progress,
+    QueuePlace,
+    StoredOutput,
+)
 from services.storage import Storage, upload_key
 from services.uploads import Upload
+
+Shown = TypeVar("Shown", bound="PublishedPicture")
 
 
 class PublishedPicture(PictureFacts):
@@ -53,21 +65,21 @@ class StatusChange(BaseModel):
         return cls(status=status, error=record.error, warnings=record.warnings) if status.final else cls(status=status)
 
 
-class Job(BaseModel):
-    """A job as its owner sees it. Outputs are kept until `expires_at`; then the job answers 410."""
+class JobSummary(BaseModel):
+    """A job as lists tell it: all but what reproduces its outputs."""
 
     id: str
     kind: JobKind
     status: JobStatus
     concept: str
-    request: JobRequest
+    request: AcceptedRequest
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime
     queue: QueuePlace | None
     progress: Progress | None
-    outputs: list[Output]
+    outputs: Sequence[PublishedPicture]
     warnings: list[str]
     error: JobError | None
     metrics: Metrics
@@ -90,13 +102,27 @@ class Job(BaseModel):
             expires_at=record.expires_at,
             queue=place,
             progress=record.progress,
-            outputs=outputs_of(record, storage, url_ttl_s),
+            outputs=cls._pictures(record, storage, url_ttl_s),
             warnings=record.warnings,
             error=record.error,
             metrics=record.metrics,
             metadata=record.request.metadata,
             urls=Urls(self=path, cancel=f"{path}/cancel", events=f"{path}/events"),
         )
+
+    @classmethod
+    def _pictures(cls, record: JobRecord, storage: Storage, url_ttl_s: int) -> Sequence[PublishedPicture]:
+        return pictures_of(PublishedPicture, record, storage, url_ttl_s)
+
+
+class Job(JobSummary):
+    """A job as its owner sees it. Outputs are kept until `expires_at`; then the job answers 410."""
+
+    outputs: Sequence[Output]
+
+    @classmethod
+    def _pictures(cls, record: JobRecord, storage: Storage, url_ttl_s: int) -> Sequence[Output]:
+        return pictures_of(Output, record, storage, url_ttl_s)
 
 
 class JobBaseline(BaseModel):
@@ -138,23 +164,27 @@ class DensityModelList(BaseModel):
 
 
 class JobList(BaseModel):
-    """Some jobs, newest first; `next_cursor` is null on the last page."""
+    """Some jobs, newest first; `next_cursor` is null on the last page.
 
-    jobs: list[Job]
+    `unreadable` has the ids of those between them whose records this version of the service cannot read.
+    """
+
+    jobs: list[JobSummary]
     next_cursor: str | None
+    unreadable: list[str] = []
 
     @classmethod
     def of(cls, page: Page, storage: Storage, url_ttl_s: int) -> Self:
-        found, following = page
-        jobs = [Job.of(record, place, storage, url_ttl_s) for record, place in found]
-        return cls(jobs=jobs, next_cursor=None if following is None else str(following))
+        jobs = [JobSummary.of(record, place, storage, url_ttl_s) for record, place in page.found]
+        cursor = None if page.following is None else str(page.following)
+        return cls(jobs=jobs, next_cursor=cursor, unreadable=page.unreadable)
 
 
 class BatchItem(BaseModel):
     """One job of a batch, or the problem that stands for it: `status` is that of `POST /jobs`, 410 of an erased job."""
 
     status: int
-    job: Job | None = None
+    job: JobSummary | None = None
     problem: Problem | None = None
 
 
@@ -180,9 +210,11 @@ class Batch(BaseModel):
             if not isinstance(one, str):
                 problem = Problem.model_validate(one)
             elif one in batch.jobs:
-                return BatchItem(status=202, job=Job.of(*batch.jobs[one], storage, url_ttl_s))
+                return BatchItem(status=202, job=JobSummary.of(*batch.jobs[one], storage, url_ttl_s))
             elif one in batch.refused:
                 problem = problem_of(QueueFullError("as many jobs are waiting as are taken; try again later"))
+            elif one in batch.unreadable:
+                problem = problem_of(UnreadableError("job", one))
             else:
                 problem = problem_of(JobExpiredError(f"job {one} has expired or was erased"))
             return BatchItem(status=problem.status, problem=problem)
@@ -236,13 +268,14 @@ def _url_lifetime_s(expires_at: datetime, url_ttl_s: int) -> int:
     return max(1, min(url_ttl_s, left_s))
 
 
-def outputs_of(record: JobRecord, storage: Storage, url_ttl_s: int) -> list[Output]:
+def pictures_of(kind: type[Shown], record: JobRecord, storage: Storage, url_ttl_s: int) -> list[Shown]:
     """The job's images, with URLs that last `url_ttl_s` seconds or until they are erased."""
     ttl_s = _url_lifetime_s(record.expires_at, url_ttl_s)
     url_expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
+    own = kind.model_fields.keys() & StoredOutput.model_fields.keys()
     return [
-        Output.model_construct(
-            **{name: value for name, value in stored if name != "key"},
+        kind.model_construct(
+            **{name: value for name, value in stored if name in own},
             index=index,
             url=storage.signed_url(stored.key, ttl_s),
             url_expires_at=url_expires_at,

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from api.deps import Gateway
-from api.documents import Output, StatusChange, outputs_of
-from services.errors import JobExpiredError, JobNotFoundError
+from api.documents import Output, StatusChange, pictures_of
+from services.errors import JobExpiredError, JobNotFoundError, UnreadableError
 from services.records import Event
 from services.schemas import JobRecord, JobStatus, Preview, WatchedProgress
 
@@ -43,7 +43,7 @@ async def follow(gateway: Gateway, job_id: str, after: str, *, previews: bool = 
     Ends early when the job is erased or Redis is away: who comes again with the last id misses nothing.
     """
     ended, seen = False, ""
-    over = suppress(JobNotFoundError, JobExpiredError, RedisError)
+    over = suppress(JobNotFoundError, JobExpiredError, UnreadableError, RedisError)
     with gateway.metrics.streams.track_inprogress(), over:
         async with gateway.changes.of(job_id) as news:
             while True:
@@ -76,7 +76,7 @@ def _written(gateway: Gateway, record: JobRecord, event: Event) -> bytes:
     """The event on the wire; an output gets its URL when it is sent."""
     data = event.data
     if event.kind == "output":
-        outputs = outputs_of(record, gateway.storage, gateway.settings.url_ttl_s)
+        outputs = pictures_of(Output, record, gateway.storage, gateway.settings.url_ttl_s)
         data = outputs[json.loads(data)["index"]].model_dump_json()
     if event.kind == "status":
         data = StatusChange.of(record, JobStatus(json.loads(data)["status"])).model_dump_json()

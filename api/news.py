@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from api.documents import Batch, BatchItem, BatchUrls, Job, PublishedPicture, Urls
+from api.documents import Batch, BatchItem, BatchUrls, JobSummary, PublishedPicture, Urls
 from services.schemas import JobError, JobStatus, Metrics
 
 
@@ -28,7 +28,7 @@ class JobNews(BaseModel):
     urls: Urls
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: JobSummary) -> Self:
         return cls.model_validate(job.model_dump())
 
 

@@ -1,12 +1,13 @@
-"""What a request names: are its outputs and uploads there, and may its webhook be called?"""
+"""What requests name: are their outputs and uploads there, and may their webhooks be called?"""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 
 from fastapi.exceptions import RequestValidationError
 
 from api.deps import Gateway
 from api.webhooks import BodyProblem, webhook_problems
-from services.errors import JobExpiredError, JobNotFoundError, UploadExpiredError, UploadNotFoundError
+from services.errors import UnreadableError, UploadExpiredError, UploadNotFoundError
 from services.job_request import JobRequest
 from services.schemas import JobRecord
 
@@ -15,41 +16,65 @@ Location = tuple[str | int, ...]
 
 async def check_references(gateway: Gateway, request: JobRequest, idempotency_key: str) -> None:
     """RequestValidationError names whatever is missing, unless the key has made a job, which answers then."""
-    problems = await find_problems(gateway, request)
+    [problems] = await find_problems(gateway, [request])
     if problems and not (idempotency_key and await gateway.jobs.key_is_spent(idempotency_key)):
         raise RequestValidationError(problems)
 
 
-async def find_problems(gateway: Gateway, request: JobRequest) -> list[BodyProblem]:
-    """What the request names and is not there, or may not be called, each where it stands."""
-    looked_up = [await _problem(gateway, location, value) for location, value in _references(request)]
-    return [problem for problem in looked_up if problem] + list(webhook_problems(gateway.settings, request.webhook))
+async def find_problems(gateway: Gateway, requests: Sequence[JobRequest]) -> list[list[BodyProblem]]:
+    """What each request names and is not there, or may not be called, where it stands; each job or upload read once."""
+    named = [list(_references(request)) for request in requests]
+    outputs = await find_outputs(gateway, _values(named, "output"))
+    uploads = await _missing_uploads(gateway, _values(named, "upload"))
+    missing = uploads | {output: _absent(output) for output in _values(named, "output") - outputs.keys()}
+    return [
+        [_problem(location, missing[value]) for location, value in references if value in missing]
+        + list(webhook_problems(gateway.settings, request.webhook))
+        for references, request in zip(named, requests, strict=True)
+    ]
 
 
-async def find_output(gateway: Gateway, output: str) -> tuple[JobRecord, int] | None:
-    """The job and the index that "JOB_ID/INDEX" names; None when there is no such output, or not any more."""
-    job_id, _, index = output.partition("/")
-    try:
-        record, _ = await gateway.jobs.get(job_id)
-    except (JobNotFoundError, JobExpiredError):
-        return None
-    return (record, int(index)) if int(index) < len(record.outputs) else None
+async def find_outputs(gateway: Gateway, outputs: Iterable[str]) -> dict[str, tuple[JobRecord, int]]:
+    """The job and the index that each "JOB_ID/INDEX" names; without those that are not there, or not any more."""
+    named = {output: output.partition("/")[::2] for output in outputs}
+    job_ids = {job_id for job_id, _ in named.values()}
+    records = dict(zip(job_ids, await asyncio.gather(*map(gateway.jobs.glance, job_ids)), strict=True))
+    return {
+        output: (record, int(index))
+        for output, (job_id, index) in named.items()
+        if (record := records[job_id]) and int(index) < len(record.outputs)
+    }
 
 
 def no_output(location: Location, output: str) -> BodyProblem:
     """The problem of a place in the body that names an output which is not there."""
-    detail = f"there is no output {output}: its job is unknown, has no such output (yet), or has expired"
+    return _problem(location, _absent(output))
+
+
+def _absent(output: str) -> str:
+    return f"there is no output {output}: its job is unknown, has no such output (yet), or has expired"
+
+
+def _problem(location: Location, detail: str) -> BodyProblem:
     return {"loc": ("body", *location), "msg": detail}
 
 
-async def _problem(gateway: Gateway, location: Location, value: str) -> BodyProblem | None:
-    if location[-1] == "output":
-        return None if await find_output(gateway, value) else no_output(location, value)
-    try:
-        await gateway.uploads.get(value)
-    except (UploadNotFoundError, UploadExpiredError) as error:
-        return {"loc": ("body", *location), "msg": str(error)}
-    return None
+async def _missing_uploads(gateway: Gateway, uploads: set[str]) -> dict[str, str]:
+    """Why each of those that are not there is not."""
+
+    async def look(upload: str) -> str | None:
+        try:
+            await gateway.uploads.get(upload)
+        except (UploadNotFoundError, UploadExpiredError, UnreadableError) as error:
+            return str(error)
+        return None
+
+    found = zip(uploads, await asyncio.gather(*map(look, uploads)), strict=True)
+    return {upload: detail for upload, detail in found if detail}
+
+
+def _values(named: Iterable[Iterable[tuple[Location, str]]], kind: str) -> set[str]:
+    return {value for references in named for location, value in references if location[-1] == kind}
 
 
 def _references(request: JobRequest) -> Iterator[tuple[Location, str]]:

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from api.deps import Gateway
-from api.documents import Batch, Job
+from api.documents import Batch, JobSummary
 from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from services.egress import Address, may_call
-from services.errors import BatchNotFoundError, JobExpiredError, JobNotFoundError
+from services.errors import BatchNotFoundError, JobExpiredError, JobNotFoundError, UnreadableError
 from services.outbox import Parcel
 from services.schemas import JobStatus
 from services.settings import Settings
@@ -62,16 +62,16 @@ async def describe(gateway: Gateway, parcel: Parcel) -> dict[str, Any]:
 async def _job(gateway: Gateway, parcel: Parcel, word: str) -> JobNews | ExpiredJobNews:
     try:
         record, place = await gateway.of(parcel.tenant).jobs.get(parcel.subject)
-    except (JobNotFoundError, JobExpiredError):
+    except (JobNotFoundError, JobExpiredError, UnreadableError):
         status = JobStatus.RUNNING if word == "started" else JobStatus(word)
         return ExpiredJobNews(id=parcel.subject, status=status)
-    return JobNews.of(Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s))
+    return JobNews.of(JobSummary.of(record, place, gateway.storage, gateway.settings.url_ttl_s))
 
 
 async def _batch(gateway: Gateway, parcel: Parcel, _word: str) -> BatchNews | ExpiredBatchNews:
     try:
         batch = await gateway.of(parcel.tenant).batches.get(parcel.subject)
-    except BatchNotFoundError:
+    except (BatchNotFoundError, UnreadableError):
         return ExpiredBatchNews(id=parcel.subject)
     return BatchNews.of(Batch.of(batch, gateway.storage, gateway.settings.url_ttl_s))
 

@@ -4,25 +4,24 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
+from services.accepted_request import AcceptedRequest
 from services.calls import Tenanted
 from services.concepts import canonical
 from services.errors import NoDensityError
-from services.job_request import JobRequest
 from services.jobs import refuse
 from services.schemas import JobRecord
 from services.storage import Storage
+from services.stored import Stored, read_each, read_one
 
 BASELINE_POINTS = 300
-LOOKS = 8  # into the store at once
 
 
-class Point(BaseModel):
+class Point(Stored):
     """A plain sample, in the coordinates and the bits that trials have."""
 
     x: float
@@ -30,14 +29,14 @@ class Point(BaseModel):
     bits: float
 
 
-class Baseline(BaseModel):
+class Baseline(Stored):
     """What lies beside a density in the store of objects; `fitted_at` is null for one of before this was kept."""
 
     fitted_at: datetime | None
     points: list[Point]
 
 
-class DensityFacts(BaseModel):
+class DensityFacts(Stored):
     """What a worker says of a density that it has had at hand.
 
     `key` is where it is stored; `family` tells densities of one model and one number of samples from others.
@@ -75,18 +74,17 @@ def name_of_model(concept: str, prompt: str) -> str:
     return hashlib.sha256(json.dumps([canonical(concept), prompt]).encode()).hexdigest()
 
 
-def stored(storage: Storage, facts: Sequence[DensityFacts]) -> list[DensityFacts]:
-    """Those that the store still has."""
-    with ThreadPoolExecutor(LOOKS) as looks:
-        there = looks.map(lambda one: storage.exists(baseline_key(one.key)), facts)
-        return [one for one, is_there in zip(facts, there, strict=True) if is_there]
+def is_stored(storage: Storage, facts: DensityFacts) -> bool:
+    """Whether the store still has it."""
+    return storage.exists(baseline_key(facts.key))
 
 
 def read_points(storage: Storage, record: JobRecord) -> list[Point]:
-    """The baseline of the job's density. Raises NoDensityError where there is none yet."""
+    """The baseline of the job's density. Raises NoDensityError where there is none yet, or UnreadableError."""
     if record.density is None or not storage.exists(baseline_key(record.density)):
         raise NoDensityError(f"job {record.id} has no density yet")
-    return Baseline.model_validate_json(storage.get(baseline_key(record.density))).points
+    data = storage.get(baseline_key(record.density))
+    return read_one("the density of job", record.id, Baseline.model_validate_json, data).points
 
 
 class DensityModels(Tenanted):
@@ -95,17 +93,18 @@ class DensityModels(Tenanted):
     async def list(self) -> tuple[list[DensityFacts], list[Fit]]:
         """What workers have had at hand, the latest first, then what they have preloaded; and what is being fitted.
 
-        Densities of another model than the one that the last worker started with are left out.
+        Densities of another model than the one that the last worker started with are left out; of what is being fitted,
+        a hundred or two are told. Nobody looks into the store of objects, which may have lost some.
         """
         family, preloaded, own, fits = await self._call("density_models")
         ready: dict[tuple[str, str], DensityFacts] = {}
-        for facts in [*map(DensityFacts.model_validate_json, own), *FACTS.validate_json(preloaded)]:
+        documents = [*map(json.loads, own), *json.loads(preloaded)]
+        for facts in read_each("a density model", DensityFacts.model_validate, documents):
             if facts.family == family:
                 ready.setdefault((facts.concept, facts.prompt), facts)
-        requests = [(job_id, JobRequest.model_validate_json(request)) for job_id, request in fits]
-        return [*ready.values()], [Fit(canonical(asked.concept), asked.prompt, job_id) for job_id, asked in requests]
+        return [*ready.values()], read_each("the request of a fit", _read_fit, fits)
 
-    async def fit(self, request: JobRequest, *, keep_s: int, max_queued: int) -> str:
+    async def fit(self, request: AcceptedRequest, *, keep_s: int, max_queued: int) -> str:
         """The job that fits the density of the request's concept in its prompt: one that is at it, or a new one.
 
         Raises QueueFullError.
@@ -115,3 +114,9 @@ class DensityModels(Tenanted):
         verdict, *answer = await self._call("fit", *arguments)
         refuse(verdict, answer, max_queued)
         return str(answer[0])
+
+
+def _read_fit(fit: Sequence[str]) -> Fit:
+    job_id, request = fit
+    asked = AcceptedRequest.model_validate_json(request)
+    return Fit(canonical(asked.concept), asked.prompt, job_id)

@@ -74,6 +74,17 @@ class StoreUnsafeError(ServiceError):
     title = "Redis cannot be trusted with jobs"
 
 
+class UnreadableError(ServiceError):
+    """A record in Redis is damaged, or written by a version of the service that this one cannot read."""
+
+    code = "unreadable"
+    title = "The record cannot be read"
+
+    def __init__(self, kind: str, record_id: str) -> None:
+        super().__init__(f"this version of the service cannot read what is kept of {kind} {record_id}")
+        self.id = record_id
+
+
 class JobNotFoundError(ServiceError):
     """No job has this id."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from services.stored import Stored
 
 
 class Feedback(StrEnum):
@@ -17,10 +17,8 @@ class Feedback(StrEnum):
     NEUTRAL = "neutral"
 
 
-class View(BaseModel):
+class View(Stored):
     """An image that was seen: JOB_ID/INDEX, its concept, and its embedding as base64 of little-endian float32."""
-
-    model_config = ConfigDict(frozen=True)
 
     output: str
     concept: str

@@ -1,6 +1,5 @@
 """What a client asks for, and all that is wrong with it, each at its place."""
 
-from math import log2
 from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import (
@@ -19,6 +18,8 @@ from services.webhooks import Webhook
 
 DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
 METADATA_LIMIT_BYTES = 1024
+MAX_KEEP_S = 30 * 86400
+MAX_RUN_S = 86400
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
 
 
@@ -64,10 +65,6 @@ class Rarity(OneOf):
 
     percentile: float | None = Field(default=None, ge=50, le=99.999)
     bits: float | None = Field(default=None, ge=1, le=30)
-
-    @property
-    def target_bits(self) -> float:
-        return self.bits if self.bits is not None else -log2(1 - (self.percentile or 0) / 100)
 
 
 class PictureRef(OneOf):
@@ -125,12 +122,12 @@ class JobRequest(Strict):
         default="normal", description="Ten minutes later, or earlier, than its turn."
     )
     start_within: float | None = Field(
-        default=None, gt=0, le=30 * 86400, description="Seconds until the first start at most; null: however long."
+        default=None, gt=0, le=MAX_KEEP_S, description="Seconds until the first start at most; null: however long."
     )
     run_within: float | None = Field(
-        default=None, gt=0, le=86400, description="Seconds of running, of all attempts; null: the service's limit."
+        default=None, gt=0, le=MAX_RUN_S, description="Seconds of running, of all attempts; null: the service's limit."
     )
-    expires_in: int | None = Field(default=None, ge=1, le=30 * 86400, description="Seconds; null: the service's own.")
+    expires_in: int | None = Field(default=None, ge=1, le=MAX_KEEP_S, description="Seconds; null: the service's own.")
     webhook: Webhook | None = Field(default=None, description="Who is told when the job starts or ends.")
     metadata: dict[MetadataText, MetadataText] = Field(default={}, description="At most 1 KiB of JSON; echoed.")
 

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from services.calls import Tenanted
+from services.accepted_request import AcceptedRequest
 from services.durability import require_durable
-from services.errors import IdempotencyConflictError, JobExpiredError, JobNotFoundError, QueueFullError
+from services.errors import (
+    IdempotencyConflictError,
+    JobExpiredError,
+    JobNotFoundError,
+    QueueFullError,
+    UnreadableError,
+)
 from services.exposure import View
-from services.job_request import JobRequest
-from services.records import Event, Found, Page, pairs, read_page, read_place, read_view, time_of
+from services.records import Event, Found, Page, Recorded, pairs, read_place, time_of
 from services.schemas import JobRecord, JobStatus
 from services.stats import Stats
 from services.store import History, name_of, read_history, write_views
@@ -31,7 +36,7 @@ class Submitted:
         return self.found[0].id
 
 
-class Jobs(Tenanted):
+class Jobs(Recorded):
     """What the gateway does with a tenant's jobs. Every method raises redis-py's errors while Redis is away."""
 
     async def check(self) -> None:
@@ -40,7 +45,7 @@ class Jobs(Tenanted):
 
     async def submit(
         self,
-        request: JobRequest,
+        request: AcceptedRequest,
         *,
         keep_s: int,
         max_queued: int,
@@ -57,7 +62,7 @@ class Jobs(Tenanted):
         verdict, *answer = await self._call("submit", new, *arguments)
         refuse(verdict, answer, max_queued)
         if verdict == "replayed":
-            return Submitted(_found("of this idempotency key", answer[0]), replayed=True)
+            return Submitted(await self._found("of this idempotency key", answer[0]), replayed=True)
         created_at = time_of(answer[0])
         record = JobRecord(
             id=new,
@@ -74,17 +79,28 @@ class Jobs(Tenanted):
         return bool(await self._call("key_is_spent", idempotency_key))
 
     async def get(self, job_id: str) -> Found:
-        """The record, and the place in the queue while it waits. Raises JobNotFoundError or JobExpiredError."""
-        return _found(job_id, await self._call("get", job_id))
+        """The record, and the place in the queue while it waits.
+
+        Raises JobNotFoundError, JobExpiredError or UnreadableError.
+        """
+        return await self._found(job_id, await self._call("get", job_id))
+
+    async def glance(self, job_id: str) -> JobRecord | None:
+        """The record as pages have it; None for one that is unknown, has expired or cannot be read."""
+        try:
+            record, _ = await self._found(job_id, await self._call("glance", job_id))
+        except (JobNotFoundError, JobExpiredError, UnreadableError):
+            return None
+        return record
 
     async def list(self, *, status: JobStatus | None, before: int | None, limit: int) -> Page:
-        """Up to `limit` jobs, newest first, from the cursor `before`; with the next cursor, if there are more."""
+        """Up to `limit` jobs, newest first, from the cursor `before`; their outputs have no whole `replay`."""
         cursor = "+inf" if before is None else before
-        return read_page(await self._call("list", status or "", cursor, limit + 1), limit)
+        return await self._read_page(await self._call("list", status or "", cursor, limit))
 
     async def cancel(self, job_id: str) -> Found:
         """Cancel a queued job, ask a running one to stop, leave a final one; answers and raises as `get` does."""
-        return _found(job_id, await self._call("cancel", job_id))
+        return await self._found(job_id, await self._call("cancel", job_id))
 
     async def delete(self, job_id: str, *, sweep_after_s: int) -> None:
         """Forget the record; whoever runs the job finds its next write refused, and what it stored is `due` later."""
@@ -109,12 +125,22 @@ class Jobs(Tenanted):
     async def events(self, job_id: str, after: str) -> Sequence[Event]:
         """Some of what happened after the event with the id `after` ("0-0": from the first), the oldest first."""
         found = await self._call("events", job_id, after)
-        return [Event(event_id, **pairs(flat)) for event_id, flat in found]
+        written = [(event_id, pairs(flat)) for event_id, flat in found]
+        return [Event(event_id, fields["kind"], fields["data"]) for event_id, fields in written]
 
     async def preview(self, job_id: str, seen: str, *, ask_s: float) -> tuple[str, str] | None:
         """Ask for previews for `ask_s` seconds more; the newest, with what names it, unless that one was `seen`."""
         found = await self._call("preview", job_id, seen, int(1000 * ask_s))
         return None if found is None else (found[0], found[1])
+
+    async def _found(self, job_id: str, view: Any) -> Found:
+        """What `get` in jobs.lua answered. Raises JobNotFoundError, JobExpiredError or UnreadableError."""
+        record, place = await self._read_one(view) if isinstance(view, list) else (None, None)
+        if record is not None and not record.expired:
+            return record, place
+        if record is not None or view:
+            raise JobExpiredError(f"job {job_id} has expired, its outputs are erased")
+        raise JobNotFoundError(f"there is no job {job_id}")
 
 
 def refuse(verdict: str, answer: Sequence[str], max_queued: int) -> None:
@@ -125,13 +151,3 @@ def refuse(verdict: str, answer: Sequence[str], max_queued: int) -> None:
         raise QueueFullError(f"{max_queued} jobs are waiting, no more are taken; try again later")
     if verdict == "conflict":
         raise IdempotencyConflictError("the idempotency key was used before with another body")
-
-
-def _found(job_id: str, view: Any) -> Found:
-    """What `get` in jobs.lua answered. Raises JobNotFoundError or JobExpiredError."""
-    record, place = read_view(view) if isinstance(view, list) else (None, None)
-    if record is not None and not record.expired:
-        return record, place
-    if record is not None or view:
-        raise JobExpiredError(f"job {job_id} has expired, its outputs are erased")
-    raise JobNotFoundError(f"there is no job {job_id}")

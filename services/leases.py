@@ -12,14 +12,13 @@ from datetime import datetime
 from typing import Any
 
 import redis.asyncio
-from pydantic import TypeAdapter
 from redis.exceptions import RedisError
 
+from services.accepted_request import AcceptedRequest
 from services.density_models import FACTS, DensityFacts, name_of_model
-from services.errors import LeaseLostError
+from services.errors import LeaseLostError, UnreadableError
 from services.exposure import View
-from services.job_request import JobRequest
-from services.records import pairs, read_record, read_view
+from services.records import pairs, read_record, read_view, write_outputs
 from services.schemas import (
     JobError,
     JobKind,
@@ -35,8 +34,12 @@ from services.schemas import (
 from services.store import EVERYBODY, History, Operations, name_of, read_history, write_views
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
-_OUTPUTS = TypeAdapter(list[StoredOutput])
 _LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
+_UNREADABLE = JobError(
+    code=UnreadableError.code,
+    title=UnreadableError.title,
+    detail="It is damaged, or written by a version of the service that this worker cannot read.",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Claim:
     tenant: str
     kind: JobKind
     attempt: int
-    request: JobRequest
+    request: AcceptedRequest
     created_at: datetime
     queue_ms: int
     ran_ms: int
@@ -77,31 +80,27 @@ class Leases:
         return JobStatus(status)
 
     def claim(self) -> Claim | None:
-        """Lease the job that has waited longest; None when none waits.
+        """Lease the job that has waited longest; None when none waits. One that cannot be read is quarantined instead.
 
         After a claim whose answer was lost, the same job again: Redis may have given it to us.
         """
+        while (flat := self._next()) is not None:
+            fields = pairs(flat)
+            try:
+                return _claim(fields)
+            except UnreadableError as error:
+                unreadable = json.dumps({"error": _UNREADABLE.model_dump()})
+                self._call("give_up", error.id, fields["attempt"], unreadable)
+        return None
+
+    def _next(self) -> Sequence[str] | None:
         token = self._unanswered.pop() if self._unanswered else uuid.uuid4().hex
         try:
-            flat = self._call("claim", self._worker, self._lease_ms, token)
+            flat: Sequence[str] | None = self._call("claim", self._worker, self._lease_ms, token)
         except RedisError:
             self._unanswered.append(token)
             raise
-        if flat is None:
-            return None
-        fields = pairs(flat)
-        record = read_record(fields)
-        return Claim(
-            id=record.id,
-            tenant=fields["tenant"],
-            kind=record.kind,
-            attempt=record.attempt,
-            request=record.request,
-            created_at=record.created_at,
-            queue_ms=int(fields["queue_ms"]),
-            ran_ms=int(fields.get("ran_ms", 0)),
-            savepoint=fields.get("savepoint"),
-        )
+        return flat
 
     def renew(self, claim: Claim) -> JobStatus:
         """Lengthen the lease; `canceling` says that the job is to stop."""
@@ -153,8 +152,9 @@ class Leases:
 
         Answers `canceled`, and publishes nothing, when a cancel came first.
         """
-        result = {"outputs": _OUTPUTS.dump_python(list(outputs), mode="json"), "warnings": list(warnings)}
-        arguments = [json.dumps(result), metrics.model_dump_json()]
+        written, replay = write_outputs(outputs)
+        result = {"outputs": written, "warnings": list(warnings)}
+        arguments = [json.dumps(result), metrics.model_dump_json(), replay]
         if claim.request.exposure is not None:
             arguments += [name_of(claim.tenant, claim.request.exposure), write_views(views)]
         return self._fenced("finish", claim, JobStatus.SUCCEEDED, *arguments)
@@ -188,7 +188,10 @@ class Leases:
         return count
 
     def find(self, job_id: str) -> JobRecord | None:
-        """The record, whoever's it is; None where there is none, or its outputs are erased or about to be."""
+        """The record as pages have it, whoever's it is; None where there is none, or its outputs are erased or to be.
+
+        Raises UnreadableError.
+        """
         view = self._call("find", job_id)
         record = None if view is None else read_view(view)[0]
         return None if record is None or record.expired else record
@@ -205,6 +208,21 @@ class Leases:
     def bury(self, prefix: str) -> None:
         """Replace the record of the job or upload, if there is one, by a tombstone: "expired" instead of "unknown"."""
         self._call("bury", prefix, TOMBSTONE_MS)
+
+
+def _claim(fields: dict[str, str]) -> Claim:
+    record = read_record(fields["id"], fields)
+    return Claim(
+        id=record.id,
+        tenant=fields["tenant"],
+        kind=record.kind,
+        attempt=record.attempt,
+        request=record.request,
+        created_at=record.created_at,
+        queue_ms=int(fields["queue_ms"]),
+        ran_ms=int(fields.get("ran_ms", 0)),
+        savepoint=fields.get("savepoint"),
+    )
 
 
 def _lost(claim: Claim) -> LeaseLostError:

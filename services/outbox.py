@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from services.calls import Tenanted
 from services.errors import DeliveryNotFoundError
 from services.records import pairs, time_of
+from services.stored import read_each
 from services.webhooks import Attempt, Delivery, DeliveryStatus
 
 
@@ -41,7 +42,8 @@ class Outbox(Tenanted):
     async def take(self, limit: int, lease_s: float) -> tuple[list[Parcel], float | None]:
         """Lease up to `limit` deliveries whose time has come; and the seconds until the next one's, if there is one."""
         taken, next_ms = await self._call("take_deliveries", limit, int(lease_s * 1000))
-        return [_parcel(pairs(flat)) for flat in taken], None if next_ms is None else next_ms / 1000
+        parcels = read_each("a delivery that is due", _parcel, map(pairs, taken))
+        return parcels, None if next_ms is None else next_ms / 1000
 
     async def log(self, parcel: Parcel, attempt: Attempt, status: DeliveryStatus, wait_s: float = 0) -> None:
         """Log the attempt; the delivery ends as `status`, or waits so long for the next one while it is pending."""
@@ -50,7 +52,7 @@ class Outbox(Tenanted):
 
     async def list(self, subject: str) -> list[Delivery]:
         """The deliveries of a job or a batch, in the order of its events; none once they are no longer kept."""
-        return [_delivery(seen) for seen in await self._call("deliveries", subject)]
+        return read_each(f"a delivery of {subject}", _delivery, await self._call("deliveries", subject))
 
     async def redeliver(self, subject: str, delivery_id: str) -> Delivery:
         """Have the delivery sent again, at once and by the whole schedule. Raises DeliveryNotFoundError."""
@@ -70,5 +72,5 @@ def _delivery(seen: Any) -> Delivery:
     return Delivery.model_validate(
         {name: fields[name] for name in ("id", "event", "status")}
         | {"created_at": time_of(fields["created_at"]), "next_attempt_at": None if due_ms is None else time_of(due_ms)}
-        | {"attempts": [Attempt.model_validate_json(entry) for entry in log]}
+        | {"attempts": read_each(f"an attempt of {fields['id']}", Attempt.model_validate_json, log)}
     )

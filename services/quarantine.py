@@ -1,19 +1,19 @@
-"""Jobs that two workers died with: failed, and kept in view until somebody replays or erases them, or they expire."""
+"""Jobs that two workers died with, or that cannot be read: in view until they are replayed or erased, or expire."""
 
 import uuid
 
-from services.calls import Tenanted
 from services.errors import NotQuarantinedError
 from services.jobs import refuse
-from services.records import Found, Page, read_page, read_view
+from services.records import Found, Page, Recorded
 
 
-class Quarantine(Tenanted):
+class Quarantine(Recorded):
     """What operators do with such jobs; every method raises redis-py's errors while Redis is away."""
 
     async def list(self, *, before: int | None, limit: int) -> Page:
         """Up to `limit` of the jobs, newest first, from the cursor `before`; with the next cursor, if any."""
-        return read_page(await self._call("quarantined", "+inf" if before is None else before, limit + 1), limit)
+        cursor = "+inf" if before is None else before
+        return await self._read_page(await self._call("quarantined", cursor, limit))
 
     async def replay(self, job_id: str, *, max_queued: int) -> Found:
         """Queue a new job of the same request, seed and all, and answer with it; the old one leaves the quarantine.
@@ -24,4 +24,4 @@ class Quarantine(Tenanted):
         if verdict == "absent":
             raise NotQuarantinedError(f"there is no job {job_id} in quarantine")
         refuse(verdict, answer, max_queued)
-        return read_view(answer[0])
+        return await self._read_one(answer[0])

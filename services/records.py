@@ -1,17 +1,31 @@
 """The job store's answers as records: what a job's hash in Redis says, and when a waiting job may start."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from services.job_request import JobRequest
-from services.schemas import Eta, JobRecord, QueuePlace
+from pydantic import TypeAdapter
+
+from services.accepted_request import AcceptedRequest
+from services.calls import Tenanted
+from services.errors import UnreadableError
+from services.schemas import Eta, JobRecord, Progress, QueuePlace, StoredOutput
+from services.stored import DAMAGE, read_each
 
 Found = tuple[JobRecord, QueuePlace | None]  # a job, and its place in the queue while it waits
-Page = tuple[list[Found], int | None]  # jobs, newest first, and the next cursor
+_OUTPUTS = TypeAdapter(list[StoredOutput])
+
+
+class Page(NamedTuple):
+    """Jobs, newest first, the next cursor, and the ids of jobs between them whose records cannot be read."""
+
+    found: list[Found]
+    following: int | None
+    unreadable: list[str]
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class Event:
     data: str
 
 
+logger = logging.getLogger(__name__)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 
@@ -33,8 +48,9 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
 
 
 def read_view(view: Sequence[Any]) -> Found:
-    """The record, and the place in the queue while it waits, of `view` in jobs.lua."""
-    return read_record(pairs(view[0])), read_place(view[1:])
+    """The record, and the place in the queue while it waits, of `view` in jobs.lua. Raises UnreadableError."""
+    job_id, flat, *place = view
+    return read_record(job_id, pairs(flat)), read_place(place)
 
 
 def read_place(place: Sequence[Sequence[int]]) -> QueuePlace | None:
@@ -51,28 +67,68 @@ def time_of(ms: str) -> datetime:
     return _EPOCH + timedelta(milliseconds=int(ms))
 
 
-def read_page(views: Sequence[Any], limit: int) -> Page:
-    """The first `limit` of the views, with a cursor when there are more."""
-    cursor = int(pairs(views[limit - 1][0])["seq"]) if len(views) > limit else None
-    return [read_view(view) for view in views[:limit]], cursor
+def read_record(job_id: str, fields: dict[str, str]) -> JobRecord:
+    """The record as its hash has it. Raises UnreadableError."""
+    try:
+        return _read(fields)
+    except DAMAGE as error:
+        logger.error("the record of job %s, of format %s, cannot be read: %s", job_id, fields.get("format", 1), error)
+        raise UnreadableError("job", job_id) from error
 
 
-def read_record(fields: dict[str, str]) -> JobRecord:
-    """The record as its hash has it: times in ms, documents as JSON; absent fields have not happened yet."""
+def write_outputs(outputs: Sequence[StoredOutput]) -> tuple[list[dict[str, Any]], str]:
+    """The outputs as JSON has them, and what their `replay` blocks have in common as a document of its own."""
+    first, *others = [output.replay for output in outputs] or [{}]
+    common = {name for name in first if all(name in one and one[name] == first[name] for one in others)}
+    rest = [
+        output.model_copy(update={"replay": {name: output.replay[name] for name in output.replay.keys() - common}})
+        for output in outputs
+    ]
+    return _OUTPUTS.dump_python(rest, mode="json"), json.dumps({name: first[name] for name in common})
+
+
+class Recorded(Tenanted):
+    """Reads jobs' records. Those that have ended and cannot be read go into quarantine, where operators find them."""
+
+    async def _read_one(self, view: Sequence[Any]) -> Found:
+        try:
+            return read_view(view)
+        except UnreadableError as error:
+            await self._call("set_aside", error.id)
+            raise
+
+    async def _read_page(self, answer: Sequence[Any]) -> Page:
+        """What `page` in jobs.lua answered."""
+        views, following = answer
+        page = Page([], following and int(following), [])
+        for view in views:
+            try:
+                page.found.append(await self._read_one(view))
+            except UnreadableError as error:
+                page.unreadable.append(error.id)
+        return page
+
+
+def _read(fields: dict[str, str]) -> JobRecord:
+    """Times are in ms, documents are JSON; absent fields have not happened yet."""
     document: dict[str, Any] = {name: fields[name] for name in ("id", "status", "attempt")}
     document |= {name: fields[name] for name in ("kind", "density") if name in fields}
     document["request"] = _read_request(fields["request"])
-    if "progress" in fields:
-        document["progress"] = json.loads(fields["progress"])
     document |= {name: time_of(fields[name]) for name in _TIMES if name in fields}
+    told = [fields["progress"]] if "progress" in fields else []
+    document["progress"], *_ = [*read_each("a job's progress", Progress.model_validate_json, told), None]
     document["metrics"] = json.loads(fields.get("metrics", "{}")) | {
         "queue_ms": fields.get("queue_ms", 0),
         "attempts": fields["attempt"],
     }
-    return JobRecord.model_validate(document | json.loads(fields.get("result", "{}")))
+    result = json.loads(fields.get("result", "{}"))
+    common = json.loads(fields.get("replay", "{}"))
+    for output in result.get("outputs", []) if common else []:
+        output["replay"] = common | output["replay"]
+    return JobRecord.model_validate(document | result)
 
 
 @lru_cache(maxsize=4096)
-def _read_request(document: str) -> JobRequest:
+def _read_request(document: str) -> AcceptedRequest:
     """A request never changes, and whoever waits for its job asks again."""
-    return JobRequest.model_validate_json(document)
+    return AcceptedRequest.model_validate_json(document)

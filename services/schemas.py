@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from services.job_request import JobRequest
+from services.accepted_request import AcceptedRequest
+from services.stored import Stored
 
 
 class JobStatus(StrEnum):
@@ -37,7 +38,7 @@ JobKind = Literal["images", "density_model"]  # what it makes: pictures, or no m
 Phase = Literal["load", "fit", "optimize", "check", "decode", "upload"]
 
 
-class Progress(BaseModel):
+class Progress(Stored):
     """What the attempt is doing: step of steps in its phase, and the batch's median rarity so far."""
 
     phase: Phase
@@ -46,7 +47,7 @@ class Progress(BaseModel):
     rarity_bits: float | None = None
 
 
-class TrialProgress(BaseModel):
+class TrialProgress(Stored):
     """Where a trial is: `x` and `y` are its coordinates on the density's two leading principal components, in standard
     deviations of plain samples there; `validity` is its latest check's, null before one
     and where the judge does not know the concept."""
@@ -61,10 +62,10 @@ class TrialProgress(BaseModel):
 class WatchedProgress(Progress):
     """What the event `progress` says: trials in the phase `optimize` only, each always in the same place."""
 
-    trials: list[TrialProgress] = []
+    trials: list[TrialProgress] = Field(default_factory=list)
 
 
-class PreviewPicture(BaseModel):
+class PreviewPicture(Stored):
     """A picture of a trial, as small JPEG in a data URL."""
 
     trial: int
@@ -73,14 +74,14 @@ class PreviewPicture(BaseModel):
     url: str
 
 
-class Preview(BaseModel):
+class Preview(Stored):
     """What the event `preview` says: some of what the run's checks have decoded since the last one."""
 
     step: int
     pictures: list[PreviewPicture]
 
 
-class ReachedRarity(BaseModel):
+class ReachedRarity(Stored):
     """An image's own figures; `residual` is a quantile of the baseline's."""
 
     percentile: float
@@ -89,7 +90,7 @@ class ReachedRarity(BaseModel):
     residual: float
 
 
-class PictureFacts(BaseModel):
+class PictureFacts(Stored):
     """One image: what it is; `validity` is null where the judge does not know the concept, as a warning says."""
 
     media_type: str
@@ -105,13 +106,16 @@ class PictureFacts(BaseModel):
 
 
 class StoredOutput(PictureFacts):
-    """An output as the record keeps it: `key` names the object, `replay` is what reproduces it."""
+    """An output of a job: `key` names the object, `replay` is what reproduces it.
 
-    replay: dict[str, Any]
+    The record keeps what the run's outputs have in common in it once (`records.write_outputs`).
+    """
+
+    replay: dict[str, Any] = Field(default_factory=dict)
     key: str
 
 
-class JobError(BaseModel):
+class JobError(Stored):
     """Why a job failed; `code` is a stable word."""
 
     code: str
@@ -119,7 +123,7 @@ class JobError(BaseModel):
     detail: str
 
 
-class Metrics(BaseModel):
+class Metrics(Stored):
     """Where the time went, in milliseconds, and how many attempts it took."""
 
     queue_ms: int = 0
@@ -131,14 +135,14 @@ class Metrics(BaseModel):
     attempts: int = 0
 
 
-class JobRecord(BaseModel):
+class JobRecord(Stored):
     """A job as the store keeps it; `density` is the key of the one that it has got."""
 
     id: str
     kind: JobKind = "images"
     status: JobStatus
     attempt: int
-    request: JobRequest
+    request: AcceptedRequest
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -23,6 +23,7 @@ from pydantic_settings import SettingsError as UnreadableVariableError
 
 from services import redis_url
 from services.errors import SettingsError
+from services.job_request import MAX_KEEP_S, MAX_RUN_S
 
 _MINI = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini"
 _EXAMPLES = ("changeme", "change-me", "change_me", "example", "foobared", "minioadmin", "password")
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
     s3_bucket: str = Field(default="rarebit", min_length=3, max_length=63)
     s3_region: str = "us-east-1"
     url_ttl_s: Seconds = Field(default=3600, le=7 * 86400)  # S3 signs for a week at most
-    output_ttl_s: Seconds = 7 * 86400
+    output_ttl_s: Seconds = Field(default=7 * 86400, le=MAX_KEEP_S)
 
     prior: str = str(_MINI / "prior")
     decoder: str = str(_MINI / "decoder")
@@ -69,7 +70,7 @@ class Settings(BaseSettings):
     density_cache: int = Field(default=64, ge=1)
     trials_at_once: int = Field(default=64, ge=1, le=1024)
     share_wait_ms: int | None = Field(default=None, ge=0, le=1000)
-    run_limit_s: Seconds = 1800
+    run_limit_s: Seconds = Field(default=1800, le=MAX_RUN_S)
     lease_s: int = Field(default=30, ge=2)
     shutdown_grace_s: int = Field(default=10, ge=0, le=3600)
 

@@ -20,6 +20,7 @@ from services.exposure import View
 from services.queue import hint_pieces
 from services.redis_url import open_client, open_client_async
 from services.schemas import TRANSITIONS, JobError
+from services.stored import read_each
 
 History = list[View]  # oldest first, each output once
 
@@ -115,4 +116,4 @@ def write_views(views: Sequence[View]) -> str:
 
 
 def read_history(history: Sequence[str]) -> History:
-    return [View.model_validate_json(view) for view in history]
+    return read_each("a view of a history", View.model_validate_json, history)

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from services.calls import Tenanted
 from services.errors import TenantError, UnauthorizedError
 from services.records import pairs
 from services.store import EVERYBODY, Operations
+from services.stored import Stored, read_each
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY = re.compile(r"rb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
@@ -38,11 +38,11 @@ class Limits:
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Self:
-        return cls(**{name: int(value) for name, value in fields.items()})
+        known = cls.__dataclass_fields__.keys() & fields.keys()
+        return cls(**{name: int(fields[name]) for name in known})
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Stored):
     """What is kept of a key; `operator` lets it see quarantine and metrics, too."""
 
     id: str
@@ -76,14 +76,15 @@ class Tenants:
         if not _NAME.fullmatch(tenant):
             raise TenantError(f"a tenant's name has 1 to 63 of a-z, 0-9 and -, no - at first; got {tenant!r}")
         key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
-        key = Key(key_id, tenant, operator, _digest(secret), datetime.now(UTC).isoformat(timespec="seconds"))
-        self._client.hset(_KEYS, key_id, json.dumps(asdict(key)))
+        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        key = Key(id=key_id, tenant=tenant, operator=operator, digest=_digest(secret), created_at=created_at)
+        self._client.hset(_KEYS, key_id, key.model_dump_json())
         return f"rb_{key_id}_{secret}"
 
     def list_keys(self) -> list[Key]:
         """All keys, the oldest first."""
         documents: Any = self._client.hvals(_KEYS)
-        return sorted(map(_parse, documents), key=lambda key: key.created_at)
+        return sorted(read_each("an API key", Key.model_validate_json, documents), key=lambda key: key.created_at)
 
     def revoke(self, key_id: str) -> None:
         """Have the key open nothing any more. Raises TenantError when there is none."""
@@ -110,17 +111,13 @@ class Doorkeeper(Tenanted):
         match = _KEY.fullmatch(given.strip())
         if scheme.lower() != "bearer" or match is None:
             raise UnauthorizedError("send the header `Authorization: Bearer KEY` with an API key")
-        found = await self._call("caller", match[1])
-        key = _parse(found[0]) if found else None
-        if key is None or not hmac.compare_digest(key.digest, _digest(match[2])):
-            raise UnauthorizedError("the API key is unknown or revoked")
-        return Caller(key.tenant, key.operator, Limits.of(pairs(found[1])))
+        found = await self._call("caller", match[1]) or []
+        for key in read_each(f"the API key {match[1]}", Key.model_validate_json, found[:1]):
+            if hmac.compare_digest(key.digest, _digest(match[2])):
+                return Caller(key.tenant, key.operator, Limits.of(pairs(found[1])))
+        raise UnauthorizedError("the API key is unknown or revoked")
 
 
 def _digest(secret: str) -> str:
     """A secret of 256 random bits needs no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _parse(document: str) -> Key:
-    return Key(**json.loads(document))

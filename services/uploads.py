@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime
 
-from pydantic import BaseModel
-
 from services.calls import Tenanted
 from services.errors import UploadExpiredError, UploadNotFoundError
+from services.stored import Stored, read_one
 
 
-class Upload(BaseModel):
+class Upload(Stored):
     """A picture as it is stored: a PNG at `upload_key(id)`, erased after `expires_at`."""
 
     id: str
@@ -28,11 +27,11 @@ class Uploads(Tenanted):
         await self._call("add_upload", upload.id, upload.model_dump_json(), int(keep_s * 1000))
 
     async def get(self, upload_id: str) -> Upload:
-        """The record. Raises UploadNotFoundError or UploadExpiredError."""
+        """The record. Raises UploadNotFoundError, UploadExpiredError or UnreadableError."""
         found = await self._call("get_upload", upload_id)
         if found == 0:
             raise UploadNotFoundError(f"there is no picture {upload_id}")
-        upload = None if found == 1 else Upload.model_validate_json(found)
+        upload = None if found == 1 else read_one("picture", upload_id, Upload.model_validate_json, found)
         if upload is None or upload.expires_at <= datetime.now(UTC):
             raise UploadExpiredError(f"picture {upload_id} has expired and is erased")
         return upload

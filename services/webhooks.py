@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from services.stored import Stored
 from services.strict import Strict
 
 URL_LIMIT = 2048
@@ -50,7 +51,7 @@ class BatchWebhook(Strict):
     url: WebhookUrl
 
 
-class Attempt(BaseModel):
+class Attempt(Stored):
     """One call of the receiver: the status that it answered with, or why there was none."""
 
     at: datetime
@@ -59,7 +60,7 @@ class Attempt(BaseModel):
     duration_ms: int
 
 
-class Delivery(BaseModel):
+class Delivery(Stored):
     """An event on its way: `id` is the webhook-id of all its attempts, of which the log has the last 20."""
 
     id: str

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load
 from torch import Tensor
 
+from services.accepted_request import AcceptedDirection, AcceptedPicture, AcceptedRequest
 from services.concepts import canonical
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
@@ -19,7 +20,6 @@ from services.diffusion.steering import History, Steering, Wish, require_fitting
 from services.diffusion.subject import Subject
 from services.errors import ReferenceGoneError
 from services.exposure import Feedback, View
-from services.job_request import Direction, JobRequest, PictureRef
 from services.leases import Claim, Leases
 from services.schemas import JobRecord
 from services.storage import Storage, state_key, upload_key
@@ -31,7 +31,7 @@ class References:
     def __init__(self, model: Kandinsky, safety: SafetyChecker | None, storage: Storage, leases: Leases) -> None:
         self._model, self._safety, self._storage, self._leases = model, safety, storage, leases
 
-    def subject(self, request: JobRequest) -> Subject:
+    def subject(self, request: AcceptedRequest) -> Subject:
         """The concept in its prompt, and the embedding of the picture to start from; PromptError for too many words."""
         start = None if request.image is None else self._picture(request.image)
         subject = Subject(request.concept, request.prompt, start)
@@ -57,7 +57,7 @@ class References:
         views = self._leases.views(claim.tenant, claim.request.exposure)
         return history_of(views, claim.request.concept, self._model.prior.config.embedding_dim)
 
-    def _picture(self, reference: PictureRef) -> Tensor:
+    def _picture(self, reference: AcceptedPicture) -> Tensor:
         if reference.output:
             return self._image_embeds(reference.output)
         data = self._object(upload_key(reference.upload or ""), f"the picture {reference.upload}")
@@ -65,7 +65,7 @@ class References:
         require_safe(picture, "image", self._safety)
         return self._model.embed_image(picture)
 
-    def _wish(self, direction: Direction) -> Wish:
+    def _wish(self, direction: AcceptedDirection) -> Wish:
         return direction.text or self._image_embeds(direction.output or "")[None]
 
     def _image_embeds(self, output: str) -> Tensor:

@@ -1,13 +1,11 @@
 """A request in the sampler's words."""
 
+from services.accepted_request import AcceptedRequest
 from services.diffusion.recipe import Recipe
-from services.job_request import JobRequest
 
 
-def recipe_of(request: JobRequest) -> Recipe:
-    """What the request asks for; ValueError unless its seed is drawn."""
-    if request.seed is None:
-        raise ValueError(f"the seed of the request for {request.concept!r} was never drawn")
+def recipe_of(request: AcceptedRequest) -> Recipe:
+    """What the request asks for."""
     return Recipe(
         target_bits=request.rarity.target_bits,
         seed=request.seed,

@@ -12,7 +12,7 @@ from services.diffusion.generate import Generation, generate
 from services.diffusion.memory import free_memory, is_out_of_memory
 from services.diffusion.outputs import Output
 from services.diffusion.safety import withhold
-from services.errors import LeaseLostError, ServiceError, StorageError
+from services.errors import LeaseLostError, ServiceError, StorageError, UnreadableError
 from services.exposure import Feedback, View
 from services.leases import Claim, Leases
 from services.schemas import JobError, JobStatus, StoredOutput
@@ -115,7 +115,7 @@ class Runner:
             record = self._leases.find(claim.id)
             if record is None or record.attempt != claim.attempt:
                 self._storage.delete(attempt_prefix(claim.id, claim.attempt))
-        except (RedisError, StorageError) as error:
+        except (RedisError, StorageError, UnreadableError) as error:
             logger.warning("job %s: outputs of attempt %d stay until it expires: %s", claim.id, claim.attempt, error)
 
     def _fit(self, attempt: Attempt) -> None:

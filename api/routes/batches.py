@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Path, Response
@@ -12,9 +13,10 @@ from api.deps import CurrentGateway, Gateway
 from api.documents import Batch
 from api.errors import invalid_request, problems
 from api.references import find_problems
-from api.routes.jobs import IdempotencyKey, fill_in
+from api.routes.jobs import IdempotencyKey, accept
 from api.routing import Router
-from api.webhooks import webhook_problems
+from api.webhooks import BodyProblem, webhook_problems
+from services.accepted_request import AcceptedRequest
 from services.job_request import JobRequest
 from services.strict import Strict
 from services.webhooks import BatchWebhook
@@ -44,7 +46,7 @@ async def submit(
     """Queue many jobs at once. Each is taken, or refused with the problem that it would have had on its own."""
     if found := list(webhook_problems(gateway.settings, request.webhook)):
         raise RequestValidationError(found)
-    requests = [await _job(gateway, request.shared | fields) for fields in request.jobs]
+    requests = await _jobs(gateway, [request.shared | fields for fields in request.jobs])
     submitted = await gateway.batches.submit(
         requests,
         webhook=request.webhook,
@@ -61,7 +63,7 @@ async def submit(
 
 @router.get("/{batch_id}", responses=problems(404, 503))
 async def read(batch_id: BatchId, gateway: CurrentGateway) -> Batch:
-    """The batch and its jobs as they are now; it is kept as long as the last of them."""
+    """The batch and its jobs as they are now, without their outputs' `replay`; it is kept as long as the last of them."""
     return Batch.of(await gateway.batches.get(batch_id), gateway.storage, gateway.settings.url_ttl_s)
 
 
@@ -71,12 +73,22 @@ async def cancel(batch_id: BatchId, gateway: CurrentGateway) -> Batch:
     return Batch.of(await gateway.batches.cancel(batch_id), gateway.storage, gateway.settings.url_ttl_s)
 
 
-async def _job(gateway: Gateway, fields: Fields) -> JobRequest | dict[str, Any]:
-    """The request as it is accepted, or the problem that it has."""
+async def _jobs(gateway: Gateway, asked: Sequence[Fields]) -> list[AcceptedRequest | Fields]:
+    """Each request as it is accepted, or the problem that it has."""
+    read = [_read(fields) for fields in asked]
+    requests = [one for one in read if isinstance(one, JobRequest)]
+    found = iter(await find_problems(gateway, requests))
+
+    def answer(one: JobRequest | list[BodyProblem]) -> AcceptedRequest | Fields:
+        if isinstance(one, JobRequest) and not (problems := next(found)):
+            return accept(one, gateway.settings)
+        return invalid_request(problems if isinstance(one, JobRequest) else one).model_dump()
+
+    return [answer(one) for one in read]
+
+
+def _read(fields: Fields) -> JobRequest | list[BodyProblem]:
     try:
-        request = JobRequest.model_validate(fields)
+        return JobRequest.model_validate(fields)
     except ValidationError as error:
-        found = [dict(one) | {"loc": ("body", *one["loc"])} for one in error.errors()]
-    else:
-        found = await find_problems(gateway, request)
-    return invalid_request(found).model_dump() if found else fill_in(request, gateway.settings)
+        return [dict(one) | {"loc": ("body", *one["loc"])} for one in error.errors()]

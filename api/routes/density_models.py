@@ -8,9 +8,11 @@ from fastapi import Path, Query, Response
 from api.deps import CurrentGateway, Gateway
 from api.documents import DensityModel, DensityModelList
 from api.errors import Responses, problems
+from api.routes.jobs import accept
 from api.routing import Router
+from services.accepted_request import AcceptedRequest
 from services.concepts import canonical
-from services.density_models import DensityFacts, Fit, stored
+from services.density_models import DensityFacts, Fit, is_stored
 from services.job_request import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
 from services.settings import Settings
 
@@ -24,10 +26,12 @@ InPrompt = Annotated[Prompt, Query()]
 
 @router.get("", responses=problems(503))
 async def list_density_models(gateway: CurrentGateway) -> DensityModelList:
-    """Those that are being fitted; the 200 that the caller's jobs used last; and those that workers start with."""
+    """Some that are being fitted; the 200 that the caller's jobs used last; and those that workers start with.
+
+    As workers have told: what the store has lost since is fitted anew for whoever asks for it.
+    """
     ready, fits = await gateway.density_models.list()
-    there = await asyncio.to_thread(stored, gateway.storage, ready)
-    models = [*map(DensityModel.fitting, fits), *map(DensityModel.ready, there)]
+    models = [*map(DensityModel.fitting, fits), *map(DensityModel.ready, ready)]
     return DensityModelList(density_models=models)
 
 
@@ -54,11 +58,12 @@ async def fit(
 async def _ready(gateway: Gateway, concept: str, prompt: str) -> DensityFacts | None:
     """What is told of the concept in the prompt, if the store has it."""
     asked = (canonical(concept), prompt)
-    found = [one for one in (await gateway.density_models.list())[0] if (one.concept, one.prompt) == asked]
-    return next(iter(await asyncio.to_thread(stored, gateway.storage, found)), None)
+    told, _ = await gateway.density_models.list()
+    facts = next((one for one in told if (one.concept, one.prompt) == asked), None)
+    if facts is None:
+        return None
+    return facts if await asyncio.to_thread(is_stored, gateway.storage, facts) else None
 
 
-def _request(concept: str, prompt: str, settings: Settings) -> JobRequest:
-    return JobRequest(
-        concept=concept, prompt=prompt, seed=0, run_within=settings.run_limit_s, expires_in=settings.output_ttl_s
-    )
+def _request(concept: str, prompt: str, settings: Settings) -> AcceptedRequest:
+    return accept(JobRequest(concept=concept, prompt=prompt, seed=0), settings)

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.deps import CurrentGateway, Gateway
 from api.documents import Exposure
 from api.errors import problems
-from api.references import find_output, no_output
+from api.references import find_outputs, no_output
 from api.routing import Router
 from services.exposure import Feedback, View
 from services.job_request import ExposureKey, OutputRef
@@ -58,8 +58,9 @@ async def forget(key: Key, gateway: CurrentGateway) -> None:
 async def _look_up(gateway: Gateway, seen: list[Seen]) -> list[View]:
     """The views with what the outputs' attempts learnt; RequestValidationError names those that are not there."""
     views, absent = [], []
+    outputs = await find_outputs(gateway, {one.output for one in seen})
     for index, one in enumerate(seen):
-        found = await find_output(gateway, one.output)
+        found = outputs.get(one.output)
         embeds = await asyncio.to_thread(_image_embeds, gateway.storage, *found) if found else None
         if found and embeds:
             views.append(View.of(one.output, found[0].request.concept, one.feedback, embeds))

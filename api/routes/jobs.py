@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 import secrets
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Header, Path, Query, Response
@@ -16,7 +17,9 @@ from api.errors import Responses, problems
 from api.events import EVENTS, follow, wait_until_final
 from api.references import check_references
 from api.routing import Router
+from services.accepted_request import AcceptedRequest
 from services.density_models import read_points
+from services.errors import UnreadableError
 from services.job_request import JobRequest
 from services.records import Found
 from services.schemas import JobStatus, QueuePlace
@@ -77,10 +80,10 @@ async def submit(
     key's job has expired; 404: the job was erased before it could be answered with.
     """
     await check_references(gateway, request, idempotency_key)
-    accepted = fill_in(request, gateway.settings)
+    accepted = accept(request, gateway.settings)
     submitted = await gateway.jobs.submit(
         accepted,
-        keep_s=accepted.expires_in or gateway.settings.output_ttl_s,
+        keep_s=accepted.expires_in,
         max_queued=gateway.settings.max_queued,
         idempotency_key=idempotency_key,
         body_hash=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
@@ -108,7 +111,7 @@ async def list_jobs(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> JobList:
-    """Jobs, newest first; new ones do not shift the pages after a cursor."""
+    """Jobs, newest first, without their outputs' `replay`; new ones do not shift the pages after a cursor."""
     page = await gateway.jobs.list(status=status, before=None if cursor is None else int(cursor), limit=limit)
     return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
 
@@ -157,7 +160,8 @@ async def baseline(job_id: JobId, response: Response, gateway: CurrentGateway) -
 @router.delete("/{job_id}", status_code=204, responses=problems(404, 410, 503))
 async def erase(job_id: JobId, gateway: CurrentGateway) -> None:
     """Erase the outputs, then the record; a worker that runs the job finds it gone and stops."""
-    await gateway.jobs.get(job_id)
+    with suppress(UnreadableError):
+        await gateway.jobs.get(job_id)
     await asyncio.to_thread(gateway.storage.delete, job_prefix(job_id))
     await gateway.jobs.delete(job_id, sweep_after_s=_SWEEP_AFTER_S)
 
@@ -182,15 +186,10 @@ def _look_again_s(place: QueuePlace | None) -> int:
     return max(1, min(MAX_POLL_S, round(eta.p50 / 2))) if eta else 1
 
 
-def fill_in(request: JobRequest, settings: Settings) -> JobRequest:
-    """What the client left open and the service decides once, so that every attempt sees the same."""
-    return request.model_copy(
-        update={
-            "seed": secrets.randbelow(2**32) if request.seed is None else request.seed,
-            "run_within": min(request.run_within or settings.run_limit_s, settings.run_limit_s),
-            "expires_in": request.expires_in or settings.output_ttl_s,
-        }
-    )
+def accept(request: JobRequest, settings: Settings) -> AcceptedRequest:
+    """What the client left open, as the service decides it."""
+    seed = secrets.randbelow(2**32)
+    return AcceptedRequest.of(request, seed=seed, run_limit_s=settings.run_limit_s, keep_s=settings.output_ttl_s)
 
 
 def _preferred_wait_s(prefer: str) -> int:

@@ -1,4 +1,4 @@
-"""The quarantine: jobs that two workers died with, for operators to look at and replay."""
+"""The quarantine: jobs that two workers died with or that cannot be read, for operators to look at and replay."""
 
 from fastapi import Response
 
@@ -13,7 +13,10 @@ router = Router(prefix="/quarantine", tag="quarantine")
 
 @router.get("", responses=problems(403, 422, 503))
 async def list_quarantine(gateway: OperatorGateway, limit: Limit = 20, cursor: Cursor = None) -> JobList:
-    """Jobs that failed as `worker_lost`, newest first, until they are replayed, erased or expired."""
+    """Jobs that failed as `worker_lost`, newest first, until they are replayed, erased or expired.
+
+    `unreadable` has the ids of those whose records cannot be read.
+    """
     page = await gateway.quarantine.list(before=None if cursor is None else int(cursor), limit=limit)
     return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
 

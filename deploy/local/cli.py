@@ -15,6 +15,7 @@ from deploy.local.models import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
 from deploy.local.stack import running
+from services.accepted_request import AcceptedRequest
 from services.job_request import DEFAULT_PROMPT, JobRequest, Rarity
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -65,13 +66,13 @@ def generate(
     data: Data = Path("data"),
 ) -> None:
     """Run the sampler in this process, without a server."""
-    seed = secrets.randbelow(2**32) if seed is None else seed
     with one_sentence():
         rarity = Rarity(bits=bits, percentile=99.9 if bits is None and percentile is None else percentile)
         options = {"mode": mode, "space": space} if space else {"mode": mode}
-        request = JobRequest(
+        asked = JobRequest(
             concept=concept, count=count, rarity=rarity, seed=seed, steps=steps, trials=trials, **options
         )
+        request = AcceptedRequest.of(asked, seed=secrets.randbelow(2**32))
         from deploy.local.making import make  # torch only for the commands that sample
 
         made = make(request, avoid or [], toward or [], image=image, exposure=exposure, data=data, out=out)

@@ -12,7 +12,7 @@ from deploy.local.progress import progress_bar
 from deploy.local.stack import Stack, running
 from rarebit_client import Client, Image, Job
 from rarebit_client.abandon import abandon
-from services.job_request import JobRequest
+from services.accepted_request import AcceptedRequest
 
 _POLL_S = 0.2  # the events of a job say nothing of a worker that has died
 
@@ -58,7 +58,7 @@ def _plain_row(job: Job, data: Path) -> Row:
     from services.diffusion.subject import Subject
     from worker.sampling import recipe_of
 
-    request = JobRequest.model_validate(job.request)
+    request = AcceptedRequest.model_validate(job.request)
     subject, seeds = Subject(request.concept, request.prompt), [output.seed for output in job.outputs]
     with progress_bar() as show:
         outputs = in_process.plain(in_process.load(data), subject, recipe_of(request), seeds, show)

@@ -7,17 +7,17 @@ from pathlib import Path
 from deploy.local import in_process
 from deploy.local.pictures import picture_paths, validity_in_words, warning_lines
 from deploy.local.progress import progress_bar
+from services.accepted_request import AcceptedRequest
 from services.diffusion.outputs import Output
 from services.diffusion.subject import Subject
 from services.errors import ReplayError
 from services.exposure import Feedback, View
-from services.job_request import JobRequest
 from worker.sampling import recipe_of
 from worker.uploads import learnt
 
 
 def make(
-    request: JobRequest,
+    request: AcceptedRequest,
     avoid: Sequence[str],
     toward: Sequence[str],
     *,

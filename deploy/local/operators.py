@@ -68,10 +68,12 @@ def limit_tenant(
 
 @quarantine.command("list")
 def list_quarantine(url: Url = LOCAL, api_key: ApiKey = "") -> None:
-    """Print each one's id, when it failed and its concept, newest first."""
+    """Print each one's id, when it failed and its concept, newest first; then the ids of those that cannot be read."""
     with one_sentence(), Client(url, api_key) as client:
         for job in client.quarantine():
             print(job.id, job.finished_at, job.concept, sep="\t")
+        for job_id in client.unreadable():
+            print(job_id, "unreadable", sep="\t")
 
 
 @quarantine.command("replay")

@@ -17,11 +17,11 @@ function leave_batch(id, job_id, expires)
   if redis.call('SCARD', open_jobs(id)) == 0 then finish_batch(id) end
 end
 
--- The fields, and a view of each job, or what `get` says of one that is no more.
+-- The fields, and a brief view of each job that there is.
 local function view_batch(id)
   local views = {}
   for _, job_id in ipairs(cjson.decode(redis.call('HGET', batch(id), 'jobs'))) do
-    table.insert(views, operations.get(job_id))
+    if visible(job_id) then table.insert(views, brief(job_id)) end
   end
   return {redis.call('HGETALL', batch(id)), views}
 end

@@ -16,15 +16,12 @@ local function remember_model(tenant, name, facts)
   end
 end
 
--- The caller's jobs that are to fit a model or are at it, by its name; those that have ended are forgotten.
-local function fits()
-  local found, all = {}, redis.call('HGETALL', fits_of(TENANT))
-  for i = 1, #all, 2 do
-    local name, id = all[i], all[i + 1]
-    local status = field(id, 'status')
-    if status == 'queued' or status == 'running' then found[name] = id else redis.call('HDEL', fits_of(TENANT), name) end
-  end
-  return found
+-- Whether the job is to fit the caller's model of this name or is at it; one that has ended is forgotten.
+local function is_fitting(name, id)
+  local status = field(id, 'status')
+  if status == 'queued' or status == 'running' then return true end
+  redis.call('HDEL', fits_of(TENANT), name)
+  return false
 end
 
 -- A worker has started: the family of its densities, and what it says of those that it has preloaded.
@@ -44,15 +41,18 @@ end
 function operations.density_models()
   local family, preloaded = unpack(redis.call('HMGET', P .. 'served', 'family', 'preloaded'))
   local names, fitting = redis.call('ZREVRANGE', model_order_of(TENANT), 0, -1), {}
-  for _, id in pairs(fits()) do table.insert(fitting, {id, field(id, 'request')}) end
+  local some = redis.call('HSCAN', fits_of(TENANT), 0, 'COUNT', MODELS)[2]  -- a full queue may have thousands
+  for i = 1, #some, 2 do
+    if is_fitting(some[i], some[i + 1]) then table.insert(fitting, {some[i + 1], field(some[i + 1], 'request')}) end
+  end
   local own = #names > 0 and redis.call('HMGET', models_of(TENANT), unpack(names)) or {}
   return {family or '', preloaded or '[]', own, fitting}
 end
 
 -- The job that fits the model: one that is at it, or a new one.
 function operations.fit(id, name, request, keep_ms, max_queued)
-  local other = fits()[name]
-  if other then return {'created', other} end
+  local other = redis.call('HGET', fits_of(TENANT), name)
+  if other and is_fitting(name, other) then return {'created', other} end
   local refusal = full(TENANT, max_queued)
   if refusal then return {'full', refusal} end
   add(id, TENANT, request, keep_ms, 'kind', 'density_model')

@@ -6,6 +6,7 @@ local EVENTS = 1000      -- kept of a job, about, the newest
 local EVENTS_MS = 3600000  -- kept after its end
 local NEWS = {running = 'job.started', succeeded = 'job.succeeded', failed = 'job.failed', canceled = 'job.canceled'}
 local PREVIEW_MS = 10000   -- the newest preview is kept, no other
+local FORMAT = 2           -- of a job's hash: since 2 `replay` is what its outputs' have in common
 
 local leave_batch  -- in batches.lua
 
@@ -95,8 +96,20 @@ end
 
 local function fields(id) return redis.call('HGETALL', job(id)) end
 
--- The fields, and for a waiting job its place: its position and, once known, the milliseconds until its start.
-local function view(id) return {fields(id), place(id)} end
+-- The id, the fields, and for a waiting job its place: its position and, once known, the milliseconds until its start.
+local function view(id) return {id, fields(id), place(id)} end
+
+-- A view for where there are many of them: without what a run's outputs have in common, which is long.
+local function brief(id)
+  local all, kept = fields(id), {}
+  for i = 1, #all, 2 do
+    if all[i] ~= 'replay' then
+      table.insert(kept, all[i])
+      table.insert(kept, all[i + 1])
+    end
+  end
+  return {id, kept, place(id)}
+end
 
 -- Whoever looks finds a job that was not started in time failed.
 local function fail_late()
@@ -118,8 +131,8 @@ end
 local function add(id, tenant, request, keep_ms, ...)
   local seq, wanted = redis.call('INCR', P .. 'seq'), cjson.decode(request)
   local turn = new_turn(wanted.priority)
-  redis.call('HSET', job(id), 'id', id, 'tenant', tenant, 'status', 'queued', 'seq', seq, 'attempt', 0,
-    'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
+  redis.call('HSET', job(id), 'id', id, 'format', FORMAT, 'tenant', tenant, 'status', 'queued', 'seq', seq,
+    'attempt', 0, 'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
     'priority', wanted.priority, 'turn', turn, ...)
   redis.call('ZADD', status_of(tenant, 'queued'), seq, id)
   redis.call('ZADD', jobs_of(tenant), seq, id)
@@ -168,24 +181,35 @@ function operations.get(id)
   return redis.call('GET', gone(outputs(id))) == TENANT and 1 or 0
 end
 
-function operations.find(id) return field(id, 'status') and view(id) end
+function operations.glance(id) return visible(id) and brief(id) or 0 end
+
+function operations.find(id) return field(id, 'status') and brief(id) end
 
 function operations.events(id, after)
   if not visible(id) then return {} end
   return redis.call('XRANGE', events(id), '(' .. after, '+', 'COUNT', BATCH)
 end
 
+-- Up to `limit` brief views, and the cursor of those that follow, if any do.
 local function page(set, before, limit)
+  local found = redis.call('ZREVRANGEBYSCORE', set, '(' .. before, '-inf', 'WITHSCORES', 'LIMIT', 0, limit + 1)
   local views = {}
-  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', set, '(' .. before, '-inf', 'LIMIT', 0, limit)) do
-    table.insert(views, view(id))
-  end
-  return views
+  for i = 1, math.min(#found, 2 * limit), 2 do table.insert(views, brief(found[i])) end
+  return {views, #found > 2 * limit and found[2 * limit]}
 end
 
 -- The caller's jobs, of one status or, with '', of all.
 function operations.list(status, before, limit)
   return page(status == '' and jobs_of(TENANT) or status_of(TENANT, status), before, limit)
+end
+
+-- Keep a job in view of operators.
+local function set_aside(id) redis.call('ZADD', P .. 'quarantine', tonumber(field(id, 'seq')) or 0, id) end
+
+-- Somebody cannot read the record; one that has not ended is for a worker to try.
+function operations.set_aside(id)
+  local status = field(id, 'status')
+  if status and #(TRANSITIONS[status] or {}) == 0 then set_aside(id) end
 end
 
 function operations.quarantined(before, limit) return page(P .. 'quarantine', before, limit) end
@@ -214,6 +238,24 @@ function operations.delete(id, sweep_ms)
   end
 end
 
+-- Whether the hash has what the functions here reckon with.
+local function sound(id)
+  if field(id, 'status') ~= 'queued' or not HEAD_START[field(id, 'priority')] then return false end
+  local numbers = redis.call('HMGET', job(id), 'seq', 'attempt', 'created_at', 'keep_ms', 'turn')
+  for i = 1, 5 do if not tonumber(numbers[i]) then return false end end
+  return true
+end
+
+-- The job that is next. One that would stop every worker that meets it leaves the queue.
+local function head()
+  while true do
+    local id = redis.call('ZRANGE', P .. 'queue', 0, 0)[1]
+    if not id or sound(id) then return id end
+    redis.call('ZREM', P .. 'queue', id)
+    if redis.call('EXISTS', job(id)) == 1 then set_aside(id) end
+  end
+end
+
 -- A worker repeats the token of a claim whose answer it did not get: that job is its own already, and no token has two.
 function operations.claim(worker, lease_ms, token)
   redis.call('ZADD', P .. 'workers', now, worker)
@@ -223,7 +265,7 @@ function operations.claim(worker, lease_ms, token)
     redis.call('ZADD', P .. 'leases', now + lease_ms, claimed)
     return fields(claimed)
   end
-  local id = redis.call('ZRANGE', P .. 'queue', 0, 0)[1]
+  local id = head()
   if not id then return false end
   move(id, 'running')
   dequeue(id, field(id, 'tenant'))
@@ -278,12 +320,13 @@ function operations.savepoint(id, attempt, key)
   return before or ''
 end
 
-function operations.finish(id, attempt, status, result, metrics, exposure_name, views)
+function operations.finish(id, attempt, status, result, metrics, replay, exposure_name, views)
   local old = current(id, attempt)
   if not old then return false end
   if old == 'canceling' then status = 'canceled' end
   if status == 'succeeded' then
     took(now - field(id, 'started_at'))
+    redis.call('HSET', job(id), 'replay', replay)
     if exposure_name then see(exposure_name, views, false) end
     for index = 1, #cjson.decode(result).outputs do tell(id, 'output', cjson.encode({index = index - 1})) end
   end
@@ -301,12 +344,22 @@ function operations.hand_back(id, attempt)
   return status and field(id, 'status')
 end
 
-local function lose(id, lost)
+local function quarantine(id, result)
   if field(id, 'status') == 'canceling' then return settle(id, 'canceled') end
-  if redis.call('HINCRBY', job(id), 'losses', 1) < LOSSES then return requeue(id) end
   settle(id, 'failed')
-  redis.call('HSET', job(id), 'result', lost)
-  redis.call('ZADD', P .. 'quarantine', field(id, 'seq'), id)
+  redis.call('HSET', job(id), 'result', result)
+  set_aside(id)
+end
+
+-- A worker cannot read the job that it has claimed.
+function operations.give_up(id, attempt, result)
+  if current(id, attempt) then quarantine(id, result) end
+end
+
+local function lose(id, lost)
+  local canceling = field(id, 'status') == 'canceling'
+  if not canceling and redis.call('HINCRBY', job(id), 'losses', 1) < LOSSES then return requeue(id) end
+  quarantine(id, lost)
 end
 
 -- A call that comes long after the worker's last one, or that Redis answers late, tells of an outage, in which nobody

@@ -80,14 +80,18 @@ async def test_another_prompt_is_another_model(gateway):
     assert one.json()["job"] != other.json()["job"]
 
 
-async def test_preloaded_models_are_there_as_long_as_the_store_has_them(gateway, leases, storage, put_baseline):
+async def test_a_model_that_the_store_has_lost_is_fitted_anew_for_whoever_asks(gateway, leases, storage, put_baseline):
     leases.serve("model-5000", [FACTS])
-    assert await listed(gateway) == []
     put_baseline()
-    assert await listed(gateway) == [READY]
+    assert (await gateway.put("/density-models/handbag")).status_code == 200
     storage.delete(f"{FACTS.key}/")
-    assert await listed(gateway) == []
     assert (await gateway.put("/density-models/handbag")).status_code == 202
+
+
+async def test_the_list_is_told_without_a_look_into_the_store(app, gateway, leases):
+    leases.serve("model-5000", [FACTS])
+    app.state.gateway = dataclasses.replace(app.state.gateway, storage=None)
+    assert await listed(gateway) == [READY]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from api.app import create_app
 from servers import served
+from services.store import connect
 
 
 async def test_replay_answers_with_a_new_job_of_the_same_seed(gateway, lose_next):
@@ -19,7 +20,7 @@ async def test_replay_answers_with_a_new_job_of_the_same_seed(gateway, lose_next
     assert (answer.status_code, answer.headers["location"]) == (202, f"/jobs/{new['id']}")
     assert (new["status"], new["request"]) == ("queued", old["request"])
     assert new["id"] != old["id"]
-    assert (await gateway.get("/quarantine")).json() == {"jobs": [], "next_cursor": None}
+    assert (await gateway.get("/quarantine")).json() == {"jobs": [], "next_cursor": None, "unreadable": []}
 
 
 async def test_only_a_quarantined_job_is_replayed(gateway, lose_next):
@@ -32,9 +33,12 @@ async def test_only_a_quarantined_job_is_replayed(gateway, lose_next):
     assert statuses == [202, 404]
 
 
-async def test_command_line_lists_and_replays(settings, gateway, lose_next):
-    old = (await gateway.post("/jobs", json={"concept": "hand bag"})).json()
+async def test_command_line_lists_and_replays(settings, gateway, lose_next, leases, redis_url):
+    old, damaged = [(await gateway.post("/jobs", json={"concept": "hand bag"})).json() for _ in range(2)]
     lose_next()
+    with connect(redis_url) as client:
+        client.hset(f"{{rarebit}}:job:{damaged['id']}", "request", "{")
+    assert leases.claim() is None
     with served(create_app(settings)) as url:
 
         async def rarebit(*words):
@@ -42,7 +46,9 @@ async def test_command_line_lists_and_replays(settings, gateway, lose_next):
             return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
 
         listed = await rarebit("list")
-        assert listed.stdout.split("\t")[::2] == [old["id"], "hand bag\n"]
+        quarantined, unreadable = listed.stdout.splitlines()
+        assert quarantined.split("\t")[::2] == [old["id"], "hand bag"]
+        assert unreadable.split("\t") == [damaged["id"], "unreadable"]
         replayed = await rarebit("replay", old["id"])
         assert (await gateway.get(f"/jobs/{replayed.stdout.strip()}")).json()["request"] == old["request"]
         again = await rarebit("replay", old["id"])

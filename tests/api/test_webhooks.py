@@ -9,9 +9,9 @@ from standardwebhooks import Webhook as Signer
 
 from api.routes.deliveries import BatchMessage, JobMessage
 from services.errors import DeliveryNotFoundError
-from services.job_request import JobRequest
 from services.schemas import Metrics
 from services.webhooks import Webhook
+from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
 
 
@@ -188,7 +188,7 @@ async def test_tenant_sees_and_repeats_no_delivery_of_another(gateway, app, rece
 
 
 async def test_tenant_is_told_of_its_own_job(gateway, app, receiver, publish):
-    request = JobRequest(concept="lamp", webhook=Webhook(url=receiver.url))
+    request = accepted(concept="lamp", webhook=Webhook(url=receiver.url))
     ours = app.state.gateway.of("ours")
     job_id = (await ours.jobs.submit(request, keep_s=60, max_queued=99)).id
     publish()

@@ -8,11 +8,11 @@ from itertools import count
 
 import psutil
 
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.schemas import Metrics
 from services.store import connect, connect_async
+from tests.accepted import accepted
 from tests.benchmarks.throughput import paced, post
 from tests.faults.rig import Rig, rig
 from tests.servers import redis_binaries
@@ -37,7 +37,7 @@ async def _measure(built: Rig, port: int, gateway: psutil.Process) -> list[Row]:
     url = built.env["RAREBIT_REDIS_URL"]
     async with connect_async(url) as client:
         jobs = Jobs(client)
-        requests = [JobRequest(concept="lamp", seed=number) for number in range(STREAMS + POLLS)]
+        requests = [accepted(concept="lamp", seed=number) for number in range(STREAMS + POLLS)]
         ids = [(await jobs.submit(request, keep_s=3600, max_queued=10**6)).id for request in requests]
     before = _mib(gateway)
     paths = [f"/jobs/{i}/events" for i in ids[:STREAMS]] + [f"/jobs/{i}?wait=60" for i in ids[STREAMS:]]

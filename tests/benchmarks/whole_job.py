@@ -22,11 +22,12 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.savepoint import Savepoint
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT, JobRequest
+from services.job_request import DEFAULT_PROMPT
 from worker.models import WAIT_MS
 from worker.sampling import recipe_of
 
 import open_clip  # isort: skip
+from tests.accepted import accepted
 
 CONCEPT, COUNT = "handbag", 4
 ONE_BY_ONE = 4  # the share of them that is run alone, for want of time
@@ -68,7 +69,7 @@ class Worker:
 
     def __init__(self, model: Kandinsky, checker: EverySecond, samples: int, **recipe: Any) -> None:
         self.model, self.checker, self.samples = model, checker, samples
-        self.recipe: Recipe = recipe_of(JobRequest(concept=CONCEPT, count=COUNT, seed=0, **recipe))
+        self.recipe: Recipe = recipe_of(accepted(concept=CONCEPT, count=COUNT, seed=0, **recipe))
         self.density: DensityModel | None = None
 
     def job(self, deadline: float) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from PIL import Image
 from dark_classifier import save_dark_classifier
 from deploy.local.pictures import validity_in_words
 from services.errors import PictureError, ReplayError, UnsafeContentError
-from services.job_request import JobRequest
+from tests.accepted import accepted
 
-QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
+QUICK = accepted(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from typing import Any
 import redis
 from minio import Minio
 
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.store import connect_async
+from tests.accepted import accepted
 from tests.faults.audit import FINAL, Audit, audit, bucket_objects
 from tests.faults.fleet import Fleet
 from tests.servers import Server, eventually, free_port, redis_server, s3_server, url_of
@@ -74,7 +74,7 @@ class Rig:
     def submit(self, step_s: float = 0.0, dies_in: str = "", **fields: Any) -> str:
         """Queue a job whose steps take so long."""
         metadata = {"step_s": str(step_s)} | ({"dies_in": dies_in} if dies_in else {})
-        request = JobRequest(concept="chair", seed=7, metadata=metadata, **({"steps": 1} | fields))
+        request = accepted(concept="chair", seed=7, metadata=metadata, **({"steps": 1} | fields))
 
         async def queue() -> str:
             async with connect_async(self.env["RAREBIT_REDIS_URL"]) as client:

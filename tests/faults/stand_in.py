@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 import worker.app
+from services.accepted_request import AcceptedRequest
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
-from services.job_request import JobRequest
 from services.settings import Settings
 from services.storage import Storage
 from worker.attempt import Attempt
@@ -42,7 +42,7 @@ class StandIn(Runner):
         return Generation([_output(request, index) for index in range(request.count)], [], {})
 
 
-def _output(request: JobRequest, index: int) -> Output:
+def _output(request: AcceptedRequest, index: int) -> Output:
     """The same on every attempt, as the sampler's are."""
     seed = (request.seed or 0) + index
     return Output(

@@ -14,13 +14,13 @@ from proxy import proxied
 from servers import SIGNING_KEY, Server, free_port, redis_binaries
 from services.changes import Changes
 from services.errors import StoreUnsafeError
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.queue import RUN_TASK, celery_app
 from services.schemas import Metrics
 from services.settings import Settings
 from services.store import connect, connect_async
+from tests.accepted import accepted
 from worker.app import check_redis
 from worker.fit_lock import fit_lock
 
@@ -60,7 +60,7 @@ async def use_everything(url):
             async with connect_async(url) as gateway_client:
                 jobs = Jobs(gateway_client)
                 await jobs.check()
-                job_id = (await jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=9)).id
+                job_id = (await jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=9)).id
                 await wait_for_the_end(gateway_client, jobs, job_id)
                 await jobs.delete(job_id, sweep_after_s=0)
             assert app.control.ping(timeout=10, limit=1)

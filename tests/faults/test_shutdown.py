@@ -6,10 +6,10 @@ import time
 import pytest
 
 from deploy.local.child import StackError
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.store import connect, connect_async
+from tests.accepted import accepted
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ async def jobs(own_redis_url):
 
 
 async def submit(jobs, body):
-    return (await jobs.submit(JobRequest.model_validate(body), keep_s=60, max_queued=10)).id
+    return (await jobs.submit(accepted(**body), keep_s=60, max_queued=10)).id
 
 
 async def terminate_in_the_middle(jobs, job_id, worker):

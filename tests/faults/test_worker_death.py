@@ -8,11 +8,11 @@ import pytest
 
 from deploy.local.child import StackError
 from servers import eventually
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.queue import QUEUE, celery_app
 from services.schemas import JobStatus
 from services.store import connect_async
+from tests.accepted import accepted
 
 
 async def once(jobs, job_id, holds):
@@ -28,7 +28,7 @@ async def test_killed_worker_leaves_one_result_the_same_as_without_its_death(
     own_redis_url, start_worker, tmp_path, endless
 ):
     """The second attempt begins where the first one's savepoint, of step 25, was."""
-    request = JobRequest.model_validate(endless | {"steps": 40})
+    request = accepted(**endless | {"steps": 40})
     async with connect_async(own_redis_url) as client:
         jobs = Jobs(client)
         whole, broken = [(await jobs.submit(request, keep_s=60, max_queued=10)).id for _ in range(2)]
@@ -67,8 +67,8 @@ async def test_killed_redis_loses_neither_the_running_job_nor_the_waiting_one(
 ):
     async with connect_async(own_redis_url) as client:
         jobs = Jobs(client)
-        running = (await jobs.submit(JobRequest.model_validate(endless | {"steps": 100}), keep_s=60, max_queued=10)).id
-        waiting = (await jobs.submit(JobRequest.model_validate(quick), keep_s=60, max_queued=10)).id
+        running = (await jobs.submit(accepted(**endless | {"steps": 100}), keep_s=60, max_queued=10)).id
+        waiting = (await jobs.submit(accepted(**quick), keep_s=60, max_queued=10)).id
         start_worker()
         await once(jobs, running, lambda record: record.progress and record.progress.phase == "optimize")
         own_redis.kill()
@@ -89,7 +89,7 @@ async def test_deaf_worker_ends_with_a_sentence_and_the_next_one_runs_its_job(
     assert await asyncio.to_thread(eventually, lambda: app.control.cancel_consumer(QUEUE, reply=True), 120)
     async with connect_async(own_redis_url) as client:
         jobs = Jobs(client)
-        job_id = (await jobs.submit(JobRequest.model_validate(quick), keep_s=60, max_queued=10)).id
+        job_id = (await jobs.submit(accepted(**quick), keep_s=60, max_queued=10)).id
         with pytest.raises(StackError, match=r"exit code 1: .*1 jobs wait, and none has reached this idle worker"):
             await asyncio.to_thread(eventually, deaf.check, 60)
         start_worker()

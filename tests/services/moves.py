@@ -1,10 +1,10 @@
 """What clients and workers do with jobs, each in a line."""
 
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.schemas import JobError, JobStatus, ReachedRarity, StoredOutput
+from tests.accepted import accepted
 
-REQUEST = JobRequest(concept="handbag")
+REQUEST = accepted(concept="handbag")
 ERROR = JobError(code="internal", title="The service failed", detail="on purpose")
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from servers import url_of
 from services.changes import Changes
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.store import connect_async
+from tests.accepted import accepted
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def changes(redis_url):
 
 
 async def submit(jobs):
-    return (await jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=2000)).id
+    return (await jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=2000)).id
 
 
 async def woken(news):

@@ -15,13 +15,13 @@ from services.changes import Changes
 from services.deliverer import Deliverer
 from services.egress import open_egress
 from services.errors import DeliveryNotFoundError
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.outbox import Outbox
 from services.schemas import Metrics
 from services.store import connect, connect_async
 from services.webhooks import Attempt, Webhook
+from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
 
 QUICK_S = (0.05, 0.2, 0.4)
@@ -55,7 +55,7 @@ def ended(jobs, leases, receiver):
     """A job that succeeded and has a webhook; its id."""
 
     async def end(url=receiver.url):
-        request = JobRequest(concept="lamp", webhook=Webhook(url=url))
+        request = accepted(concept="lamp", webhook=Webhook(url=url))
         job_id = (await jobs.submit(request, keep_s=60, max_queued=99)).id
         leases.succeed(leases.claim(), [], [], Metrics())
         return job_id
@@ -162,7 +162,7 @@ async def test_410_disables_the_receiver_for_its_tenant_alone(redis_url, outbox,
     receiver.reply(410)
     async with delivering(redis_url):
         await becomes(outbox, await ended(), "disabled")
-        request = JobRequest(concept="lamp", webhook=Webhook(url=receiver.url))
+        request = accepted(concept="lamp", webhook=Webhook(url=receiver.url))
         job_id = (await jobs.of("other").submit(request, keep_s=60, max_queued=99)).id
         leases.succeed(leases.claim(), [], [], Metrics())
         await becomes(outbox.of("other"), job_id, "delivered")
@@ -254,7 +254,7 @@ async def test_redis_that_dies_and_comes_back_loses_no_delivery(own_redis, recei
             async with connect_async(url) as client:
                 with connect(url) as worker:
                     leases = Leases(worker, worker="w", lease_s=30)
-                    request = JobRequest(concept="lamp", webhook=Webhook(url=receiver.url))
+                    request = accepted(concept="lamp", webhook=Webhook(url=receiver.url))
                     await Jobs(client).submit(request, keep_s=60, max_queued=99)
                     leases.succeed(leases.claim(), [], [], Metrics())
             own_redis.kill()

@@ -11,10 +11,10 @@ from hypothesis import settings as limits
 
 from services.errors import LeaseLostError
 from services.exposure import Feedback, View
-from services.job_request import JobRequest
 from services.leases import Leases
 from services.schemas import Metrics
 from services.store import EVERYBODY, connect
+from tests.accepted import accepted
 
 JOB = "a" * 32
 OUTPUTS = [f"{JOB}/{index}" for index in range(4)]
@@ -34,7 +34,7 @@ def claim_one(jobs, leases):
     """A claimed job whose views belong to a key."""
 
     async def claim(exposure, leases=leases):
-        await jobs.submit(JobRequest(concept="handbag", exposure=exposure), keep_s=60, max_queued=10)
+        await jobs.submit(accepted(concept="handbag", exposure=exposure), keep_s=60, max_queued=10)
         return leases.claim()
 
     return claim
@@ -130,7 +130,7 @@ async def test_key_is_not_in_plain_sight(jobs, redis_url):
 async def test_worker_finds_a_job_until_it_is_gone(jobs, leases):
     assert leases.find("0" * 32) is None
     kept, expired = [
-        (await jobs.submit(JobRequest(concept="lamp"), keep_s=keep_s, max_queued=9)).id for keep_s in (60, 0)
+        (await jobs.submit(accepted(concept="lamp"), keep_s=keep_s, max_queued=9)).id for keep_s in (60, 0)
     ]
     assert leases.find(kept) == (await jobs.get(kept))[0]
     assert leases.find(expired).status == "queued"

@@ -102,10 +102,10 @@ async def test_refused_submission_leaves_its_key_unspent(jobs, leases):
 
 async def test_list_is_newest_first_and_new_jobs_do_not_shift_its_pages(jobs):
     submitted = [await submit(jobs) for _ in range(5)]
-    first, cursor = await jobs.list(status=None, before=None, limit=2)
+    first, cursor, _ = await jobs.list(status=None, before=None, limit=2)
     await submit(jobs)
-    second, cursor = await jobs.list(status=None, before=cursor, limit=2)
-    last, end = await jobs.list(status=None, before=cursor, limit=2)
+    second, cursor, _ = await jobs.list(status=None, before=cursor, limit=2)
+    last, end, _ = await jobs.list(status=None, before=cursor, limit=2)
     assert [record.id for record, _ in first + second + last] == submitted[::-1]
     assert end is None
 
@@ -113,7 +113,7 @@ async def test_list_is_newest_first_and_new_jobs_do_not_shift_its_pages(jobs):
 async def test_list_of_a_status_has_only_that(jobs, leases):
     submitted = [await submit(jobs) for _ in range(3)]
     leases.claim()
-    listed, _ = await jobs.list(status=JobStatus.QUEUED, before=None, limit=9)
+    listed, *_ = await jobs.list(status=JobStatus.QUEUED, before=None, limit=9)
     assert [(record.id, place.position) for record, place in listed] == [(submitted[2], 2), (submitted[1], 1)]
 
 

@@ -11,12 +11,12 @@ from hypothesis import settings as limits
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
 
 from services.errors import JobNotFoundError, LeaseLostError, NotQuarantinedError
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.quarantine import Quarantine
 from services.schemas import JobError, Metrics
 from services.store import connect, connect_async
+from tests.accepted import accepted
 
 ERROR = JobError(code="internal", title="The service failed", detail="on purpose")
 
@@ -49,13 +49,13 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=submitted)
     def submit(self):
-        job_id = self.loop.run(self.jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=99)).id
+        job_id = self.loop.run(self.jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=99)).id
         self.statuses[job_id] = "queued"
         return job_id
 
     @rule(target=submitted)
     def submit_what_nobody_starts_in_time(self):
-        request = JobRequest(concept="lamp", start_within=0.001)
+        request = accepted(concept="lamp", start_within=0.001)
         job_id = self.loop.run(self.jobs.submit(request, keep_s=60, max_queued=99)).id
         time.sleep(0.003)
         self.statuses[job_id] = "failed"
@@ -130,10 +130,10 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def compare(self):
-        listed, _ = self.loop.run(self.jobs.list(status=None, before=None, limit=100))
+        listed, *_ = self.loop.run(self.jobs.list(status=None, before=None, limit=100))
         assert {record.id: record.status for record, _ in listed} == self.statuses
         assert [record.id for record, _ in listed] == list(self.statuses)[::-1]
-        kept, _ = self.loop.run(self.quarantine.list(before=None, limit=100))
+        kept, *_ = self.loop.run(self.quarantine.list(before=None, limit=100))
         assert [record.id for record, _ in kept] == [job for job in self.statuses if job in self.quarantined][::-1]
         figures, counts = self.loop.run(self.jobs.stats()).figures, Counter(self.statuses.values())
         assert figures["waiting:normal"] == counts["queued"]

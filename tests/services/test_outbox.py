@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from services.job_request import JobRequest
 from services.schemas import Metrics
 from services.webhooks import Webhook
+from tests.accepted import accepted
 
 
 async def events_of(outbox, job_id):
@@ -15,7 +15,7 @@ async def events_of(outbox, job_id):
 
 async def submitted(jobs, **fields):
     webhook = Webhook(url="https://design.test", events=["job.started", "job.succeeded", "job.failed", "job.canceled"])
-    return (await jobs.submit(JobRequest(concept="lamp", webhook=webhook, **fields), keep_s=60, max_queued=99)).id
+    return (await jobs.submit(accepted(concept="lamp", webhook=webhook, **fields), keep_s=60, max_queued=99)).id
 
 
 async def test_start_is_told_once_however_often_the_job_starts(outbox, jobs, leases):
@@ -51,6 +51,6 @@ async def test_job_whose_workers_died_is_told_of(outbox, jobs, lose_next):
 
 async def test_only_what_the_webhook_asks_for_is_owed(outbox, jobs, leases):
     webhook = Webhook(url="https://design.test", events=["job.failed"])
-    job_id = (await jobs.submit(JobRequest(concept="lamp", webhook=webhook), keep_s=60, max_queued=99)).id
+    job_id = (await jobs.submit(accepted(concept="lamp", webhook=webhook), keep_s=60, max_queued=99)).id
     leases.succeed(leases.claim(), [], [], Metrics())
     assert await events_of(outbox, job_id) == []

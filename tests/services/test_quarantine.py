@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from services.errors import NotQuarantinedError, QueueFullError
-from services.job_request import JobRequest
 from services.quarantine import Quarantine
 from services.schemas import JobStatus
 from services.storage import job_prefix
 from services.store import connect_async
+from tests.accepted import accepted
 
-REQUEST = JobRequest(concept="handbag", seed=7, metadata={"for": "spring"})
+REQUEST = accepted(concept="handbag", seed=7, metadata={"for": "spring"})
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ async def test_expired_job_cannot_be_replayed_before_it_is_swept_either(quaranti
 
 async def test_pages_join_without_gap_or_repeat(quarantine, kill):
     killed = [await kill() for _ in range(3)]
-    first, cursor = await quarantine.list(before=None, limit=2)
-    rest, end = await quarantine.list(before=cursor, limit=2)
+    first, cursor, _ = await quarantine.list(before=None, limit=2)
+    rest, end, _ = await quarantine.list(before=cursor, limit=2)
     assert [record.id for record, _ in first + rest] == killed[::-1]
     assert end is None

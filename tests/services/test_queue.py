@@ -4,9 +4,9 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from servers import eventually
-from services.job_request import JobRequest
 from services.queue import HINTS, RUN_TASK, celery_app
 from services.store import connect
+from tests.accepted import accepted
 
 
 async def test_worker_runs_its_task_once_for_each_submitted_job(jobs, leases, settings, redis_url):
@@ -17,7 +17,7 @@ async def test_worker_runs_its_task_once_for_each_submitted_job(jobs, leases, se
     def run():
         claims.append(leases.claim())
 
-    submitted = [(await jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=9)).id for _ in range(3)]
+    submitted = [(await jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=9)).id for _ in range(3)]
     with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, shutdown_timeout=30):
         assert eventually(lambda: len(claims) == 3, limit_s=30)
         with connect(redis_url) as client:

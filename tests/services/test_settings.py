@@ -4,6 +4,7 @@ import pytest
 
 from servers import SIGNING_KEY
 from services.errors import SettingsError
+from services.job_request import MAX_KEEP_S, MAX_RUN_S
 from services.settings import Settings
 
 
@@ -23,6 +24,8 @@ def _no_environment(monkeypatch):
         ({"signing_key": SIGNING_KEY, "public_url": "nowhere"}, "RAREBIT_PUBLIC_URL"),
         ({"signing_key": SIGNING_KEY, "lease_s": 1}, "RAREBIT_LEASE_S"),
         ({"signing_key": SIGNING_KEY, "safety": ""}, "RAREBIT_SAFETY"),
+        ({"signing_key": SIGNING_KEY, "output_ttl_s": MAX_KEEP_S + 1}, "RAREBIT_OUTPUT_TTL_S .* equal to 2592000"),
+        ({"signing_key": SIGNING_KEY, "run_limit_s": MAX_RUN_S + 1}, "RAREBIT_RUN_LIMIT_S .* equal to 86400"),
     ],
 )
 def test_setting_that_cannot_work_is_named(fields, sentence):

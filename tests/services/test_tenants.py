@@ -7,11 +7,11 @@ import pytest
 
 from services.errors import JobExpiredError, JobNotFoundError, TenantError, UnauthorizedError, UploadNotFoundError
 from services.exposure import Feedback, View
-from services.job_request import JobRequest
 from services.schemas import Metrics
 from services.store import connect, connect_async
 from services.tenants import Doorkeeper, Limits, Tenants
 from services.uploads import Upload, Uploads
+from tests.accepted import accepted
 
 VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12))
 
@@ -29,7 +29,7 @@ async def doorkeeper(redis_url):
 
 
 async def submit(jobs, **key) -> str:
-    return (await jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=100, **key)).id
+    return (await jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=100, **key)).id
 
 
 async def test_key_says_who_calls_and_what_they_may(tenants, doorkeeper):

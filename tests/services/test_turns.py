@@ -4,13 +4,13 @@ import pytest
 import redis
 
 from services.errors import QueueFullError
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.queue import HINTS
 from services.schemas import Metrics
 from services.store import connect
 from services.tenants import Limits, Tenants
+from tests.accepted import accepted
 
 COUNTERS = "{rarebit}:counters"
 TEN_MINUTES_US = 600e6
@@ -30,7 +30,7 @@ def acme(client, jobs) -> Jobs:
 
 
 async def submit(jobs: Jobs, priority: str = "normal") -> str:
-    return (await jobs.submit(JobRequest(concept="lamp", priority=priority), keep_s=60, max_queued=100)).id
+    return (await jobs.submit(accepted(concept="lamp", priority=priority), keep_s=60, max_queued=100)).id
 
 
 async def place_of(jobs: Jobs, job_id: str) -> int:

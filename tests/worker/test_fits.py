@@ -6,14 +6,15 @@ import pytest
 
 from services.density_models import DensityModels, baseline_key, read_points, stored
 from services.errors import NoDensityError
-from services.job_request import DEFAULT_PROMPT, JobRequest, PictureRef
+from services.job_request import DEFAULT_PROMPT, PictureRef
 from services.leases import Leases
 from services.quarantine import Quarantine
 from services.schemas import JobStatus
 from services.store import connect, connect_async
+from tests.accepted import accepted
 
-HANDBAG = JobRequest(concept="handbag", seed=0)
-QUICK = JobRequest(concept="handbag", steps=2, trials=1, decoder_steps=2, seed=7)
+HANDBAG = accepted(concept="handbag", seed=0)
+QUICK = accepted(concept="handbag", steps=2, trials=1, decoder_steps=2, seed=7)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ async def test_a_fit_makes_a_density_and_no_picture(jobs, fit, make_runner, dens
 
 async def test_two_who_ask_at_once_get_one_job(fit):
     assert len({*await asyncio.gather(*(fit() for _ in range(20)))}) == 1
-    assert await fit(JobRequest(concept="chair", seed=0)) != await fit()
+    assert await fit(accepted(concept="chair", seed=0)) != await fit()
 
 
 async def test_a_fit_that_has_ended_does_not_stand_in_the_way(jobs, fit, density_models):
@@ -88,7 +89,7 @@ async def test_models_of_a_job_are_told_of_and_those_of_other_families_are_not(
 async def test_the_same_text_in_other_words_is_told_of_in_these(fit, make_runner, density_models):
     await fit()
     same = DEFAULT_PROMPT.format("handbag").replace("photo", "{}", 1)
-    await fit(JobRequest(concept="photo", prompt=same, seed=0))
+    await fit(accepted(concept="photo", prompt=same, seed=0))
     for _ in range(2):
         await asyncio.to_thread(make_runner().run_next)
     one, other = (await density_models.list())[0]

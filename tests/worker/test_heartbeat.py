@@ -3,10 +3,10 @@
 import pytest
 
 from servers import url_of
-from services.job_request import JobRequest
 from services.jobs import Jobs
 from services.leases import Leases
 from services.store import connect, connect_async
+from tests.accepted import accepted
 from worker.attempt import Attempt
 from worker.heartbeat import DEAF_BEATS, DeafError, Heartbeat
 
@@ -19,7 +19,7 @@ def heartbeat(leases):
 @pytest.fixture
 def submit(jobs):
     async def submit():
-        return await jobs.submit(JobRequest(concept="lamp"), keep_s=60, max_queued=99)
+        return await jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=99)
 
     return submit
 
@@ -62,7 +62,7 @@ async def test_job_between_two_beats_shows_that_the_worker_hears(heartbeat, leas
 
 async def test_beat_while_redis_is_away_starts_the_count_anew(own_redis):
     async with connect_async(url_of(own_redis)) as client:
-        await Jobs(client).submit(JobRequest(concept="lamp"), keep_s=60, max_queued=9)
+        await Jobs(client).submit(accepted(concept="lamp"), keep_s=60, max_queued=9)
     with connect(url_of(own_redis)) as client:
         heartbeat = Heartbeat(Leases(client, worker="w", lease_s=30), interval_s=10)
         beat(heartbeat, DEAF_BEATS)

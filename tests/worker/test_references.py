@@ -12,14 +12,15 @@ from safetensors.torch import load
 
 from services.diffusion.subject import Subject
 from services.exposure import Feedback, View
-from services.job_request import Direction, JobRequest, PictureRef
+from services.job_request import Direction, PictureRef
 from services.leases import Leases
 from services.schemas import JobStatus
 from services.storage import state_key, upload_key
 from services.store import connect
+from tests.accepted import accepted
 from worker.references import history_of
 
-QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
+QUICK = accepted(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def run(jobs, make_runner):
     """Run a request to its end; its record."""
 
     async def run(**own):
-        request = JobRequest.model_validate({**QUICK.model_dump(), **own})
+        request = accepted(**{**QUICK.model_dump(), **own})
         job_id = (await jobs.submit(request, keep_s=60, max_queued=10)).id
         await asyncio.to_thread(make_runner().run_next)
         return (await jobs.get(job_id))[0]

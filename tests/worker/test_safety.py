@@ -13,15 +13,16 @@ from dark_classifier import save_dark_classifier
 from servers import SIGNING_KEY
 from services.diffusion.safety import load_safety_checker
 from services.errors import CheckpointError
-from services.job_request import JobRequest, PictureRef
+from services.job_request import PictureRef
 from services.leases import Leases
 from services.schemas import JobStatus
 from services.settings import Settings
 from services.storage import job_prefix, output_key, state_key, upload_key
 from services.store import connect
+from tests.accepted import accepted
 from worker.models import load_models
 
-QUICK = JobRequest(concept="handbag", count=4, steps=2, trials=4, decoder_steps=2, seed=7, exposure="somebody")
+QUICK = accepted(concept="handbag", count=4, steps=2, trials=4, decoder_steps=2, seed=7, exposure="somebody")
 NEVER, ALWAYS = 0.0, 1.1  # brightnesses below which a picture is unsafe
 
 
@@ -30,7 +31,7 @@ def run(jobs, make_runner, models, tmp_path):
     """Run a request with pictures darker than a brightness refused, or with content safety off; its record."""
 
     async def run(darker_than=None, **own):
-        request = JobRequest.model_validate({**QUICK.model_dump(), **own})
+        request = accepted(**{**QUICK.model_dump(), **own})
         job_id = (await jobs.submit(request, keep_s=60, max_queued=10)).id
         safety = None
         if darker_than is not None:

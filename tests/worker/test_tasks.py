@@ -15,18 +15,19 @@ import torch
 from PIL import Image
 
 from servers import url_of
-from services.job_request import JobRequest, Rarity
+from services.job_request import Rarity
 from services.jobs import Jobs
 from services.leases import Leases
 from services.schemas import JobStatus
 from services.storage import savepoint_key
 from services.store import connect, connect_async
+from tests.accepted import accepted
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
 from worker.tasks import Runner
 
-QUICK = JobRequest(concept="handbag", count=2, steps=2, trials=2, decoder_steps=2, seed=7)
-ENDLESS = JobRequest(concept="handbag", rarity=Rarity(bits=30.0), steps=1000, trials=2, decoder_steps=2, seed=7)
+QUICK = accepted(concept="handbag", count=2, steps=2, trials=2, decoder_steps=2, seed=7)
+ENDLESS = accepted(concept="handbag", rarity=Rarity(bits=30.0), steps=1000, trials=2, decoder_steps=2, seed=7)
 
 
 @pytest.fixture

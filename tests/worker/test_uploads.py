@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 from conftest import BUCKET, S3_KEYS
 
 from proxy import proxied
-from services.job_request import JobRequest
 from services.schemas import JobStatus
 from services.storage import S3Storage, output_key
+from tests.accepted import accepted
 from worker.sweeper import Sweeper
 
-REQUEST = JobRequest(concept="handbag", count=2, steps=2, trials=2, decoder_steps=2, seed=7)
+REQUEST = accepted(concept="handbag", count=2, steps=2, trials=2, decoder_steps=2, seed=7)
 
 
 def s3(port, **options):
