@@ -1,6 +1,6 @@
 """What the gateway answers with. Fields that a newer gateway adds are kept, as attributes without a type."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -65,8 +65,8 @@ class Rarity(Document):
     residual: float
 
 
-class Output(Document):
-    """One image and where to fetch it, until `url_expires_at`; `replay` makes it again bit for bit."""
+class PublishedPicture(Document):
+    """One image and where to fetch it, until `url_expires_at`."""
 
     index: int
     url: str
@@ -81,6 +81,11 @@ class Output(Document):
     anchor: float
     validity: float | None
     novelty_bits: float | None = None
+
+
+class Output(PublishedPicture):
+    """An image of a job that was read by itself: `replay` makes it again bit for bit."""
+
     replay: dict[str, Any]
 
 
@@ -130,8 +135,8 @@ class Metrics(Document):
     attempts: int
 
 
-class Job(StatusChange):
-    """A job; `request` is what was accepted, with all defaults filled in."""
+class JobSummary(StatusChange):
+    """A job as lists and batches tell it; `request` is what was accepted, with all defaults filled in."""
 
     id: str
     concept: str
@@ -142,24 +147,31 @@ class Job(StatusChange):
     expires_at: datetime
     queue: QueuePlace | None = None
     progress: Progress | None = None
-    outputs: list[Output]
+    outputs: Sequence[PublishedPicture]
     metrics: Metrics
     metadata: dict[str, str]
     urls: dict[str, str]
 
 
-class JobPage(Document):
-    """`next_cursor` is None on the last page."""
+class Job(JobSummary):
+    """A job that was read by itself."""
 
-    jobs: list[Job]
+    outputs: Sequence[Output]
+
+
+class JobPage(Document):
+    """`next_cursor` is None on the last page; `unreadable` are jobs whose records the gateway cannot read."""
+
+    jobs: list[JobSummary]
     next_cursor: str | None = None
+    unreadable: list[str] = []
 
 
 class BatchItem(Document):
     """One job of a batch, or the problem (RFC 9457) that stands for it; `status` is that of a job on its own."""
 
     status: int
-    job: Job | None = None
+    job: JobSummary | None = None
     problem: dict[str, Any] | None = None
 
 

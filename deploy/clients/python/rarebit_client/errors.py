@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from rarebit_client.documents import Job
+from rarebit_client.documents import JobSummary
 
 
 class Problem:
@@ -69,7 +69,7 @@ class WaitTimeout(RarebitError, TimeoutError):
 
 
 class _EndedWithout(RarebitError):
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: JobSummary) -> None:
         reason = f"{job.error.code}: {job.error.detail}" if job.error else job.status
         super().__init__(f"job {job.id}: {reason}")
         self.job = job
@@ -111,7 +111,7 @@ def no_answer(error: httpx.TransportError) -> Unavailable:
     return Unavailable(f"the gateway does not answer: {str(error) or type(error).__name__}")
 
 
-def raise_unless_succeeded(job: Job) -> None:
+def raise_unless_succeeded(job: JobSummary) -> None:
     """JobFailed or JobCanceled, where the job ended so; ValueError where it has not ended."""
     if not job.ended:
         raise ValueError(f"job {job.id} has no pictures yet, it is {job.status}")

@@ -28,6 +28,7 @@ from rarebit_client.documents import (
     Job,
     JobPage,
     JobStatus,
+    JobSummary,
     StatusChange,
     Upload,
     WatchedProgress,
@@ -137,15 +138,19 @@ class AsyncClient:
                     if isinstance(event.data, StatusChange) and event.data.ended:
                         return
 
-    async def images(self, job: Job) -> list[Image]:
+    async def images(self, job: JobSummary) -> list[Image]:
         """The pictures of an ended job, fetched while its URLs last; JobFailed or JobCanceled where there are none."""
         raise_unless_succeeded(job)
+        if not isinstance(job, Job):
+            job = await self.get(job.id)
         contents = [(await self._transport.send("GET", output.url, auth=None)).content for output in job.outputs]
         return [Image(content, output, job) for content, output in zip(contents, job.outputs, strict=True)]
 
-    def jobs(self, *, status: JobStatus | None = None) -> AsyncIterator[Job]:
+    async def jobs(self, *, status: JobStatus | None = None) -> AsyncIterator[JobSummary]:
         """All jobs, newest first, page by page; those submitted meanwhile do not shift the rest."""
-        return self._pages("/jobs", {"status": status} if status else {})
+        async for page in self._pages("/jobs", {"status": status} if status else {}):
+            for job in page.jobs:
+                yield job
 
     async def cancel(self, job_id: str) -> Job:
         """Ask the job to stop; harmless when it has ended."""
@@ -220,19 +225,25 @@ class AsyncClient:
         path, params = _path("density-models", concept), {"prompt": prompt} if prompt else {}
         return await self._transport.read(DensityModel, "PUT", path, params=params)
 
-    def quarantine(self) -> AsyncIterator[Job]:
+    async def quarantine(self) -> AsyncIterator[JobSummary]:
         """For operators: the jobs that two workers died with, newest first, page by page."""
-        return self._pages("/quarantine", {})
+        async for page in self._pages("/quarantine", {}):
+            for job in page.jobs:
+                yield job
+
+    async def unreadable(self) -> AsyncIterator[str]:
+        """For operators: the ids of quarantined jobs whose records the gateway cannot read."""
+        async for page in self._pages("/quarantine", {}):
+            for job_id in page.unreadable:
+                yield job_id
 
     async def replay(self, job_id: str) -> Job:
         """For operators: queue a new job of a quarantined one's request, seed and all."""
         return await self._transport.read(Job, "POST", _path("quarantine", job_id, "replay"))
 
-    async def _pages(self, path: str, params: dict[str, str]) -> AsyncIterator[Job]:
+    async def _pages(self, path: str, params: dict[str, str]) -> AsyncIterator[JobPage]:
         while True:
-            page = await self._transport.read(JobPage, "GET", path, params=params)
-            for job in page.jobs:
-                yield job
+            yield (page := await self._transport.read(JobPage, "GET", path, params=params))
             if page.next_cursor is None:
                 return
             params = {**params, "cursor": page.next_cursor}

@@ -21,7 +21,9 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
 /**
  * List Jobs
  *
- * Jobs, newest first; new ones do not shift the pages after a cursor.
+ * Jobs, newest first, without their outputs' `replay`; new ones do not shift the pages after a cursor.
+ *
+ * Counts as one request for every 20 jobs of `limit`.
  */
 export const jobsList = <ThrowOnError extends boolean = false>(options?: Options<JobsListData, ThrowOnError>): RequestResult<JobsListResponses, JobsListErrors, ThrowOnError> => (options?.client ?? client).get<JobsListResponses, JobsListErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -159,6 +161,8 @@ export const webhooksRedeliverOfBatch = <ThrowOnError extends boolean = false>(o
  * Submit
  *
  * Queue many jobs at once. Each is taken, or refused with the problem that it would have had on its own.
+ *
+ * Counts as one request for each of the jobs.
  */
 export const batchesSubmit = <ThrowOnError extends boolean = false>(options: Options<BatchesSubmitData, ThrowOnError>): RequestResult<BatchesSubmitResponses, BatchesSubmitErrors, ThrowOnError> => (options.client ?? client).post<BatchesSubmitResponses, BatchesSubmitErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -173,7 +177,9 @@ export const batchesSubmit = <ThrowOnError extends boolean = false>(options: Opt
 /**
  * Read
  *
- * The batch and its jobs as they are now; it is kept as long as the last of them.
+ * The batch and its jobs as they are now, without their outputs' `replay`; it is kept as long as the last of them.
+ *
+ * Counts as five requests.
  */
 export const batchesRead = <ThrowOnError extends boolean = false>(options: Options<BatchesReadData, ThrowOnError>): RequestResult<BatchesReadResponses, BatchesReadErrors, ThrowOnError> => (options.client ?? client).get<BatchesReadResponses, BatchesReadErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -184,7 +190,7 @@ export const batchesRead = <ThrowOnError extends boolean = false>(options: Optio
 /**
  * Cancel
  *
- * Cancel every job of the batch that has not ended.
+ * Cancel every job of the batch that has not ended. Counts as five requests.
  */
 export const batchesCancel = <ThrowOnError extends boolean = false>(options: Options<BatchesCancelData, ThrowOnError>): RequestResult<BatchesCancelResponses, BatchesCancelErrors, ThrowOnError> => (options.client ?? client).post<BatchesCancelResponses, BatchesCancelErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -196,6 +202,8 @@ export const batchesCancel = <ThrowOnError extends boolean = false>(options: Opt
  * List Quarantine
  *
  * Jobs that failed as `worker_lost`, newest first, until they are replayed, erased or expired.
+ *
+ * `unreadable` has the ids of those whose records cannot be read.
  */
 export const quarantineList = <ThrowOnError extends boolean = false>(options?: Options<QuarantineListData, ThrowOnError>): RequestResult<QuarantineListResponses, QuarantineListErrors, ThrowOnError> => (options?.client ?? client).get<QuarantineListResponses, QuarantineListErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -254,7 +262,9 @@ export const imagesRead = <ThrowOnError extends boolean = false>(options: Option
 /**
  * List Density Models
  *
- * Those that are being fitted; the 200 that the caller's jobs used last; and those that workers start with.
+ * Some that are being fitted; the 200 that the caller's jobs used last; and those that workers start with.
+ *
+ * As workers have told: what the store has lost since is fitted anew for whoever asks for it.
  */
 export const densityModelsList = <ThrowOnError extends boolean = false>(options?: Options<DensityModelsListData, ThrowOnError>): RequestResult<DensityModelsListResponses, DensityModelsListErrors, ThrowOnError> => (options?.client ?? client).get<DensityModelsListResponses, DensityModelsListErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],

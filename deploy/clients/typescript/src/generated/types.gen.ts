@@ -7,6 +7,163 @@ export type ClientOptions = {
 export type Webhooks = JobjobPostWebhookRequest | BatchbatchPostWebhookRequest;
 
 /**
+ * AcceptedDirection
+ *
+ * One of the two is set.
+ */
+export type AcceptedDirection = {
+    /**
+     * Text
+     */
+    text?: string | null;
+    /**
+     * Output
+     */
+    output?: string | null;
+};
+
+/**
+ * AcceptedPicture
+ *
+ * One of the two is set.
+ */
+export type AcceptedPicture = {
+    /**
+     * Upload
+     */
+    upload?: string | null;
+    /**
+     * Output
+     */
+    output?: string | null;
+};
+
+/**
+ * AcceptedRarity
+ *
+ * One of the two is set.
+ */
+export type AcceptedRarity = {
+    /**
+     * Percentile
+     */
+    percentile?: number | null;
+    /**
+     * Bits
+     */
+    bits?: number | null;
+};
+
+/**
+ * AcceptedRequest
+ *
+ * What the client asked for, and what it left open as the service decided it once: each attempt sees the same.
+ *
+ * Sent again as a `JobRequest`, it asks for the same.
+ */
+export type AcceptedRequest = {
+    /**
+     * Concept
+     */
+    concept: string;
+    /**
+     * Prompt
+     */
+    prompt?: string;
+    /**
+     * Count
+     */
+    count?: number;
+    rarity?: AcceptedRarity;
+    /**
+     * Mode
+     */
+    mode?: 'calibrated' | 'paper';
+    /**
+     * Space
+     */
+    space?: Array<'token' | 'adjective' | 'lora'>;
+    /**
+     * Steps
+     */
+    steps?: number;
+    /**
+     * Trials
+     */
+    trials?: number | null;
+    /**
+     * Seed
+     */
+    seed: number;
+    image?: AcceptedPicture | null;
+    /**
+     * Avoid
+     */
+    avoid?: Array<AcceptedDirection>;
+    /**
+     * Toward
+     */
+    toward?: Array<AcceptedDirection>;
+    /**
+     * Exposure
+     */
+    exposure?: string | null;
+    /**
+     * Size
+     */
+    size?: number | null;
+    /**
+     * Decoder Steps
+     */
+    decoder_steps?: number | null;
+    /**
+     * Guidance Scale
+     */
+    guidance_scale?: number | null;
+    /**
+     * Format
+     */
+    format?: 'png' | 'webp' | 'jpeg';
+    /**
+     * Priority
+     */
+    priority?: 'low' | 'normal' | 'high';
+    /**
+     * Start Within
+     */
+    start_within?: number | null;
+    /**
+     * Run Within
+     */
+    run_within: number;
+    /**
+     * Expires In
+     */
+    expires_in: number;
+    webhook?: AcceptedWebhook | null;
+    /**
+     * Metadata
+     */
+    metadata?: {
+        [key: string]: string;
+    };
+};
+
+/**
+ * AcceptedWebhook
+ */
+export type AcceptedWebhook = {
+    /**
+     * Url
+     */
+    url: string;
+    /**
+     * Events
+     */
+    events: Array<'job.started' | 'job.succeeded' | 'job.failed' | 'job.canceled'>;
+};
+
+/**
  * Attempt
  *
  * One call of the receiver: the status that it answered with, or why there was none.
@@ -65,7 +222,7 @@ export type BatchItem = {
      * Status
      */
     status: number;
-    job?: Job | null;
+    job?: JobSummary | null;
     problem?: Problem | null;
 };
 
@@ -412,7 +569,7 @@ export type Job = {
      * Concept
      */
     concept: string;
-    request: JobRequest;
+    request: AcceptedRequest;
     /**
      * Created At
      */
@@ -490,16 +647,22 @@ export type JobError = {
  * JobList
  *
  * Some jobs, newest first; `next_cursor` is null on the last page.
+ *
+ * `unreadable` has the ids of those between them whose records this version of the service cannot read.
  */
 export type JobList = {
     /**
      * Jobs
      */
-    jobs: Array<Job>;
+    jobs: Array<JobSummary>;
     /**
      * Next Cursor
      */
     next_cursor: string | null;
+    /**
+     * Unreadable
+     */
+    unreadable?: Array<string>;
 };
 
 /**
@@ -705,6 +868,63 @@ export type JobRequest = {
  * Where a job stands; `canceling` lies between a cancel and its effect.
  */
 export type JobStatus = 'queued' | 'running' | 'canceling' | 'succeeded' | 'failed' | 'canceled';
+
+/**
+ * JobSummary
+ *
+ * A job as lists tell it: all but what reproduces its outputs.
+ */
+export type JobSummary = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Kind
+     */
+    kind: 'images' | 'density_model';
+    status: JobStatus;
+    /**
+     * Concept
+     */
+    concept: string;
+    request: AcceptedRequest;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Started At
+     */
+    started_at: string | null;
+    /**
+     * Finished At
+     */
+    finished_at: string | null;
+    /**
+     * Expires At
+     */
+    expires_at: string;
+    queue: QueuePlace | null;
+    progress: Progress | null;
+    /**
+     * Outputs
+     */
+    outputs: Array<PublishedPicture>;
+    /**
+     * Warnings
+     */
+    warnings: Array<string>;
+    error: JobError | null;
+    metrics: Metrics;
+    /**
+     * Metadata
+     */
+    metadata: {
+        [key: string]: string;
+    };
+    urls: Urls;
+};
 
 /**
  * Metrics
