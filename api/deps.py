@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 
-from api.limits import RateLimiter
+from api.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
 from api.metrics import Metrics
 from services.batches import Batches
 from services.changes import Changes
@@ -57,28 +58,58 @@ async def _open(request: Request) -> Gateway:
 
 
 async def _as_tenant(request: Request) -> Gateway:
-    gateway = await _open(request)
+    return await _admit(request, 1)
+
+
+async def _for_page(request: Request) -> Gateway:
+    return await _admit(request, page_cost(request))
+
+
+async def _for_whole_batch(request: Request) -> Gateway:
+    return await _admit(request, WHOLE_BATCH)
+
+
+async def _for_new_batch(request: Request) -> Gateway:
+    gateway, jobs = await _open(request), await batch_cost(request)
     caller = await _caller(gateway, request)
-    return gateway if caller is NOBODY else gateway.of(caller.tenant)
+    if (rate := caller.limits.rate) is None or jobs <= rate:
+        return await _count(gateway, caller, request, jobs)
+    await _count(gateway, caller, request, 1)
+    detail = f"has {jobs} jobs, each of which counts as a request, and you may send {rate} requests a minute"
+    raise RequestValidationError([{"loc": ("body", "jobs"), "msg": detail}])
 
 
 async def _as_operator(request: Request) -> Gateway:
     gateway = await _open(request)
-    if not (await _caller(gateway, request)).operator:
+    caller = await _caller(gateway, request)
+    await _count(gateway, caller, request, 1)
+    if not caller.operator:
         raise ForbiddenError("this needs the key of an operator")
     return gateway
 
 
+async def _admit(request: Request, cost: int) -> Gateway:
+    gateway = await _open(request)
+    return await _count(gateway, await _caller(gateway, request), request, cost)
+
+
 async def _caller(gateway: Gateway, request: Request) -> Caller:
-    """Who calls. Raises UnauthorizedError or RateLimitedError."""
+    """Who calls. Raises UnauthorizedError."""
     if gateway.settings.auth != "keys":
         return NOBODY
-    caller = await gateway.doorkeeper.admit(request.headers.get("authorization", ""))
-    await gateway.limiter.admit(caller, request.scope)
-    return caller
+    return await gateway.doorkeeper.admit(request.headers.get("authorization", ""))
+
+
+async def _count(gateway: Gateway, caller: Caller, request: Request, cost: int) -> Gateway:
+    """The gateway as the caller may use it, who has sent `cost` requests more. Raises RateLimitedError."""
+    await gateway.limiter.admit(caller, request.scope, cost)
+    return gateway if caller is NOBODY else gateway.of(caller.tenant)
 
 
 # FastAPI's own security classes would do no more than document this, at the cost of a dependency for each request.
 OpenGateway = Annotated[Gateway, Depends(_open)]  # for what needs no key
 CurrentGateway = Annotated[Gateway, Depends(_as_tenant)]
+PageGateway = Annotated[Gateway, Depends(_for_page)]
+BatchGateway = Annotated[Gateway, Depends(_for_whole_batch)]
+NewBatchGateway = Annotated[Gateway, Depends(_for_new_batch)]
 OperatorGateway = Annotated[Gateway, Depends(_as_operator)]

@@ -1,6 +1,7 @@
-"""Rate limits: how many requests a tenant may send a minute, and the headers that say how many are left."""
+"""Rate limits: how many requests a tenant may send a minute, what counts as several, and what answers say of it."""
 
 import time
+from math import ceil
 from typing import Any
 
 import redis.asyncio
@@ -8,12 +9,29 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.errors import RateLimitedError
 from services.tenants import Caller
 
+WINDOW_S = 60
+PAGE = 20  # jobs that one request tells of
+WHOLE_BATCH = 100 // PAGE  # requests that telling of a batch counts as, however many jobs it has
 _HEADERS = "rate_limit_headers"
+
+
+def page_cost(request: Request) -> int:
+    """As how many requests a page counts: one for each PAGE jobs of its `limit`, which is checked later."""
+    limit = request.query_params.get("limit", "")
+    return max(1, ceil(int(limit) / PAGE)) if limit.isdecimal() and len(limit) <= 3 else 1
+
+
+async def batch_cost(request: Request) -> int:
+    """As how many requests a new batch counts: one for each of its jobs, which are checked later."""
+    body = await request.json()
+    jobs = body.get("jobs") if isinstance(body, dict) else None
+    return max(1, len(jobs)) if isinstance(jobs, list) else 1
 
 
 class RateLimiter:
@@ -24,20 +42,24 @@ class RateLimiter:
         storage = RedisStorage("redis://", implementation="redispy", **options)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
 
-    async def admit(self, caller: Caller, scope: Scope) -> None:
-        """Count a request, and have its answer say what is left. Raises RateLimitedError."""
+    async def admit(self, caller: Caller, scope: Scope, cost: int = 1) -> None:
+        """Count a request as `cost` requests, or as all that there may be, and have its answer say what is left.
+
+        Raises RateLimitedError, which counts as none.
+        """
         if caller.limits.rate is None:
             return
         item = RateLimitItemPerMinute(caller.limits.rate)
-        admitted = await self._limiter.hit(item, caller.tenant)
+        admitted = await self._limiter.hit(item, caller.tenant, cost=min(cost, item.amount))
         window = await self._limiter.get_window_stats(item, caller.tenant)
         reset_s = max(1, round(window.reset_time - time.time()))
         scope.setdefault("state", {})[_HEADERS] = {
-            "RateLimit-Policy": f'"requests";q={item.amount};w=60',
+            "RateLimit-Policy": f'"requests";q={item.amount};w={WINDOW_S}',
             "RateLimit": f'"requests";r={window.remaining};t={reset_s}',
         }
         if not admitted:
-            raise RateLimitedError(f"more than {item.amount} requests in a minute", retry_after_s=reset_s)
+            detail = f"more than {item.amount} requests in a minute, of which this one counts as {cost}"
+            raise RateLimitedError(detail, retry_after_s=reset_s if cost == 1 else WINDOW_S)
 
 
 class RateLimitHeaders:

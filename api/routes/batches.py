@@ -9,7 +9,7 @@ from fastapi import Path, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
-from api.deps import CurrentGateway, Gateway
+from api.deps import BatchGateway, Gateway, NewBatchGateway
 from api.documents import Batch
 from api.errors import invalid_request, problems
 from api.references import find_problems
@@ -41,9 +41,12 @@ class BatchRequest(Strict):
 
 @router.post("", status_code=202, responses=problems(400, 404, 413, 415, 422, 503))
 async def submit(
-    request: BatchRequest, response: Response, gateway: CurrentGateway, idempotency_key: IdempotencyKey = ""
+    request: BatchRequest, response: Response, gateway: NewBatchGateway, idempotency_key: IdempotencyKey = ""
 ) -> Batch:
-    """Queue many jobs at once. Each is taken, or refused with the problem that it would have had on its own."""
+    """Queue many jobs at once. Each is taken, or refused with the problem that it would have had on its own.
+
+    Counts as one request for each of the jobs.
+    """
     if found := list(webhook_problems(gateway.settings, request.webhook)):
         raise RequestValidationError(found)
     requests = await _jobs(gateway, [request.shared | fields for fields in request.jobs])
@@ -62,14 +65,17 @@ async def submit(
 
 
 @router.get("/{batch_id}", responses=problems(404, 503))
-async def read(batch_id: BatchId, gateway: CurrentGateway) -> Batch:
-    """The batch and its jobs as they are now, without their outputs' `replay`; it is kept as long as the last of them."""
+async def read(batch_id: BatchId, gateway: BatchGateway) -> Batch:
+    """The batch and its jobs as they are now, without their outputs' `replay`; it is kept as long as the last of them.
+
+    Counts as five requests.
+    """
     return Batch.of(await gateway.batches.get(batch_id), gateway.storage, gateway.settings.url_ttl_s)
 
 
 @router.post("/{batch_id}/cancel", responses=problems(404, 503))
-async def cancel(batch_id: BatchId, gateway: CurrentGateway) -> Batch:
-    """Cancel every job of the batch that has not ended."""
+async def cancel(batch_id: BatchId, gateway: BatchGateway) -> Batch:
+    """Cancel every job of the batch that has not ended. Counts as five requests."""
     return Batch.of(await gateway.batches.cancel(batch_id), gateway.storage, gateway.settings.url_ttl_s)
 
 

@@ -11,7 +11,7 @@ from fastapi import Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
 
-from api.deps import CurrentGateway, Gateway
+from api.deps import CurrentGateway, Gateway, PageGateway
 from api.documents import Job, JobBaseline, JobList
 from api.errors import Responses, problems
 from api.events import EVENTS, follow, wait_until_final
@@ -106,12 +106,15 @@ async def read(job_id: JobId, gateway: CurrentGateway, wait: Wait = 0) -> Respon
 
 @router.get("", responses=problems(422, 503))
 async def list_jobs(
-    gateway: CurrentGateway,
+    gateway: PageGateway,
     status: JobStatus | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> JobList:
-    """Jobs, newest first, without their outputs' `replay`; new ones do not shift the pages after a cursor."""
+    """Jobs, newest first, without their outputs' `replay`; new ones do not shift the pages after a cursor.
+
+    Counts as one request for every 20 jobs of `limit`.
+    """
     page = await gateway.jobs.list(status=status, before=None if cursor is None else int(cursor), limit=limit)
     return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
 

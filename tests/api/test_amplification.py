@@ -1,9 +1,12 @@
 """A short request makes no long work: what it reads, what it is answered with, and what it counts as."""
 
+import httpx
 import pytest
 
+from api.app import create_app
 from services.schemas import Metrics
 from services.store import connect
+from services.tenants import Limits, Tenants
 from tests.published import store_output
 
 STEERED = {"recipe": {"concept": "lamp", "avoid": [["x" * 9_000, "y" * 9_000, 0.5]]}, "threads": 2}
@@ -88,3 +91,59 @@ async def test_fits_that_are_told_are_few_however_many_wait(gateway, client, job
     client.hset("{rarebit}:fits:", mapping={f"{number:064x}": job_id for number in range(5000)})
     assert len((await gateway.get("/density-models")).json()["density_models"]) < 500
     assert (await gateway.put("/density-models/lamp")).json()["job"] == f"/jobs/{job_id}"
+
+
+@pytest.fixture
+async def limited(settings, client):
+    """A client with a key whose tenant may send five requests a minute."""
+    app = create_app(settings.model_copy(update={"auth": "keys"}))
+    tenants = Tenants(client)
+    tenants.limit("acme", Limits(rate=5))
+    headers = {"Authorization": f"Bearer {tenants.create_key('acme')}"}
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as c,
+    ):
+        yield c
+
+
+def left(answer):
+    return answer.headers["ratelimit"].split(";")[1]
+
+
+async def test_a_batch_counts_as_its_jobs(limited):
+    first = await limited.post("/batches", json={"jobs": [BODY] * 3})
+    assert (first.status_code, left(first)) == (202, "r=2")
+    second = await limited.post("/batches", json={"jobs": [BODY] * 3})
+    assert (second.status_code, second.json()["type"]) == (429, "/problems/rate_limited")
+    assert "counts as 3" in second.json()["detail"]
+    third = await limited.post("/batches", json={"jobs": [BODY] * 2})  # what is refused counts as none
+    assert (third.status_code, left(third)) == (202, "r=0")
+
+
+async def test_a_batch_that_no_minute_has_room_for_is_told_so(limited):
+    refused = await limited.post("/batches", json={"jobs": [BODY] * 6})
+    assert (refused.status_code, left(refused)) == (422, "r=4")
+    [error] = refused.json()["errors"]
+    assert error == {
+        "pointer": "/jobs",
+        "detail": "has 6 jobs, each of which counts as a request, and you may send 5 requests a minute",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "cost"),
+    [
+        ("/jobs", 1),
+        ("/jobs?limit=20", 1),
+        ("/jobs?limit=21", 2),
+        ("/jobs?limit=100", 5),
+        ("/jobs?limit=0", 1),
+        ("/jobs?limit=" + "9" * 5000, 1),
+        ("/batches/unknown", 5),
+        ("/density-models", 1),
+    ],
+)
+async def test_a_list_counts_by_what_it_may_tell(limited, path, cost):
+    assert left(await limited.get(path)) == f"r={5 - cost}"
