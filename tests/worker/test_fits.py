@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.density_models import DensityModels, baseline_key, read_points, stored
+from services.density_models import DensityModels, baseline_key, is_stored, read_points
 from services.errors import NoDensityError
 from services.job_request import DEFAULT_PROMPT, PictureRef
 from services.leases import Leases
@@ -111,13 +111,13 @@ async def test_a_picture_has_its_own_baseline_and_is_not_listed(jobs, make_runne
     assert [facts.key for facts in (await density_models.list())[0]] == [plain.density]
 
 
-async def test_what_the_store_has_lost_is_not_told_of(jobs, fit, make_runner, density_models, density_storage):
+async def test_what_the_store_has_lost_is_known_to_be_lost(jobs, fit, make_runner, density_models, density_storage):
     await fit()
     await asyncio.to_thread(make_runner().run_next)
     (ready, _) = await density_models.list()
-    assert stored(density_storage, ready) == ready
+    assert all(is_stored(density_storage, one) for one in ready)
     density_storage.path(baseline_key(ready[0].key)).unlink()
-    assert stored(density_storage, ready) == []
+    assert not any(is_stored(density_storage, one) for one in ready)
 
 
 async def test_a_tenant_sees_its_own_models_and_the_preloaded_ones(fit, make_runner, density_models, leases, models):
