@@ -124,7 +124,7 @@ def _read(fields: dict[str, str]) -> JobRecord:
     result = json.loads(fields.get("result", "{}"))
     common = json.loads(fields.get("replay", "{}"))
     for output in result.get("outputs", []) if common else []:
-        output["replay"] = common | output["replay"]
+        output["replay"] = common | output.get("replay", {})
     return JobRecord.model_validate(document | result)
 
 

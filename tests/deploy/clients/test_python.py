@@ -214,6 +214,13 @@ async def test_cancelled_task_cancels_its_job(service, how):
         assert client.wait(job.id).status == "canceled"
 
 
+def test_a_job_from_a_list_gives_the_same_images_as_one_that_is_read(client):
+    images = client.generate("chair", count=2, steps=3, seed=7)
+    [listed] = [job for job in client.jobs(status="succeeded") if job.id == images[0].job.id]
+    assert not hasattr(listed.outputs[0], "replay")
+    assert [image.replay for image in client.images(listed)] == [image.replay for image in images]
+
+
 def test_all_pages_are_listed_newest_first(alone):
     submitted = [alone.submit("chair").id for _ in range(45)]
     alone.cancel(submitted[7])
