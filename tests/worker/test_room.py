@@ -5,13 +5,14 @@ import threading
 from dataclasses import replace
 
 import pytest
+from accepted import accepted
 
 from services.diffusion.batching import Sharing
-from services.job_request import JobRequest, Rarity
+from services.job_request import Rarity
 from services.schemas import JobStatus
 
-QUICK = JobRequest(concept="handbag", count=2, steps=3, trials=2, decoder_steps=2, seed=7)
-OTHERS = [
+QUICK = accepted(concept="handbag", count=2, steps=3, trials=2, decoder_steps=2, seed=7)
+JOBS = [
     QUICK,
     QUICK.model_copy(update={"concept": "chair", "seed": 1, "count": 1}),
     QUICK.model_copy(update={"seed": 9}),
