@@ -8,7 +8,6 @@ import torch
 from services.diffusion.batching import Batching, Sharing, alone
 from services.diffusion.checkpoint import pulled
 from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.optimize import rows_of
 from services.diffusion.safety import SafetyChecker, load_safety_checker
 from services.diffusion.validity import Checker, load_checker
 from services.settings import Settings
@@ -46,8 +45,9 @@ def load_models(settings: Settings, storage: Storage) -> Models:
     keep, found = Keeping(open_storage(settings, KEEP_PATIENCE_S)), partial(pulled, data=settings.data_dir)
     parts = found(settings.prior), found(settings.decoder)
     model = Kandinsky.load(*parts, device=device, dtype=dtype, keep=keep)
-    sizes = [rows for rows in rows_of(settings.trials_at_once) if model.device.type == "cuda"]
-    model.sampler.graphs.capture(sizes)  # before there are threads, as the sampler itself
+    sampler = model.sampler  # made before there are threads, as its graphs are
+    if model.device.type == "cuda":
+        sampler.graphs.capture(settings.trials_at_once)
     densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
     checker = load_checker(found(settings.scorer), device=device, dtype=dtype, keep=keep)
     safety = None if settings.safety is None else load_safety_checker(found(settings.safety), device=device)
@@ -57,9 +57,8 @@ def load_models(settings: Settings, storage: Storage) -> Models:
 def open_batching(settings: Settings, device: str) -> tuple[Batching, int]:
     """How jobs come to the device, and how many at once: on a CPU, which gains nothing by company, one unless told."""
     wait_ms = (0 if device == "cpu" else WAIT_MS) if settings.share_wait_ms is None else settings.share_wait_ms
-    trials = settings.trials_at_once if device == "cpu" else rows_of(settings.trials_at_once)[-1]
     if wait_ms == 0:
-        return alone(trials), 1
-    sharing = Sharing(wait_s=wait_ms / 1000, merges=device != "cpu", trials=trials)
+        return alone(settings.trials_at_once), 1
+    sharing = Sharing(wait_s=wait_ms / 1000, merges=device != "cpu", trials=settings.trials_at_once)
     sharing.start()
     return sharing.batching, JOBS

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.diffusion.sampler import Sampler
 
 TOKENS = 32  # of a prompt that fits a graph; the default one has 17 and its concept's
+LEAST = 8  # rows
 AGREEMENT = 0.999  # cosine of what a graph gives to what the step as written gives
 logger = logging.getLogger(__name__)
 
@@ -33,13 +34,13 @@ class Graphs:
         self._seen = torch.ones(1, TOKENS, dtype=torch.bool, device=sampler.prior.device)
         self._layout = sampler.layout(self._seen)
 
-    def capture(self, sizes: list[int]) -> None:
-        """One of each number of rows, the largest first, in memory that they share.
+    def capture(self, most: int) -> None:
+        """Of 8 rows, and twice as many again and again up to `most`; the largest first, in memory that they share.
 
         One that cannot be captured, or gives something else, is done without, and said.
         """
         pool = {"pool": torch.cuda.graph_pool_handle()} if self.sampler.prior.device.type == "cuda" else {}
-        for rows in sorted(sizes, reverse=True):
+        for rows in reversed(sizes_up_to(most)):
             try:
                 graph = self._capture(self._sampled, self._inputs(rows), **pool)
                 if (agreement := self._agreement(graph, rows)) < AGREEMENT:
@@ -47,6 +48,10 @@ class Graphs:
                 self._graphs[rows] = graph
             except Exception as error:  # a driver's, a library's or the device's: steps as written need none of them
                 logger.warning("steps of %d rows run without a CUDA graph: %s", rows, error)
+
+    def rows(self, least: int) -> int:
+        """The smallest number that there is a graph of, and that holds so many; `least` itself if there is none."""
+        return min((rows for rows in self._graphs if rows >= least), default=least)
 
     def fits(self, rows: int, tokens: int, steps: int) -> bool:
         """Whether there is a graph of so many rows and steps, with room for prompts of so many tokens."""
@@ -88,3 +93,8 @@ class Graphs:
         )
         pairs = zip(found, expected, strict=True)
         return min(float(cosine_similarity(a.double().flatten(), b.double().flatten(), 0)) for a, b in pairs)
+
+
+def sizes_up_to(most: int) -> list[int]:
+    """The numbers of rows that graphs are captured of: few rows take as long as more."""
+    return [LEAST << n for n in range((most // LEAST).bit_length())]

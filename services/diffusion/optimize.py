@@ -23,7 +23,6 @@ from services.diffusion.trials import Checked, State, Trial, copied, state_of
 from services.diffusion.watch import Watch, unwatched
 
 CHECK_EVERY = 25
-ROWS = 8  # at the least on a GPU
 ENOUGH = 2  # ready trials for every image, of which the more valid are chosen
 
 Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float | None]]]
@@ -191,7 +190,10 @@ def differentiate(moving: list[Moving], _tell: Callable[[int], None]) -> list[tu
 
     Rows of several runs, whose spaces are alike, are sampled and differentiated as one batch.
     """
-    parts = [Part.of(run, [one.row for one in own]) for run, own in groupby(filled(moving), key=attrgetter("run"))]
+    space = moving[0].run.space
+    rows = space.model.sampler.graphs.rows(len(moving))  # the last again and again, up to as many as a graph has
+    filled = moving + [moving[-1]] * (rows - len(moving))
+    parts = [Part.of(run, [one.row for one in own]) for run, own in groupby(filled, key=attrgetter("run"))]
     loss, image_embeds, table = losses(parts)
     gradients = iter(torch.autograd.grad(loss, [own for part in parts for own in part.parameters]))
     for part in parts:
@@ -214,16 +216,3 @@ def losses(
     own = image_embeds.split([len(part.rows) for part in parts])
     each, tables = zip(*(part.loss(embeds) for part, embeds in zip(parts, own, strict=True)), strict=True)
     return torch.stack(each).sum(), image_embeds.detach(), torch.cat(tables, dim=1)
-
-
-def filled(moving: list[Moving]) -> list[Moving]:
-    """On a GPU, with the last again and again, as many rows as `rows_of` has: few take as long as more, and each number
-    of them costs a graph."""
-    if moving[0].run.noise.device.type == "cpu":
-        return moving
-    return moving + [moving[-1]] * (rows_of(2 * len(moving) - 1)[-1] - len(moving))
-
-
-def rows_of(most: int) -> list[int]:
-    """The numbers of rows that a GPU works on, up to `most`: ROWS, and twice as many again and again."""
-    return [ROWS << n for n in range(max(1, (most // ROWS).bit_length()))]

@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 
 import deploy.checkpoints
-from services.diffusion.graphs import TOKENS
+from services.diffusion.graphs import TOKENS, sizes_up_to
 from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.optimize import rows_of
 from services.diffusion.outputs import LIBRARIES, version_of
 from services.diffusion.schedule import PRIOR_STEPS
 from tests.benchmarks.findings import LATE, OK, Findings, Row
@@ -100,14 +99,14 @@ def costs(findings: Findings, model: Kandinsky, size: Size, ceiling: Ceilings, u
 
 def as_workers_have_it(findings: Findings, model: Kandinsky, checker: EverySecond, size: Size, until: float) -> None:
     """Steps as CUDA graphs, and jobs that share their batches; without a GPU, steps as written."""
-    graphs, sizes = model.sampler.graphs, rows_of(max(size.trials)) if model.device.type == "cuda" else []
+    graphs, most = model.sampler.graphs, max(size.trials) if model.device.type == "cuda" else 0
     worker = Worker(model, checker, size.samples, **ASKED["full" if size is FULL_SIZE else "tiny"])
     density = fit(model, BATCH, lambda *_: None).to(model.device)
 
     def capture() -> Row:
         begin = time.perf_counter()
-        graphs.capture(sizes)
-        missing = [rows for rows in sizes if not graphs.fits(rows, TOKENS, PRIOR_STEPS)]
+        graphs.capture(most)
+        missing = [rows for rows in sizes_up_to(most) if not graphs.fits(rows, TOKENS, PRIOR_STEPS)]
         if missing:
             raise RuntimeError(f"no graph of {', '.join(map(str, missing))} rows")
         return {"seconds": time.perf_counter() - begin}

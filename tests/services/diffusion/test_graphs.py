@@ -4,7 +4,7 @@ line but CUDA's runs. `make gpu-check` has the real ones."""
 import pytest
 import torch
 
-from services.diffusion.graphs import TOKENS, Graphs
+from services.diffusion.graphs import TOKENS, Graphs, sizes_up_to
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
 from services.diffusion.spaces import Space
@@ -49,7 +49,7 @@ def captured(model, monkeypatch):
         return made[-1]
 
     graphs = Graphs(model.sampler, capture)
-    graphs.capture([8, 16])
+    graphs.capture(20)
     monkeypatch.setattr(model.sampler, "graphs", graphs)
     return made
 
@@ -88,8 +88,19 @@ def test_other_numbers_of_rows_and_longer_prompts_run_as_written(model, density,
     assert model.sampler.graphs.fits(8, TOKENS, 5)
     assert not model.sampler.graphs.fits(8, TOKENS + 1, 5)
     assert not model.sampler.graphs.fits(8, TOKENS, 3)
-    run_of(model, density, ["lora"], 5)
+    run_of(model, density, ["lora"], 17)
     assert sum(graph.calls for graph in captured) == 2
+
+
+def test_the_number_of_rows_changes_with_the_logarithm_of_the_trials(model, density, captured):
+    """Trials that have arrived or ended leave their places to the last that moves, which is changed by none of them."""
+    rows = model.sampler.graphs.rows
+    assert [rows(moving) for moving in range(1, 19)] == [8] * 8 + [16] * 8 + [17, 18]
+    assert [sizes_up_to(most) for most in (7, 8, 20, 64)] == [[], [8], [8, 16], [8, 16, 32, 64]]
+    five, eight = (run_of(model, density, ["lora"], trials) for trials in (5, 8))
+    assert sum(graph.calls for graph in captured) == 2 + 6
+    for one, other in zip(five.trials, eight.trials, strict=False):
+        assert one.state.d2 == pytest.approx(other.state.d2, rel=1e-3)
 
 
 def test_a_graph_that_cannot_be_captured_or_gives_something_else_is_done_without_and_said(model, caplog):
@@ -101,7 +112,7 @@ def test_a_graph_that_cannot_be_captured_or_gives_something_else_is_done_without
 
     for capture, reason in ((fail, "CUDA error"), (wrong, "its cosine to the step as written is")):
         graphs = Graphs(model.sampler, capture)
-        graphs.capture([8])
+        graphs.capture(8)
         assert not graphs.fits(8, TOKENS, 5)
         assert f"steps of 8 rows run without a CUDA graph: {reason}" in caplog.text
 

@@ -16,7 +16,7 @@ from services.diffusion.fit import fit_density
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.lora import Pair
 from services.diffusion.objective import Objective
-from services.diffusion.optimize import Moving, Optimization, Part, filled, losses, rows_of
+from services.diffusion.optimize import Optimization, Part, losses
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
@@ -140,15 +140,6 @@ def test_what_factors_add_in_bfloat16_and_its_gradient_are_within_a_hundredth():
 
     for found, expected in zip(gradients(torch.bfloat16), gradients(torch.float64), strict=True):
         assert error(found, expected) < 0.01
-
-
-def test_a_gpu_sees_few_shapes():
-    class OnGpu:
-        noise = torch.empty(1, device="meta")
-
-    sizes = [len(filled([Moving(OnGpu, 1, row) for row in range(moving)])) for moving in range(1, 21)]
-    assert sizes == [8] * 8 + [16] * 8 + [32] * 4
-    assert [rows_of(most)[-1] for most in (1, 8, 20, 32, 64, 100)] == [8, 8, 16, 32, 64, 64]
 
 
 def test_queries_keys_and_values_are_one_matrix_that_is_kept_once(deep):
