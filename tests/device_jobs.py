@@ -40,16 +40,17 @@ RED = Image.new("RGB", (64, 64), (180, 30, 40))
 
 @dataclass(frozen=True)
 class Bench:
-    """A worker's parts on one device, and the density of SUBJECT that all devices have in common."""
+    """A worker's parts on one device, and the density of the subject that all devices have in common."""
 
     model: Kandinsky
     checker: Checker
     vlm: Checker
     safety: SafetyChecker
     density: DensityModel
+    subject: Subject = SUBJECT
 
     def run(self, recipe: Recipe = RECIPE, **more: Any) -> list[Output]:
-        return generate(self.model, self.density, self.checker, recipe, silent, **more).outputs
+        return generate(self.model, self.density, self.checker, self.subject, recipe, silent, **more).outputs
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def optimised(bench: Bench, **recipe: Any) -> Outcome:
 
 
 def plain(bench: Bench) -> Outcome:
-    return Outcome.of(sample_plain(bench.model, bench.density, bench.checker, RECIPE, silent, [3, 4]))
+    return Outcome.of(sample_plain(bench.model, bench.density, bench.checker, SUBJECT, RECIPE, silent, [3, 4]))
 
 
 def steered(bench: Bench, mode: str) -> Outcome:
@@ -133,7 +134,7 @@ def steered(bench: Bench, mode: str) -> Outcome:
     seen = torch.stack([output.image_embeds for output in bench.run(replace(RECIPE, steps=1, seed=7))])
     history = History(seen, liked=seen[:1], disliked=seen[1:])
     toward = [bench.model.embed_image(RED)[None]]
-    steering = steer(bench.model, bench.density, avoid=["red"], toward=toward, history=history, report=silent)
+    steering = steer(bench.model, bench.density, SUBJECT, avoid=["red"], toward=toward, history=history, report=silent)
     outputs = bench.run(replace(RECIPE, mode=mode, trials=None if mode == "paper" else 2), steering=steering)
     novelty = [output.novelty_bits or 0.0 for output in outputs]
     return replace(Outcome.of(outputs), bits=[output.rarity["bits"] for output in outputs] + novelty)
@@ -143,7 +144,7 @@ def varied(bench: Bench) -> Outcome:
     """Variations of a picture, from their own density."""
     subject = replace(SUBJECT, start=bench.model.embed_image(RED))
     density = fit_density(bench.model, subject, samples=SAMPLES, seed=0, report=silent)
-    return optimised(replace(bench, density=density))
+    return optimised(replace(bench, density=density, subject=subject))
 
 
 def resumed(bench: Bench) -> Outcome:

@@ -39,12 +39,13 @@ class References:
         require_fitting(self._model, subject, wishes + before_the_concept(request.space))
         return subject
 
-    def steering(self, claim: Claim, density: DensityModel, report: Report) -> Steering:
+    def steering(self, claim: Claim, density: DensityModel, subject: Subject, report: Report) -> Steering:
         """The wishes and the history in the density's terms."""
         request = claim.request
         return steer(
             self._model,
             density,
+            subject,
             avoid=[self._wish(direction) for direction in request.avoid],
             toward=[self._wish(direction) for direction in request.toward],
             history=self._history(claim),

@@ -12,6 +12,7 @@ from services.diffusion.generate import Generation, generate
 from services.diffusion.memory import free_memory, is_out_of_memory
 from services.diffusion.outputs import Output
 from services.diffusion.safety import withhold
+from services.diffusion.subject import Subject
 from services.errors import LeaseLostError, ServiceError, StorageError, UnreadableError
 from services.exposure import Feedback, View
 from services.leases import Claim, Leases
@@ -122,12 +123,11 @@ class Runner:
         """Have the density stored and told of, whatever this worker and the store had of it."""
         attempt.report("load", 0, 1, None)
         begin = time.perf_counter()
-        self._models.densities.keep(self._density(attempt))
+        self._models.densities.keep(self._density(attempt, self._references.subject(attempt.request)))
         attempt.metrics.fit_ms = _ms_since(begin)
 
-    def _density(self, attempt: Attempt) -> Artefact:
+    def _density(self, attempt: Attempt, subject: Subject) -> Artefact:
         """The density of what is to be drawn, which the record names from now on."""
-        subject = self._references.subject(attempt.request)
         artefact = self._models.densities.get(subject, attempt.report, self._fit_lock)
         attempt.name_density(self._models.densities.facts(subject, artefact), listed=subject.start is None)
         return artefact
@@ -137,12 +137,14 @@ class Runner:
         attempt.report("load", 0, 1, None)
         models.model.decoder.picture(request.size, request.decoder_steps, request.guidance_scale)  # or no fit
         begin = time.perf_counter()
-        density = self._density(attempt).density
-        steering = self._references.steering(attempt.claim, density, attempt.report)
+        subject = self._references.subject(request)
+        density = self._density(attempt, subject).density
+        steering = self._references.steering(attempt.claim, density, subject, attempt.report)
         metrics.fit_ms = _ms_since(begin)
         recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
         parts = (models.model, density, models.checker)
-        generation = generate(*parts, recipe, attempt.report, steering, savepoint, attempt.watch, models.batching)
+        watched = (attempt.report, steering, savepoint, attempt.watch, models.batching)
+        generation = generate(*parts, subject, recipe, *watched)
         for name, value in generation.timings_ms.items():
             setattr(metrics, f"{name}_ms", value)
         return generation

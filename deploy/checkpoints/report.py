@@ -69,8 +69,9 @@ def spread(z: Tensor) -> float:
 
 def rare(model: Kandinsky, checker: OpenClipChecker, concept: str) -> list[Image.Image]:
     """What a job of four pictures gives at 10 bits, from seed 0."""
-    density = fit_density(model, Subject(concept, DEFAULT_PROMPT), samples=SAMPLES, seed=0, report=lambda *_: None)
-    made = generate(model, density, checker, Recipe(10.0, seed=0, count=4), lambda *_: None)
+    subject = Subject(concept, DEFAULT_PROMPT)
+    density = fit_density(model, subject, samples=SAMPLES, seed=0, report=lambda *_: None)
+    made = generate(model, density, checker, subject, Recipe(10.0, seed=0, count=4), lambda *_: None)
     return [output.image for output in made.outputs]
 
 

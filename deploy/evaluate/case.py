@@ -20,19 +20,16 @@ from services.diffusion.validity import OpenClipChecker
 
 @dataclass(frozen=True)
 class Case:
-    """What a method has to work with: the frozen parts, the density of a subject, and what is asked for."""
+    """What a method has to work with: the frozen parts, a subject with its density, and what is asked for."""
 
     model: Kandinsky
     checker: OpenClipChecker
+    subject: Subject
     density: DensityModel
     target_bits: float
     steps: int
     published_steps: int
     report: Report
-
-    @property
-    def subject(self) -> Subject:
-        return self.density.subject
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def calibrated(case: Case, count: int, seed: int) -> Sample:
 
 
 def _generated(case: Case, recipe: Recipe) -> Sample:
-    outputs = generate(case.model, case.density, case.checker, recipe, case.report).outputs
+    outputs = generate(case.model, case.density, case.checker, case.subject, recipe, case.report).outputs
     image_embeds = torch.stack([output.image_embeds for output in outputs])
     return Sample([output.image for output in outputs], image_embeds, [output.seed for output in outputs])
 

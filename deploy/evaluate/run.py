@@ -50,10 +50,12 @@ class Evaluation:
 
         if not isinstance(self.models.checker, OpenClipChecker):
             raise StackError("the evaluation needs an open_clip folder as RAREBIT_SCORER, whose nouns it uses")
+        subject = Subject(concept, DEFAULT_PROMPT)
         return Case(
             model=self.models.model,
             checker=self.models.checker,
-            density=self.models.densities.get(Subject(concept, DEFAULT_PROMPT), self.report, fit_lock).density,
+            subject=subject,
+            density=self.models.densities.get(subject, self.report, fit_lock).density,
             target_bits=Rarity(self.plan.percentile).target_bits,
             steps=self.plan.steps,
             published_steps=self.plan.published_steps,

@@ -24,8 +24,9 @@ def report_densities(models: Models, concepts: Sequence[str], out: Path, report:
     out.mkdir(parents=True, exist_ok=True)
     measured = []
     for concept in concepts:
-        fitted = density(models, Subject(concept, DEFAULT_PROMPT), report)
-        measured.append(measure(models.model, fitted, report))
+        subject = Subject(concept, DEFAULT_PROMPT)
+        fitted = density(models, subject, report)
+        measured.append(measure(models.model, fitted, subject, report))
         draw_density(measured[-1], fitted.survival, out / f"{slug(concept)}.png")
     return write_pages(measured, out)
 

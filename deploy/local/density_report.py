@@ -13,6 +13,7 @@ from services.diffusion.calibration import Survival
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report, draw_baseline, fit_embeddings
 from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.subject import Subject
 
 FRESH = 5000
 SIZES = (500, 1000, 2000, 3000, 5000)
@@ -136,14 +137,20 @@ class ConceptReport:
 
 
 def measure(
-    model: Kandinsky, density: DensityModel, report: Report, *, fresh: int = FRESH, sizes: Sequence[int] = SIZES
+    model: Kandinsky,
+    density: DensityModel,
+    subject: Subject,
+    report: Report,
+    *,
+    fresh: int = FRESH,
+    sizes: Sequence[int] = SIZES,
 ) -> ConceptReport:
-    """Measure a density on `fresh` samples of another seed; `gaussian` is the single Gaussian's d² of these."""
-    unseen = draw_baseline(model, density.subject, fresh, density.seed + 1, report)
+    """Measure the subject's density on `fresh` samples of another seed; `gaussian` is one Gaussian's d² of these."""
+    unseen = draw_baseline(model, subject, fresh, density.seed + 1, report)
     d2, y, rank = density.d2(unseen).numpy(), density.subspace.project(unseen), len(density.subspace.components)
     return ConceptReport(
-        concept=density.subject.concept,
-        prompt=density.subject.prompt,
+        concept=subject.concept,
+        prompt=subject.prompt,
         samples=density.samples,
         fresh=fresh,
         rank=rank,
@@ -153,7 +160,7 @@ def measure(
         gaussian=Distances.of(density.mixture.gaussian().d2(y).numpy(), rank),
         tail=Tail.of(density.survival, d2),
         claims=[Claim.check(density.survival, bits, d2) for bits in CHECKED_BITS],
-        sizes=_curve(model, density, unseen, sizes, report),
+        sizes=_curve(model, density, subject, unseen, sizes, report),
         variance=(y.square().sum(0).cumsum(0) / (unseen - density.subspace.mean).square().sum()).tolist(),
     )
 
@@ -169,15 +176,17 @@ def log_likelihood(density: DensityModel, image_embeds: Tensor) -> float:
     return float((density.log_prob(image_embeds) - beside / 2).mean())
 
 
-def _curve(model: Kandinsky, density: DensityModel, unseen: Tensor, sizes: Sequence[int], report: Report) -> list[Size]:
+def _curve(
+    model: Kandinsky, density: DensityModel, subject: Subject, unseen: Tensor, sizes: Sequence[int], report: Report
+) -> list[Size]:
     """The same density of the first samples of its own seed."""
-    drawn, points = draw_baseline(model, density.subject, max(sizes), density.seed, report), []
+    drawn, points = draw_baseline(model, subject, max(sizes), density.seed, report), []
     for done, samples in enumerate(sizes):
         report("curve", done, len(sizes), None)
         fitted = fit_embeddings(
             drawn[:samples],
             torch.zeros(samples, dtype=torch.float64),  # the anchors play no part here
-            subject=density.subject,
+            subject=subject,
             model_fingerprint=density.model_fingerprint,
             seed=density.seed,
         )

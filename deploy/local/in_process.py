@@ -61,8 +61,9 @@ def generate(
     own = density(models, subject, report)
     dim = models.model.prior.config.embedding_dim
     history: History | None = None if seen is None else history_of(seen, subject.concept, dim)
-    steering = steer(models.model, own, avoid=avoided, toward=wished, history=history, report=report)
-    return withhold(sampler.generate(models.model, own, models.checker, recipe, report, steering), models.safety)
+    steering = steer(models.model, own, subject, avoid=avoided, toward=wished, history=history, report=report)
+    made = sampler.generate(models.model, own, models.checker, subject, recipe, report, steering)
+    return withhold(made, models.safety)
 
 
 def replay(models: Models, block: dict[str, Any], report: Report) -> Output:
@@ -76,7 +77,7 @@ def replay(models: Models, block: dict[str, Any], report: Report) -> Output:
 def plain(models: Models, subject: Subject, recipe: Recipe, seeds: list[int], report: Report) -> list[Output]:
     """The unsteered picture of each seed, if it is safe, with the figures that the density and the checker give it."""
     own = density(models, subject, report)
-    outputs = sampler.sample_plain(models.model, own, models.checker, recipe, report, seeds)
+    outputs = sampler.sample_plain(models.model, own, models.checker, subject, recipe, report, seeds)
     return [output for output in outputs if is_safe(output.image, models.safety)]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.nn.functional import pad
 from services.diffusion.calibration import Survival
 from services.diffusion.checkpoint import described
 from services.diffusion.mixture import Mixture, Subspace
-from services.diffusion.subject import Subject
+from services.diffusion.subject import Subject, key_of
 
 WEIGHTS, META = "density.safetensors", "density.json"
 FORMAT = 2
@@ -24,13 +25,15 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class DensityModel:
-    """The distribution of the image embeddings that a subject gives, in float64.
+    """The distribution of the image embeddings that a text gives, and a start if there is one, in float64.
 
-    Of held-out samples: `survival` is that of d², `anchors` are cosines to the prompt and `residuals` are q, both
-    ascending, and `held_out` their projections. `samples` counts these and the fitted ones.
+    Which of its words are the concept, each request says for itself. Of held-out samples: `survival` is that of d²,
+    `anchors` are cosines to the prompt and `residuals` are q, both ascending, and `held_out` their projections.
+    `samples` counts these and the fitted ones.
     """
 
-    subject: Subject
+    text: str
+    start: Float[Tensor, "dim"] | None
     model_fingerprint: str
     samples: int
     seed: int
@@ -83,16 +86,33 @@ class DensityModel:
         """The share of held-out samples whose residual is below q."""
         return torch.searchsorted(self.residuals, q).to(q.dtype) / len(self.residuals)
 
-    @property
+    def is_of(self, subject: Subject) -> bool:
+        """Whether it is of the subject's text and start."""
+        return key_of(self.text, self.start) == subject.key()
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the whole artefact."""
+        return _digest(*self._parts())
+
+    def is_named(self, fingerprint: str, subject: Subject) -> bool:
+        """Whether the replay block of a picture of this subject names this density.
+
+        There are blocks with a fingerprint of an artefact that has the concept and the prompt in the text's place.
+        """
         tensors, meta = self._parts()
-        return hashlib.sha256(save(tensors) + json.dumps(meta, sort_keys=True).encode()).hexdigest()
+        worded = meta | {"concept": subject.concept, "prompt": subject.prompt}
+        del worded["text"]
+        return self.is_of(subject) and fingerprint in (self.fingerprint, _digest(tensors, worded))
 
     def to(self, device: torch.device) -> "DensityModel":
         """The same density with its tensors on `device`."""
+        if self.held_out.device == device:
+            return self
         tensors, meta = self._parts()
-        return self._of({name: value.to(device) for name, value in tensors.items()}, meta)
+        moved = self._of({name: value.to(device) for name, value in tensors.items()}, meta)
+        vars(moved)["fingerprint"] = self.fingerprint  # found out once, wherever it is used
+        return moved
 
     def save(self, folder: Path) -> None:
         """Write density.safetensors and density.json into the folder."""
@@ -109,11 +129,9 @@ class DensityModel:
 
     def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         meta = {f.name: getattr(self, f.name) for f in fields(self)}
-        subject = meta.pop("subject")
-        meta |= {"concept": subject.concept, "prompt": subject.prompt}
         tensors = {name: meta.pop(name) for name in ("anchors", "residuals", "held_out")}
-        if subject.start is not None:
-            tensors["start"] = subject.start
+        if (start := meta.pop("start")) is not None:
+            tensors["start"] = start
         for part in (meta.pop("subspace"), meta.pop("mixture")):
             tensors |= vars(part)
         survival = meta.pop("survival")
@@ -127,7 +145,8 @@ class DensityModel:
             raise ValueError(f"format {meta['format']} instead of {FORMAT}")
         own = {name: meta[name] for name in ("model_fingerprint", "samples", "seed", "variance_kept")}
         return cls(
-            subject=Subject(meta["concept"], meta["prompt"], tensors.get("start")),
+            text=meta["text"] if "text" in meta else Subject(meta["concept"], meta["prompt"]).text,
+            start=tensors.get("start"),
             subspace=Subspace(*(tensors[f.name] for f in fields(Subspace))),
             mixture=Mixture(*(tensors[f.name] for f in fields(Mixture))),
             survival=Survival(tensors["distances"].cpu().numpy(), **meta["tail"]),
@@ -136,6 +155,10 @@ class DensityModel:
             held_out=tensors["held_out"],
             **own,
         )
+
+
+def _digest(tensors: dict[str, Tensor], meta: dict[str, Any]) -> str:
+    return hashlib.sha256(save(tensors) + json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def density_key(model_fingerprint: str, subject: Subject, samples: int) -> str:

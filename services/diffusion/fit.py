@@ -69,7 +69,8 @@ def fit_embeddings(
     y = subspace.project(held_out)
     mixture = choose_mixture(subspace.project(fitted), y, seed)
     return DensityModel(
-        subject=subject,
+        text=subject.text,
+        start=subject.start,
         model_fingerprint=model_fingerprint,
         samples=len(image_embeds),
         seed=seed,

@@ -22,6 +22,7 @@ from services.diffusion.recipe import Recipe, from_json
 from services.diffusion.savepoint import NOWHERE, Savepoint
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Steering
+from services.diffusion.subject import Subject
 from services.diffusion.trials import Checked, ranked
 from services.diffusion.validity import Checker
 from services.diffusion.watch import Watch, unwatched
@@ -41,6 +42,7 @@ def generate(
     model: Kandinsky,
     density: DensityModel,
     checker: Checker,
+    subject: Subject,
     recipe: Recipe,
     report: Report,
     steering: Steering = UNSTEERED,
@@ -48,19 +50,19 @@ def generate(
     watch: Watch = unwatched,
     batching: Batching = ALONE,
 ) -> Generation:
-    """`recipe.count` pictures of the density's subject at the wanted rarity, each the best of its own trial.
+    """`recipe.count` pictures of the subject, whose the density is, at the wanted rarity, each the best of its trial.
 
     From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `watch`
     sees the trials before each step is reported. `batching` is how rows come to the device, by themselves at first.
 
-    ValueError for a target, size, space or number of trials that cannot be, and for another model's density. Whatever
-    `report` raises passes through.
+    ValueError for a target, size, space or number of trials that cannot be, and for a density of another model or text.
+    Whatever `report` raises passes through.
     """
-    density, steering = fitting(density, model), steering.to(model.device)
+    density, steering = fitting(density, model, subject), steering.to(model.device)
     picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
     candidate = model.decoder.as_candidate(picture)
-    judge = Judge(model.decoder, checker, density.subject.concept, candidate, picture, report, batching)
-    space = Space(model, density.subject, recipe.space)
+    judge = Judge(model.decoder, checker, subject.concept, candidate, picture, report, batching)
+    space = Space(model, subject, recipe.space)
     about = About(space, density, checker, recipe, steering, candidate, picture)
     begin = time.perf_counter()
     run = _Run(about, judge, report, savepoint.of(about.run()), watch, batching)
@@ -77,13 +79,15 @@ def generate(
 
 def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dict[str, Any], report: Report) -> Output:
     """The output that `block` came with, bit for bit on the same machine; ReplayError where that cannot be."""
+    recipe, subject, steering = from_json(block["recipe"])
     found = {"model": model.fingerprint, "density": density.fingerprint, "checker": checker.fingerprint}
+    same = {part: block[part] == fingerprint for part, fingerprint in found.items()}
+    same["density"] = density.is_named(block["density"], subject)
     for part, fingerprint in found.items():
-        if block[part] != fingerprint:
+        if not same[part]:
             raise ReplayError(f"the picture is of the {part} {block[part][:12]}, this one is {fingerprint[:12]}")
-    recipe, _, steering = from_json(block["recipe"])
     with threads(block["threads"]):
-        generation = generate(model, density, checker, recipe, report, steering)
+        generation = generate(model, density, checker, subject, recipe, report, steering)
     for output in generation.outputs:
         if output.seed == block["row_seed"]:
             return output
@@ -102,13 +106,19 @@ def threads(count: int) -> Iterator[None]:
 
 
 def sample_plain(
-    model: Kandinsky, density: DensityModel, checker: Checker, recipe: Recipe, report: Report, seeds: list[int]
+    model: Kandinsky,
+    density: DensityModel,
+    checker: Checker,
+    subject: Subject,
+    recipe: Recipe,
+    report: Report,
+    seeds: list[int],
 ) -> list[Output]:
     """What the prompt gives without steering, a picture for each seed."""
-    density = fitting(density, model)
+    density = fitting(density, model, subject)
     picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
-    judge = Judge(model.decoder, checker, density.subject.concept, picture, picture, report, ALONE)
-    space = Space(model, density.subject, ["token"])
+    judge = Judge(model.decoder, checker, subject.concept, picture, picture, report, ALONE)
+    space = Space(model, subject, ["token"])
     about = About(space, density, checker, recipe, UNSTEERED, picture, picture)
     return [about.output(c) for c in look(space, density, space.start(0), seeds, 0, judge)]
 
@@ -152,10 +162,12 @@ def trials_for(count: int) -> int:
     return min(64, 4 * count + 4)
 
 
-def fitting(density: DensityModel, model: Kandinsky) -> DensityModel:
-    """The density on the model's device; ValueError if it is of another model."""
+def fitting(density: DensityModel, model: Kandinsky, subject: Subject) -> DensityModel:
+    """The density on the model's device; ValueError if it is of another model, text or start."""
     if density.model_fingerprint != model.fingerprint:
         raise ValueError(f"the density is of the model {density.model_fingerprint[:12]}, not {model.fingerprint[:12]}")
+    if not density.is_of(subject):
+        raise ValueError(f"the density is of ‘{density.text}’, not of ‘{subject.text}’, or of another start")
     return density.to(model.device)
 
 

@@ -79,7 +79,7 @@ class About:
         """JSON of all that the run's pictures depend on."""
         model = self.space.model
         return {
-            "recipe": to_json(self.recipe, self.density.subject, self.steering),
+            "recipe": to_json(self.recipe, self.space.subject, self.steering),
             "model": model.fingerprint,
             "density": self.density.fingerprint,
             "density_samples": self.density.samples,

@@ -98,6 +98,7 @@ class History:
 def steer(
     model: Kandinsky,
     density: DensityModel,
+    subject: Subject,
     *,
     avoid: Sequence[Wish],
     toward: Sequence[Wish],
@@ -105,8 +106,8 @@ def steer(
     report: Report,
 ) -> Steering:
     """The wishes as clusters in the density's components; what a user liked and disliked counts among them."""
-    away = [_cluster(model, density, wish, report) for wish in avoid]
-    near = [_cluster(model, density, wish, report) for wish in toward]
+    away = [_cluster(model, density, subject, wish, report) for wish in avoid]
+    near = [_cluster(model, density, subject, wish, report) for wish in toward]
     if history is None:
         return Steering(tuple(away), tuple(near))
     if len(history.disliked):
@@ -127,8 +128,8 @@ def _wished(word: str, subject: Subject) -> Subject:
     return Subject(f"{word.strip()} {subject.concept}", subject.prompt, subject.start)
 
 
-def _cluster(model: Kandinsky, density: DensityModel, wish: Wish, report: Report) -> Cluster:
+def _cluster(model: Kandinsky, density: DensityModel, subject: Subject, wish: Wish, report: Report) -> Cluster:
     if not isinstance(wish, str):
         return Cluster.of(density, wish)
-    described = _wished(wish, density.subject)
+    described = _wished(wish, subject)
     return Cluster.described(density, draw_baseline(model, described, TEXT_SAMPLES, TEXT_SEED, report))

@@ -35,5 +35,10 @@ class Subject:
 
     def key(self, *more: str | int) -> str:
         """A stable name for what is made of this subject and `more`: 32 hexadecimal digits."""
-        start = None if self.start is None else hashlib.sha256(self.start.float().cpu().numpy().tobytes()).hexdigest()
-        return hashlib.sha256(json.dumps([self.text, start, *more]).encode()).hexdigest()[:32]
+        return key_of(self.text, self.start, *more)
+
+
+def key_of(text: str, start: Float[Tensor, "dim"] | None, *more: str | int) -> str:
+    """The same of a text and a start, in whichever of its places the concept stands: 32 hexadecimal digits."""
+    picture = None if start is None else hashlib.sha256(start.float().cpu().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(json.dumps([text, picture, *more]).encode()).hexdigest()[:32]

@@ -95,7 +95,8 @@ def made(concept: str, recipe: Recipe, patches: Callable[[], Patches]) -> Made:
     with ExitStack() as replaced:
         for one in patches():
             replaced.enter_context(one)
-        outputs = generate(models.model, setup.density(concept), models.checker, recipe, setup.progress).outputs
+        parts = (models.model, setup.density(concept), models.checker, setup.subject(concept))
+        outputs = generate(*parts, recipe, setup.progress).outputs
     return made_of(concept, [o.image for o in outputs], torch.stack([o.image_embeds for o in outputs]))
 
 

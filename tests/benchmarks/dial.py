@@ -21,7 +21,8 @@ def lines() -> Iterator[str]:
     for concept in CONCEPTS:
         density, yardstick = setup.density(concept), setup.yardstick()
         for asked in ASKED:
-            made = generate(models.model, density, models.checker, Recipe(asked, SEED, COUNT), setup.progress)
+            parts = (models.model, density, models.checker, setup.subject(concept))
+            made = generate(*parts, Recipe(asked, SEED, COUNT), setup.progress)
             bits = [output.rarity["bits"] for output in made.outputs]
             judged = yardstick.judge.p_valid(yardstick.features([o.image for o in made.outputs]), concept)
             valid = fmean(output.validity >= MIN_VALIDITY for output in made.outputs)

@@ -24,18 +24,20 @@ def lines() -> Iterator[str]:
 
 def user(way: str) -> Iterator[str]:
     models, density, features = setup.models(), setup.density(CONCEPT), setup.yardstick().features
+    subject = setup.subject(CONCEPT)
     seen, pictures = torch.zeros(0, density.subspace.mean.shape[0]), []
     for job in range(JOBS):
         history = History(seen, seen[:0], seen[:0])
-        steering = steer(models.model, density, avoid=[], toward=[], history=history, report=setup.progress)
+        steering = steer(models.model, density, subject, avoid=[], toward=[], history=history, report=setup.progress)
         recipe = Recipe(BITS, SEED + 1000 * job, COUNT)
         own = steering if way == "with" else UNSTEERED
-        outputs = generate(models.model, density, models.checker, recipe, setup.progress, own).outputs
+        outputs = generate(models.model, density, models.checker, subject, recipe, setup.progress, own).outputs
         embeds = torch.stack([output.image_embeds for output in outputs])
         rows = features([output.image for output in outputs])
         novelty = median(steering.belief.bits(density.subspace.project(embeds)))
         distance = fmean(nearest_distances(rows, torch.tensor(pictures).numpy())) if pictures else float("nan")
         valid = fmean(output.validity for output in outputs)
         yield f"| {job + 1} | {way} | {novelty:.1f} | {distance:.3f} | {valid:.2f} |"
-        seen, pictures = torch.cat([seen, embeds]), pictures + rows.tolist()
+        subject = setup.subject(CONCEPT)
+    seen, pictures = torch.cat([seen, embeds]), pictures + rows.tolist()
     yield f"All {len(pictures)} {way}: Vendi score {vendi_score(torch.tensor(pictures).numpy()):.2f}"

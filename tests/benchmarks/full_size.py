@@ -32,6 +32,7 @@ from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
 from diffusers.utils import logging  # isort: skip
 
 CONCEPT = "handbag"
+SUBJECT = Subject(CONCEPT, DEFAULT_PROMPT)
 OUT_OF_REACH = 30.0  # bits, so that no trial arrives and all of them are in every step
 ROW_S = 40.0  # no run of a row begins later, none goes on for twice as long
 REPEATS = 5
@@ -83,12 +84,12 @@ class Ceilings:
 
 
 def fit(model: Kandinsky, samples: int, report: Report) -> DensityModel:
-    return fit_density(model, Subject(CONCEPT, DEFAULT_PROMPT), samples=samples, seed=0, report=report)
+    return fit_density(model, SUBJECT, samples=samples, seed=0, report=report)
 
 
 def optimization_step(model: Kandinsky, density: DensityModel, trials: int) -> Callable[[Report], None]:
     """One step of that many trials of tokens and factors, none of which ever arrives."""
-    space, objective = Space(model, density.subject, ["token", "lora"]), Objective(density, OUT_OF_REACH, UNSTEERED)
+    space, objective = Space(model, SUBJECT, ["token", "lora"]), Objective(density, OUT_OF_REACH, UNSTEERED)
     run = Optimization(space, density, objective, seed=0, trials=trials, count=trials)
 
     def step(_report: Report) -> None:

@@ -15,13 +15,13 @@ SHEET = setup.DATA / "rounds.png"
 
 def lines() -> Iterator[str]:
     """The path of the sheet; every round is of the same seed, and away from all that was disliked before."""
-    models, density, rows = setup.models(), setup.density(CONCEPT), list[Row]()
+    models, density, subject, rows = setup.models(), setup.density(CONCEPT), setup.subject(CONCEPT), list[Row]()
     disliked: list[Output] = []
     for number in range(ROUNDS):
         away = [output.image_embeds[None] for output in disliked]
-        steering = steer(models.model, density, avoid=away, toward=[], history=None, report=setup.progress)
+        steering = steer(models.model, density, subject, avoid=away, toward=[], history=None, report=setup.progress)
         recipe = Recipe(BITS, SEED, COUNT)
-        outputs = generate(models.model, density, models.checker, recipe, setup.progress, steering).outputs
+        outputs = generate(models.model, density, models.checker, subject, recipe, setup.progress, steering).outputs
         rows.append(row(number, outputs))
         disliked.append(outputs[0])
     contact_sheet(f"{CONCEPT}, three rounds", rows).save(SHEET)

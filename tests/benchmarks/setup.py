@@ -28,10 +28,14 @@ def models() -> Models:
     return in_process.load(DATA)
 
 
+def subject(concept: str) -> Subject:
+    return Subject(concept, DEFAULT_PROMPT)
+
+
 @cache
 def density(concept: str) -> DensityModel:
     """The concept's density, fitted unless it was before."""
-    return in_process.density(models(), Subject(concept, DEFAULT_PROMPT), progress)
+    return in_process.density(models(), subject(concept), progress)
 
 
 @cache

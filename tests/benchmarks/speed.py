@@ -51,7 +51,7 @@ def pipeline() -> KandinskyPriorPipeline:
 
 
 def prior_rows() -> Iterator[Row]:
-    model, theirs, text = setup.models().model, pipeline(), setup.density(CONCEPT).subject.text
+    model, theirs, text = setup.models().model, pipeline(), setup.subject(CONCEPT).text
 
     @torch.no_grad()
     def ours(cached: bool) -> None:
@@ -67,7 +67,7 @@ def prior_rows() -> Iterator[Row]:
 
 
 def step_row(name: str, trials: int) -> Row:
-    density, space = setup.density(CONCEPT), Space(setup.models().model, setup.density(CONCEPT).subject, [name])
+    density, space = setup.density(CONCEPT), Space(setup.models().model, setup.subject(CONCEPT), [name])
     objective = Objective(density, 25.0, UNSTEERED)  # out of reach, so that no trial arrives
     run = Optimization(space, density, objective, seed=0, trials=trials, count=trials)
 
@@ -99,7 +99,8 @@ def decode_rows() -> Iterator[Row]:
 def generate_row(count: int) -> Row:
     models, density = setup.models(), setup.density(CONCEPT)
     begin = time.perf_counter()
-    made = generate(models.model, density, models.checker, Recipe(BITS, 0, count), setup.progress)
+    parts = (models.model, density, models.checker, setup.subject(CONCEPT))
+    made = generate(*parts, Recipe(BITS, 0, count), setup.progress)
     return f"{count} images at percentile 99.9", time.perf_counter() - begin, str(made.timings_ms)
 
 

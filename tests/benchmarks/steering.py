@@ -21,7 +21,6 @@ from services.diffusion.generate import generate, sample_plain
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe
 from services.diffusion.steering import TEXT_SAMPLES, TEXT_SEED, UNSTEERED, Steering, Wish, steer
-from services.diffusion.subject import Subject
 from tests.benchmarks import setup
 
 CONCEPT, CHANNELS = "handbag", {"red": 0, "blue": 2}
@@ -64,7 +63,8 @@ def eyes(name: str, first: Output) -> list[Eye]:
 
 def steering_of(kind: str, wish: Wish) -> Steering:
     wishes = {"avoid": [], "toward": []} | {kind: [wish]}
-    return steer(setup.models().model, setup.density(CONCEPT), **wishes, history=None, report=setup.progress)
+    parts = (setup.models().model, setup.density(CONCEPT), setup.subject(CONCEPT))
+    return steer(*parts, **wishes, history=None, report=setup.progress)
 
 
 @cache
@@ -74,14 +74,14 @@ def unsteered(seed: int) -> list[Output]:
 
 def outputs_of(seed: int, steering: Steering) -> list[Output]:
     models, recipe = setup.models(), Recipe(BITS, seed, COUNT)
-    return generate(models.model, setup.density(CONCEPT), models.checker, recipe, setup.progress, steering).outputs
+    parts = (models.model, setup.density(CONCEPT), models.checker)
+    return generate(*parts, setup.subject(CONCEPT), recipe, setup.progress, steering).outputs
 
 
 @cache
 def described(word: str) -> Target:
     """The mean embedding that the prior gives for the concept with the word before it."""
-    subject = setup.density(CONCEPT).subject
-    worded = Subject(f"{word} {CONCEPT}", subject.prompt)
+    worded = setup.subject(f"{word} {CONCEPT}")
     return draw_baseline(setup.models().model, worded, TEXT_SAMPLES, TEXT_SEED, setup.progress).mean(0)
 
 
@@ -109,9 +109,9 @@ def scorer_likeness(first: Output, outputs: list[Output]) -> float:
 @cache
 def typical() -> Target:
     """The scorer's mean embedding of plain pictures."""
-    models, density = setup.models(), setup.density(CONCEPT)
-    recipe, seeds = Recipe(BITS, 0), list(range(PLAIN))
-    plain = sample_plain(models.model, density, models.checker, recipe, setup.progress, seeds)
+    models, recipe = setup.models(), Recipe(BITS, 0)
+    parts = (models.model, setup.density(CONCEPT), models.checker)
+    plain = sample_plain(*parts, setup.subject(CONCEPT), recipe, setup.progress, list(range(PLAIN)))
     return models.checker.embed([output.image for output in plain]).mean(0)
 
 

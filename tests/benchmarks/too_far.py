@@ -34,7 +34,7 @@ def lines() -> Iterator[str]:
 def trial(concept: str, way: str) -> Iterator[tuple[list[float], list[float], list[float]]]:
     """Bits and both validities of PICTURES samples at every look."""
     density = setup.density(concept)
-    space = Space(setup.models().model, density.subject, ["lora"])
+    space = Space(setup.models().model, setup.subject(concept), ["lora"])
     parameters, fresh = [part[None].requires_grad_() for part in space.start(SEED)], noise_of([SEED])
     optimizer = torch.optim.AdamW(parameters, lr=STEP, weight_decay=1e-2)
     paper, calibrated = PaperLoss(density, UNSTEERED), Objective(density, 9.97, UNSTEERED)

@@ -31,6 +31,7 @@ from tests.accepted import accepted
 
 CONCEPT, COUNT = "handbag", 4
 ONE_BY_ONE = 4  # the share of them that is run alone, for want of time
+SUBJECT = Subject(CONCEPT, DEFAULT_PROMPT)
 NOUNS = [CONCEPT, *(f"thing {number}" for number in range(100))]
 
 
@@ -77,8 +78,8 @@ class Worker:
         report, looks, kept = Clock(deadline), self.checker.looks, list[bytes]()
         density = self.density = self.density or self._fit(report)
         fitted = time.perf_counter()
-        savepoint = Savepoint(keep=kept.append)
-        made = generate(self.model, density, self.checker, self.recipe, report, savepoint=savepoint)
+        savepoint, parts = Savepoint(keep=kept.append), (self.model, density, self.checker)
+        made = generate(*parts, SUBJECT, self.recipe, report, savepoint=savepoint)
         done = time.perf_counter()
         milliseconds = {f"{name} s": ms / 1000 for name, ms in made.timings_ms.items()}
         times = {"seconds": done - report.begin, "fit s": fitted - report.begin, **milliseconds}
@@ -94,7 +95,8 @@ class Worker:
 
         def job(seed: int, batching: Batching) -> Generation:
             recipe = replace(self.recipe, count=1, trials=trials_for(1), seed=seed)
-            return generate(self.model, density, self.checker, recipe, Clock(deadline), batching=batching)
+            parts = (self.model, density, self.checker, SUBJECT)
+            return generate(*parts, recipe, Clock(deadline), batching=batching)
 
         begin = time.perf_counter()
         with ThreadPoolExecutor(count) as threads:
@@ -107,5 +109,4 @@ class Worker:
         return {"at once s": at_once_s, "one by one s": alone_s, "times the throughput": alone_s / at_once_s}
 
     def _fit(self, report: Callable[..., None]) -> DensityModel:
-        subject = Subject(CONCEPT, DEFAULT_PROMPT)
-        return fit_density(self.model, subject, samples=self.samples, seed=0, report=report)
+        return fit_density(self.model, SUBJECT, samples=self.samples, seed=0, report=report)

@@ -25,6 +25,7 @@ from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.subject import Subject
 
 MINI = Path(__file__).parents[2] / "deploy/checkpoints/rarebit-mini"
+SUBJECT = Subject("a/chair", "a photo of a {}")
 SAMPLES, FRESH, SIZES = 500, 500, (250, 500)
 
 
@@ -39,12 +40,12 @@ def model() -> Kandinsky:
 
 @pytest.fixture(scope="module")
 def density(model: Kandinsky) -> DensityModel:
-    return fit_density(model, Subject("a/chair", "a photo of a {}"), samples=SAMPLES, seed=0, report=silent)
+    return fit_density(model, SUBJECT, samples=SAMPLES, seed=0, report=silent)
 
 
 @pytest.fixture(scope="module")
 def report(model: Kandinsky, density: DensityModel) -> ConceptReport:
-    return measure(model, density, silent, fresh=FRESH, sizes=SIZES)
+    return measure(model, density, SUBJECT, silent, fresh=FRESH, sizes=SIZES)
 
 
 def test_distances_of_chi_square_are_those_of_chi_square():
@@ -60,7 +61,7 @@ def test_figures_are_what_scipy_gives(report, density, model):
     held_out, k = density.survival.values, len(density.subspace.components)
     assert report.held_out.maximum == held_out.max()
     assert report.held_out.kolmogorov_smirnov == stats.kstest(held_out, "chi2", args=(k,)).statistic
-    fresh = density.d2(draw_baseline(model, density.subject, FRESH, 1, silent)).numpy()
+    fresh = density.d2(draw_baseline(model, SUBJECT, FRESH, 1, silent)).numpy()
     excess = fresh[fresh > report.tail.threshold] - report.tail.threshold
     test = stats.kstest(excess, "genpareto", args=(report.tail.shape, 0, report.tail.scale))
     assert (report.tail.fresh_excesses, report.tail.fresh_p_value) == (len(excess), test.pvalue)
@@ -76,7 +77,7 @@ def _clopper_pearson(reached: int) -> tuple[list[int], list[int]]:
 
 
 def test_variance_and_likelihood_are_those_of_the_samples(report, density, model):
-    fresh = draw_baseline(model, density.subject, FRESH, 1, silent)
+    fresh = draw_baseline(model, SUBJECT, FRESH, 1, silent)
     total = (fresh - density.subspace.mean).square().sum()
     assert report.variance[-1] == pytest.approx(float(1 - density.residual(fresh).sum() / total))
     whole = report.sizes[-1]
@@ -87,7 +88,7 @@ def test_variance_and_likelihood_are_those_of_the_samples(report, density, model
 
 def test_the_likelihood_of_the_whole_space_is_that_of_a_normal_law(density, model):
     one = replace(density, mixture=density.mixture.gaussian())
-    z = draw_baseline(model, density.subject, 250, 2, silent)
+    z = draw_baseline(model, SUBJECT, 250, 2, silent)
     w, mean = density.subspace.components.numpy(), density.subspace.mean.numpy()
     inverse = np.linalg.inv(one.mixture.precisions_cholesky[0].numpy())
     beside = float(density.residuals.mean()) / (len(mean) - len(w))
@@ -119,7 +120,7 @@ def test_the_tail_correlates_with_its_quantiles_only_if_it_is_the_tail():
 
 
 def test_the_same_density_gives_the_same_report(report, density, model):
-    again = measure(model, density, silent, fresh=FRESH, sizes=SIZES[:1])
+    again = measure(model, density, SUBJECT, silent, fresh=FRESH, sizes=SIZES[:1])
     assert again == replace(report, sizes=report.sizes[:1])
 
 

@@ -62,7 +62,7 @@ def test_a_worker_draws_from_what_was_pulled_by_name_and_without_a_hub(both):
     subject = Subject("handbag!", "a photo of a {}")
     density = models.densities.get(subject, nothing, lambda _key, report: nullcontext(report)).density
     recipe = Recipe(target_bits=3.0, steps=1, trials=1, seed=0, size=64, decoder_steps=2)
-    (output,) = sample_plain(models.model, density, models.checker, recipe, nothing, [7])
+    (output,) = sample_plain(models.model, density, models.checker, subject, recipe, nothing, [7])
     assert output.image.size == (64, 64)
 
 

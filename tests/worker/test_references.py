@@ -5,6 +5,7 @@ import io
 import json
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -18,6 +19,8 @@ from services.schemas import JobStatus
 from services.storage import state_key, upload_key
 from services.store import connect
 from tests.accepted import accepted
+from tests.worker.conftest import local_storage
+from worker.densities import Densities
 from worker.references import history_of
 
 QUICK = accepted(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
@@ -41,6 +44,24 @@ async def test_what_was_learnt_lies_beside_each_picture(run, storage, models):
     state = load(storage.get(state_key(record.id, record.attempt, 1)))
     dim = models.model.prior.config.embedding_dim
     assert state["image_embeds"].shape == (dim,)
+
+
+async def test_who_asked_first_has_no_part_in_what_the_same_text_gives_to_others(jobs, make_runner, models, tmp_path):
+    text = QUICK.prompt.replace("{}", "handbag")
+    other, plain = {"concept": "4k", "prompt": text.replace("4k", "{}")}, {"concept": "handbag"}
+    made = []
+    for order in ((plain,), (other, plain)):
+        folder = local_storage(tmp_path / str(len(order)))
+        own = replace(models, densities=Densities(models.model, folder, samples=500, capacity=1))
+        for asked in order:
+            request = JobRequest.model_validate(QUICK.model_dump() | {"space": ["token"]} | asked)
+            job_id = (await jobs.submit(request, keep_s=60, max_queued=10)).id
+            await asyncio.to_thread(make_runner(models=own).run_next)
+        made.append((await jobs.get(job_id))[0])
+    alone, second = made
+    assert [o.sha256 for o in second.outputs] == [o.sha256 for o in alone.outputs]
+    assert [o.replay["recipe"]["concept"] for o in second.outputs] == ["handbag"] * 2
+    assert [o.validity for o in second.outputs] == [o.validity for o in alone.outputs] != [None, None]
 
 
 async def test_avoiding_an_output_or_words_changes_the_pictures_and_the_replay_block(run):

@@ -18,6 +18,7 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.steering import UNSTEERED, Steering
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
+from services.job_request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 
 import open_clip  # isort: skip
@@ -26,7 +27,7 @@ from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModelWithPr
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # isort: skip
 
 DIM, TOKENS = 16, 32
-PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
 
 def silent(_phase: str, _step: int, _steps: int, _bits: float | None) -> None:
@@ -162,7 +163,7 @@ def checker(checkpoint: Path) -> OpenClipChecker:
 
 @pytest.fixture(scope="session")
 def density(model: Kandinsky) -> DensityModel:
-    return fit_density(model, Subject("handbag", PROMPT), samples=1000, seed=0, report=silent)
+    return fit_density(model, SUBJECT, samples=1000, seed=0, report=silent)
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def run(model: Kandinsky, density: DensityModel, checker: OpenClipChecker) -> Ca
     small = {"target_bits": 6.6, "steps": 8, "trials": 1, "seed": 0}
 
     def run(report: Report = silent, steering: Steering = UNSTEERED, **own: object) -> Generation:
-        return generate(model, density, checker, Recipe(**small | own), report, steering)
+        return generate(model, density, checker, SUBJECT, Recipe(**small | own), report, steering)
 
     return run
 

@@ -1,5 +1,8 @@
 """Laws of the density: its mathematics against scipy, its calibration on known data, its artefact."""
 
+import json
+from hashlib import sha256
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +10,15 @@ from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from services.diffusion.density import DensityModel, density_key
+from services.diffusion.density import META, WEIGHTS, DensityModel, density_key
 from services.diffusion.fit import PARTS, choose_mixture, draw_baseline, fit_density, fit_embeddings, plain, shrunk
 from services.diffusion.mixture import Mixture, Subspace
 from services.diffusion.subject import Subject
 from services.errors import CheckpointError
+from services.job_request import DEFAULT_PROMPT
 
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
+ELSEWHERE = Subject("4k", SUBJECT.text.replace("4k", "{}"))  # another concept in the same text
 ABOUT = {"subject": Subject("handbag", "a {}"), "model_fingerprint": "f", "seed": 0}
 
 
@@ -186,7 +192,7 @@ def test_a_corrupt_density_is_one_sentence(density, tmp_path, name):
 
 
 def test_the_same_seed_fits_the_same_density(model, density):
-    again = fit_density(model, density.subject, samples=1000, seed=0, report=lambda *_: None)
+    again = fit_density(model, SUBJECT, samples=1000, seed=0, report=lambda *_: None)
     assert again.fingerprint == density.fingerprint
 
 
@@ -217,10 +223,10 @@ def test_the_key_names_model_text_picture_and_samples():
 
 
 def test_a_density_around_a_picture_is_another_and_keeps_the_picture(model, density, tmp_path):
-    subject = Subject("handbag", density.subject.prompt, torch.ones(16))
+    subject = Subject("handbag", SUBJECT.prompt, torch.ones(16))
     around = fit_density(model, subject, samples=200, seed=0, report=lambda *_: None)
     around.save(tmp_path)
-    assert torch.equal(DensityModel.load(tmp_path).subject.start, subject.start)
+    assert torch.equal(DensityModel.load(tmp_path).start, subject.start)
     assert not torch.allclose(around.subspace.mean, density.subspace.mean, atol=1e-3)
 
 
@@ -228,3 +234,36 @@ def test_a_density_around_a_picture_is_another_and_keeps_the_picture(model, dens
 def test_a_concept_has_one_density_and_one_prompt_however_it_is_written(words):
     one, other = Subject("handbag", "a {}"), Subject(words, "a {}")
     assert (other.text, density_key("f", other, 500)) == (one.text, density_key("f", one, 500))
+
+
+def as_with_a_concept(folder, subject):
+    """Have density.json name a concept and a prompt, as artefacts may; the fingerprint of such a one."""
+    meta = json.loads((folder / META).read_text())
+    del meta["text"]
+    meta |= {"concept": subject.concept, "prompt": subject.prompt}
+    (folder / META).write_text(json.dumps(meta))
+    return sha256((folder / WEIGHTS).read_bytes() + json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+
+def test_a_density_is_the_same_whichever_of_its_words_the_concept_is(model, density):
+    assert ELSEWHERE.text == SUBJECT.text
+    assert (
+        fit_density(model, ELSEWHERE, samples=1000, seed=0, report=lambda *_: None).fingerprint == density.fingerprint
+    )
+
+
+def test_an_artefact_that_names_a_concept_is_read_as_one_of_its_text(density, tmp_path):
+    density.save(tmp_path)
+    named = as_with_a_concept(tmp_path, ELSEWHERE)
+    again = DensityModel.load(tmp_path)
+    assert (again.text, again.fingerprint) == (density.text, density.fingerprint)
+    assert again.is_named(named, ELSEWHERE)
+    assert not again.is_named(named, SUBJECT)
+
+
+def test_a_fingerprint_is_found_out_once_for_each_density(model, monkeypatch):
+    own, digests = fitted(correlated(500, 6, seed=0)), []
+    monkeypatch.setattr("services.diffusion.density.save", lambda tensors: digests.append(tensors) or b"")
+    for same in (own, own.to(model.device), own):
+        assert same.fingerprint == own.fingerprint
+    assert len(digests) == 1

@@ -29,6 +29,8 @@ from diffusers import PriorTransformer, UNet2DConditionModel, VQModel  # isort: 
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection  # isort: skip
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, XLMRobertaConfig  # isort: skip
 
+SUBJECT = Subject("handbag", "a photo of a {}.")
+
 
 @pytest.mark.parametrize(
     ("make", "millions"),
@@ -78,10 +80,10 @@ def test_the_constants_in_bfloat16_are_those_of_float32(half, published):
 
 
 def test_in_bfloat16_a_density_is_float64_and_what_is_learnt_is_float32(half):
-    density = fit_density(half, Subject("handbag", "a photo of a {}."), samples=500, seed=0, report=lambda *_: None)
+    density = fit_density(half, SUBJECT, samples=500, seed=0, report=lambda *_: None)
     tensors = [*vars(density.subspace).values(), *vars(density.mixture).values(), density.anchors, density.residuals]
     assert {tensor.dtype for tensor in tensors} == {torch.float64}
-    space, objective = Space(half, density.subject, ["token", "lora"]), Objective(density, 20.0, UNSTEERED)
+    space, objective = Space(half, SUBJECT, ["token", "lora"]), Objective(density, 20.0, UNSTEERED)
     run = Optimization(space, density, objective, seed=0, trials=2, count=1)
     run.measure(1)
     assert [part.dtype for part in run.parameters] == [torch.float32] * 2

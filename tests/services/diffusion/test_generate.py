@@ -2,15 +2,22 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from math import log2
 
 import pytest
 import torch
+from safetensors.torch import save
 
+from services.diffusion.fit import fit_density
 from services.diffusion.generate import generate, replay, sample_plain, threads, trials_for
 from services.diffusion.recipe import Rarity, Recipe, from_json, to_json
 from services.diffusion.steering import History, Steering, steer
+from services.diffusion.subject import Subject
 from services.errors import ReplayError
+from services.job_request import DEFAULT_PROMPT
+
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
 
 def test_a_seed_gives_its_images_again_and_another_seed_others(run):
@@ -24,7 +31,7 @@ def steering(model, density) -> Steering:
     """Every kind of wish at once."""
     samples = torch.randn(6, 16, generator=torch.Generator().manual_seed(1))
     history = History(seen=samples, liked=samples[:1], disliked=samples[1:3])
-    return steer(model, density, avoid=["red"], toward=[samples[3:]], history=history, report=lambda *_: None)
+    return steer(model, density, SUBJECT, avoid=["red"], toward=[samples[3:]], history=history, report=lambda *_: None)
 
 
 @pytest.mark.parametrize("mode", ["calibrated", "paper"])
@@ -54,10 +61,10 @@ def test_a_replay_runs_on_as_many_threads_as_the_picture_did(run, model, density
     assert set(seen) == {2}
 
 
-def test_steering_survives_json_to_the_last_bit(density, steering):
+def test_steering_survives_json_to_the_last_bit(steering):
     recipe = Recipe(target_bits=9.97, seed=2**53 - 1, space=["lora"])
-    again, subject, copied = from_json(json.loads(json.dumps(to_json(recipe, density.subject, steering))))
-    assert (again, subject.text) == (recipe, density.subject.text)
+    again, subject, copied = from_json(json.loads(json.dumps(to_json(recipe, SUBJECT, steering))))
+    assert (again, subject.concept, subject.prompt) == (recipe, SUBJECT.concept, SUBJECT.prompt)
     clusters = zip(steering.avoid + steering.toward, copied.avoid + copied.toward, strict=True)
     assert all(torch.equal(a.mean, b.mean) and torch.equal(a.variance, b.variance) for a, b in clusters)
     assert torch.equal(copied.belief.factor, steering.belief.factor)
@@ -67,6 +74,35 @@ def test_a_replay_with_another_density_is_refused(run, model, density, checker):
     block = run().outputs[0].replay
     with pytest.raises(ReplayError, match=f"of the density {density.fingerprint[:12]}, this one is "):
         replay(model, replace(density, seed=1), checker, block, lambda *_: None)
+
+
+def test_a_replay_block_that_names_its_density_with_the_concept_gives_the_image_again(run, model, density, checker):
+    output = run().outputs[0]
+    tensors, meta = density._parts()
+    del meta["text"]
+    meta |= {"concept": SUBJECT.concept, "prompt": SUBJECT.prompt}
+    block = output.replay | {"density": sha256(save(tensors) + json.dumps(meta, sort_keys=True).encode()).hexdigest()}
+    assert block != output.replay
+    assert replay(model, density, checker, block, lambda *_: None).image.tobytes() == output.image.tobytes()
+
+
+def test_the_concept_is_the_subject_s_and_not_that_of_whoever_fitted_the_density(model, checker, run, density):
+    elsewhere = Subject("4k", SUBJECT.text.replace("4k", "{}"))
+    theirs = fit_density(model, elsewhere, samples=1000, seed=0, report=lambda *_: None)
+    recipe = Recipe(target_bits=6.6, steps=8, trials=1, seed=0, space=["token"])
+    made, own = generate(model, theirs, checker, SUBJECT, recipe, lambda *_: None), run(space=["token"])
+    assert made.outputs[0].image.tobytes() == own.outputs[0].image.tobytes()
+    assert (made.outputs[0].replay, made.warnings) == (own.outputs[0].replay, own.warnings)
+    others = generate(model, density, checker, elsewhere, recipe, lambda *_: None)
+    assert others.warnings[0] == "the judge does not know ‘4k’: validity is not given"
+    assert others.outputs[0].replay["recipe"]["concept"] == "4k"
+    assert others.outputs[0].image.tobytes() != own.outputs[0].image.tobytes()
+
+
+@pytest.mark.parametrize("other", [replace(SUBJECT, prompt="a {}"), replace(SUBJECT, start=torch.ones(16))])
+def test_a_density_of_another_text_or_start_is_refused(model, density, checker, other):
+    with pytest.raises(ValueError, match=f"not of ‘{other.text}’, or of another start"):
+        generate(model, density, checker, other, Recipe(target_bits=5.0, seed=0), lambda *_: None)
 
 
 def test_outputs_carry_their_figures_and_replay_is_json(run, model, density):
@@ -153,7 +189,7 @@ def test_there_are_more_trials_than_images(count):
 def test_plain_samples_are_where_the_trials_start(run, model, density, checker):
     started = run(steps=1, seed=5).outputs[0]
     recipe = Recipe(target_bits=5.0, seed=0)
-    plain = sample_plain(model, density, checker, recipe, lambda *_: None, [4, started.seed])
+    plain = sample_plain(model, density, checker, SUBJECT, recipe, lambda *_: None, [4, started.seed])
     assert [output.seed for output in plain] == [4, started.seed]
     assert plain[1].rarity["d2"] == pytest.approx(started.rarity["d2"], rel=1e-3)
 
@@ -170,14 +206,14 @@ def test_a_size_that_the_model_was_not_trained_for_is_made_with_a_warning(run, m
 def test_a_density_of_another_model_is_refused(model, density, checker):
     other = replace(density, model_fingerprint="f" * 64)
     with pytest.raises(ValueError, match="the density is of the model ffffffffffff, not "):
-        generate(model, other, checker, Recipe(target_bits=5.0, seed=0), lambda *_: None)
+        generate(model, other, checker, SUBJECT, Recipe(target_bits=5.0, seed=0), lambda *_: None)
 
 
 @pytest.mark.parametrize("mode", ["calibrated", "paper"])
 def test_what_the_judge_does_not_know_has_no_validity_and_is_made_all_the_same(model, density, checker, mode):
     stranger = replace(checker, nouns=["chair", "cup"], floor=2.0)
     recipe = Recipe(6.6, seed=0, count=2, steps=30, mode=mode, trials={"calibrated": 6, "paper": 1}[mode])
-    made = generate(model, density, stranger, recipe, lambda *_: None)
+    made = generate(model, density, stranger, SUBJECT, recipe, lambda *_: None)
     assert made.warnings[0] == "the judge does not know ‘handbag’: validity is not given"
     assert [output.validity for output in made.outputs] == [None, None]
     block = json.loads(json.dumps(made.outputs[1].replay))

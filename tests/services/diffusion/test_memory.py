@@ -14,7 +14,10 @@ from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
+from services.diffusion.subject import Subject
+from services.job_request import DEFAULT_PROMPT
 
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 ROOM = 256 * 2**20
 
 
@@ -76,7 +79,7 @@ def test_other_errors_are_not_tried_again():
 
 def test_trials_in_parts_move_as_trials_together_do(model, density):
     """Also when a part fails after it has left some gradients."""
-    space, objective = Space(model, density.subject, ["lora"]), Objective(density, 12.0, UNSTEERED)
+    space, objective = Space(model, SUBJECT, ["lora"]), Objective(density, 12.0, UNSTEERED)
     whole, parts = (Optimization(space, density, objective, seed=0, trials=6, count=6) for _ in range(2))
     sample, asked = space.sample, []
 

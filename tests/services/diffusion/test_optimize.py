@@ -9,8 +9,11 @@ from services.diffusion.objective import Objective
 from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization, noise_of
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
+from services.diffusion.subject import Subject
 from services.diffusion.trials import Checked, State, Trial, ranked
+from services.job_request import DEFAULT_PROMPT
 
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 BITS, LORA = 6.0, ["lora"]
 
 
@@ -36,12 +39,12 @@ def optimise(
     space=("lora",),
 ):
     objective = Objective(density, bits, UNSTEERED)
-    run = Optimization(Space(model, density.subject, space), density, objective, seed=seed, trials=trials, count=count)
+    run = Optimization(Space(model, SUBJECT, space), density, objective, seed=seed, trials=trials, count=count)
     return run, run.run(steps, judge or saying(1.0), report)
 
 
 def plain(model, density, seeds):
-    return model.sample_prior(model.encode_prompt(density.subject.text), noise_of(seeds), len(seeds), cached=True)
+    return model.sample_prior(model.encode_prompt(SUBJECT.text), noise_of(seeds), len(seeds), cached=True)
 
 
 def test_losses_ask_for_nothing_where_nothing_is_wrong():

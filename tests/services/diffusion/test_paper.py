@@ -10,6 +10,10 @@ from services.diffusion.optimize import CHECK_EVERY
 from services.diffusion.paper import Paper, PaperLoss
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Cluster, Steering
+from services.diffusion.subject import Subject
+from services.job_request import DEFAULT_PROMPT
+
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
 
 def figures_of(density, y):
@@ -23,7 +27,7 @@ def run(model, density, answers, *, steps=100, count=1, report=lambda *_: None):
         validity = next(answers)
         return [(Image.new("RGB", (4, 4)), validity) for _ in seeds]
 
-    space = Space(model, density.subject, ["token"])
+    space = Space(model, SUBJECT, ["token"])
     return Paper(space, density, UNSTEERED, seed=3).run(count, steps, judge, report)
 
 

@@ -13,7 +13,10 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.savepoint import Savepoint, pack, unpack
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
+from services.diffusion.subject import Subject
+from services.job_request import DEFAULT_PROMPT
 
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 LONG = Recipe(target_bits=25.0, seed=3, count=2, trials=4, steps=3 * CHECK_EVERY + 5)
 
 
@@ -26,7 +29,7 @@ def run_from(model, density, checker, recipe, found=None):
             steps.append(step)
 
     savepoint = Savepoint(found, kept.append)
-    return generate(model, density, checker, recipe, report, savepoint=savepoint).outputs, kept, steps
+    return generate(model, density, checker, SUBJECT, recipe, report, savepoint=savepoint).outputs, kept, steps
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_a_run_ends_the_same_from_each_of_its_savepoints(model, density, checker
 
 @pytest.mark.parametrize("space", [["lora"], ["adjective"]])
 def test_passes_and_failures_are_remembered(model, density, space):
-    space, objective = Space(model, density.subject, space), Objective(density, 8.0, UNSTEERED)
+    space, objective = Space(model, SUBJECT, space), Objective(density, 8.0, UNSTEERED)
     begin = partial(Optimization, space, density, objective, seed=0, trials=8, count=8)
     kept = []
     whole = begin().run(4 * CHECK_EVERY, picky, lambda *_: None, Savepoint(None, kept.append))

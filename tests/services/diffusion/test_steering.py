@@ -8,6 +8,10 @@ from scipy.stats import multivariate_normal, multivariate_t
 from services.diffusion.belief import PRIOR_VIEWS, Belief
 from services.diffusion.objective import Figures, Objective, Shell
 from services.diffusion.steering import UNSTEERED, Cluster, History, Steering, steer
+from services.diffusion.subject import Subject
+from services.job_request import DEFAULT_PROMPT
+
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
 
 def embeds_of(density, y):
@@ -146,10 +150,12 @@ def test_older_views_have_faded(density):
 def test_wishes_become_clusters_and_likes_are_soft(model, density):
     samples = torch.randn(4, 16)
     history = History(samples, liked=samples[:1], disliked=samples[1:])
-    steering = steer(model, density, avoid=["red", samples], toward=["blue"], history=history, report=lambda *_: None)
+    steering = steer(
+        model, density, SUBJECT, avoid=["red", samples], toward=["blue"], history=history, report=lambda *_: None
+    )
     assert [c.weight for c in steering.avoid] == [1, 1, 1]
     assert [c.weight for c in steering.toward] == [1, 0.25]
-    again = steer(model, density, avoid=[" red"], toward=[], history=None, report=lambda *_: None)
+    again = steer(model, density, SUBJECT, avoid=[" red"], toward=[], history=None, report=lambda *_: None)
     assert torch.equal(again.avoid[0].mean, steering.avoid[0].mean)
     assert again.belief is None
 

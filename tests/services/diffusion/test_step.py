@@ -23,6 +23,7 @@ from services.diffusion.subject import Subject
 from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, build
 from tests.benchmarks.operators import operators
 
+SUBJECT = Subject("handbag", "a photo of a {}.")
 EMBEDDED = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini"
 OUT_OF_REACH = 30.0  # bits
 READS = ("aten._local_scalar_dense.default", "aten.equal.default", "aten.is_nonzero.default", "aten.nonzero.default")
@@ -38,11 +39,11 @@ def deep() -> Kandinsky:
 
 @pytest.fixture(scope="module")
 def deep_density(deep: Kandinsky) -> DensityModel:
-    return fit_density(deep, Subject("handbag", "a photo of a {}."), samples=250, seed=0, report=lambda *_: None)
+    return fit_density(deep, SUBJECT, samples=250, seed=0, report=lambda *_: None)
 
 
 def optimization(model: Kandinsky, density: DensityModel, names: list[str], trials: int) -> Optimization:
-    space, objective = Space(model, density.subject, names), Objective(density, OUT_OF_REACH, UNSTEERED)
+    space, objective = Space(model, SUBJECT, names), Objective(density, OUT_OF_REACH, UNSTEERED)
     return Optimization(space, density, objective, seed=0, trials=trials, count=trials)
 
 
@@ -72,7 +73,7 @@ def test_a_step_reads_nothing_from_the_device_until_its_figures_at_once(model, d
 
 def agrees_as_one_graph(names: list[str]) -> bool:
     model = build(TINY, "cpu")
-    density = fit_density(model, Subject("handbag", "a photo of a {}."), samples=250, seed=0, report=lambda *_: None)
+    density = fit_density(model, SUBJECT, samples=250, seed=0, report=lambda *_: None)
     run = optimization(model, density, names, 2)
     other = optimization(model, density, names, 1)
     parts = [Part.of(run, [0, 1]), Part.of(other, [0])]

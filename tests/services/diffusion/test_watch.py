@@ -11,6 +11,10 @@ from services.diffusion.paper import Paper
 from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
+from services.diffusion.subject import Subject
+from services.job_request import DEFAULT_PROMPT
+
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
 
 class Watched(list):
@@ -31,7 +35,7 @@ def silent(*_report):
 
 @pytest.fixture
 def optimised(model, density):
-    space, objective = Space(model, density.subject, ["lora"]), Objective(density, 6.0, UNSTEERED)
+    space, objective = Space(model, SUBJECT, ["lora"]), Objective(density, 6.0, UNSTEERED)
     run, watched = Optimization(space, density, objective, seed=0, trials=8, count=8), Watched()
     run.run(2 * CHECK_EVERY, by_seed, silent, watch=watched)
     return run, watched
@@ -65,8 +69,8 @@ def test_coordinates_are_deviations_of_plain_samples_on_the_leading_components(o
 @pytest.mark.parametrize("mode", ["calibrated", "paper"])
 def test_a_watched_run_gives_the_same_pictures(model, density, checker, mode):
     recipe, watched = Recipe(target_bits=6.6, seed=0, mode=mode, steps=4), Watched()
-    plain = generate(model, density, checker, recipe, silent)
-    seen = generate(model, density, checker, recipe, silent, watch=watched)
+    plain = generate(model, density, checker, SUBJECT, recipe, silent)
+    seen = generate(model, density, checker, SUBJECT, recipe, silent, watch=watched)
     assert [step for step, _ in watched] == [1, 2, 3, 4, 4]
     assert [o.image.tobytes() for o in seen.outputs] == [o.image.tobytes() for o in plain.outputs]
     assert [o.replay for o in seen.outputs] == [o.replay for o in plain.outputs]
@@ -79,7 +83,7 @@ def test_the_printed_method_shows_its_one_trial_until_it_ends(model, density):
         validity = next(answers)
         return [(Image.new("RGB", (4, 4)), validity) for _ in seeds]
 
-    space = Space(model, density.subject, ["token"])
+    space = Space(model, SUBJECT, ["token"])
     Paper(space, density, UNSTEERED, seed=3).run(1, 4 * CHECK_EVERY, judge, silent, watch=watched)
     shown = [(step, sight.state, sight.validity) for step, [sight] in watched if sight.image]
     assert shown == [(CHECK_EVERY, "moving", 0.9), (2 * CHECK_EVERY, "ended", 0.2)]
