@@ -1,6 +1,7 @@
 """Where a run stands, as one safetensors file, so that it can go on elsewhere and end as if it had never stopped."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,9 +10,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from services.diffusion.checkpoint import described
+from services.errors import CheckpointError
+
 Tree = dict[str, Any]  # of dicts, lists, JSON's values and tensors
 _DOCUMENT, _TENSOR = "document", "tensor"
 _FORMAT = 2
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,17 @@ class Savepoint:
         return replace(self, run=json.loads(json.dumps({"format": _FORMAT, **run})))
 
     def load(self) -> Tree | None:
-        """The state that was kept, None unless it is of this very run."""
-        kept = unpack(self.found) if self.found else {}
-        return kept["state"] if kept.get("run") == self.run else None
+        """The state that was kept, None unless it is of this very run and whole."""
+        if not self.found:
+            return None
+        try:
+            with described("the savepoint"):
+                kept = unpack(self.found)
+                state: Tree = kept["state"]
+                return state if kept["run"] == self.run else None
+        except CheckpointError as error:
+            logger.warning("the run begins anew: %s", error)
+            return None
 
     def save(self, state: Tree) -> None:
         if self.keep:

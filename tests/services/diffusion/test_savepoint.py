@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from services.diffusion.generate import generate, threads
 from services.diffusion.objective import Objective
@@ -103,3 +104,25 @@ def test_a_savepoint_of_another_format_is_left_alone():
     Savepoint(None, kept.append, here.run).save({"step": 4})
     assert Savepoint(kept[0]).of(run).load() == {"step": 4}
     assert Savepoint(pack({"run": run, "state": {"step": 4}})).of(run).load() is None
+
+
+KEPT = pack({"run": {"format": 2, "seed": 3}, "state": {"step": torch.arange(100)}})
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        KEPT[:-1],
+        KEPT[:40],
+        b"\x89PNG\r\n\x1a\n" + KEPT[8:],
+        KEPT.replace(b'{"run"', b'\xff"run"'),
+        pack({"step": 3}),
+        save({"weight": torch.ones(3)}),
+    ],
+    ids=["cut", "cut in its header", "a picture", "no JSON", "of no run", "weights"],
+)
+def test_a_damaged_savepoint_has_the_run_begin_anew_and_is_told_of(found, caplog):
+    assert Savepoint(KEPT).of({"seed": 3}).load().keys() == {"step"}
+    assert caplog.text == ""
+    assert Savepoint(found).of({"seed": 3}).load() is None
+    assert "the run begins anew: cannot load the savepoint" in caplog.text
