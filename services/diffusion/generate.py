@@ -17,7 +17,7 @@ from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
 from services.diffusion.outputs import About, Output
-from services.diffusion.paper import DEVIATION, Paper, look
+from services.diffusion.paper import DEVIATION, Paper, look, unchecked
 from services.diffusion.recipe import Recipe, from_json
 from services.diffusion.savepoint import NOWHERE, Savepoint
 from services.diffusion.spaces import Space
@@ -154,7 +154,8 @@ class _Run:
         run = Paper(self.about.space, density, self.about.steering, seed=recipe.seed)
         looked_at = run.run(recipe.count, recipe.steps, self.judge, self.report, self.savepoint, self.watch)
         chosen = self.judge.draw(looked_at)
-        return chosen, [DEVIATION, *shortfalls(chosen, density.d2_at(recipe.target_bits), recipe.target_bits)]
+        missed = shortfalls(chosen, density.d2_at(recipe.target_bits), recipe.target_bits)
+        return chosen, [DEVIATION, *unchecked(self.judge.reading), *missed]
 
 
 def trials_for(count: int) -> int:

@@ -210,11 +210,14 @@ def test_a_density_of_another_model_is_refused(model, density, checker):
 
 
 @pytest.mark.parametrize("mode", ["calibrated", "paper"])
-def test_what_the_judge_does_not_know_has_no_validity_and_is_made_all_the_same(model, density, checker, mode):
+def test_what_the_judge_does_not_know_has_no_validity_and_is_made_all_the_same(model, density, checker, run, mode):
     stranger = replace(checker, nouns=["chair", "cup"], floor=2.0)
     recipe = Recipe(6.6, seed=0, count=2, steps=30, mode=mode, trials={"calibrated": 6, "paper": 1}[mode])
     made = generate(model, density, stranger, SUBJECT, recipe, lambda *_: None)
     assert made.warnings[0] == "the judge does not know ‘handbag’: validity is not given"
     assert [output.validity for output in made.outputs] == [None, None]
+    unchecked = "mode paper: no check could end the trial, which took all its steps"
+    assert (unchecked in made.warnings) is (mode == "paper")
+    assert unchecked not in run(mode=mode).warnings
     block = json.loads(json.dumps(made.outputs[1].replay))
     assert replay(model, density, stranger, block, lambda *_: None).image.tobytes() == made.outputs[1].image.tobytes()
