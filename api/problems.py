@@ -122,8 +122,8 @@ _KINDS = (
         422,
         "The request is not valid",
         "The request can be read, but a field, a parameter or a header is missing, unknown, of the wrong type or out "
-        "of range, or names an output or an upload that is not there. `errors` has one entry for each: where in the "
-        "body (a JSON pointer) or in which parameter, and what is wrong.",
+        "of range, or names an output or an upload that is not there, or an output of another model. `errors` has one "
+        "entry for each: where in the body (a JSON pointer) or in which parameter, and what is wrong.",
         "Correct what `errors` names. Unknown fields are refused, so that no misspelt one is ignored.",
     ),
     Kind(
@@ -237,6 +237,12 @@ _FAILURES = (
         "Upload the picture again, or ask for longer-lived outputs (`expires_in`) where others are to start from them.",
     ),
     Failure(
+        "other_model",
+        "An output that the request names in `image`, `avoid` or `toward` was made by another model than the worker's, "
+        "to which its embedding says nothing.",
+        "Name an output of the present model; to start from an older picture, upload it (`POST /images`).",
+    ),
+    Failure(
         "unsafe_content",
         "Content safety is on, and refuses the picture to start from or everything that was made.",
         "Start from another picture, or ask for something else. Where only some pictures are refused, the job "
@@ -261,7 +267,7 @@ _FAILURES = (
     ),
     Failure(
         "checkpoint",
-        "A part of the model, or a density that is kept in the store, is missing or damaged.",
+        "A part of the model, or an embedding or a density that the store keeps, is missing or damaged.",
         "This is the operator's to mend; `detail` names the part.",
     ),
     Failure(

@@ -53,6 +53,17 @@ class ReferenceGoneError(ServiceError):
     title = "A picture that the job names is gone"
 
 
+class OtherModelError(ServiceError):
+    """An output that the request names is of another model, in whose space its embedding means something else."""
+
+    code = "other_model"
+    title = "A picture that the job names is of another model"
+
+    def __init__(self, output: str, whose: str, own: str) -> None:
+        own = f"the service has the model {own[:12]}, to which its embedding says nothing"
+        super().__init__(f"the output {output} is of {whose}, {own}")
+
+
 class UnsafeContentError(ServiceError):
     """Content safety is on, and refuses the picture to start from or all that were made."""
 

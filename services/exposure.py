@@ -18,18 +18,25 @@ class Feedback(StrEnum):
 
 
 class View(Stored):
-    """An image that was seen: JOB_ID/INDEX, its concept, and its embedding as base64 of little-endian float32."""
+    """An image that was seen: JOB_ID/INDEX, its concept, and its embedding as base64 of little-endian float32.
+
+    `model` is the fingerprint of the model in whose space the embedding is; null where that was not noted.
+    """
 
     output: str
     concept: str
     feedback: Feedback
     image_embeds: str
+    model: str | None = None
 
     @classmethod
-    def of(cls, output: str, concept: str, feedback: Feedback, values: Sequence[float] | bytes) -> Self:
+    def of(
+        cls, output: str, concept: str, feedback: Feedback, values: Sequence[float] | bytes, model: str | None
+    ) -> Self:
         """The view of an embedding of shape (dim,), as numbers or as the bytes of little-endian float32."""
         data = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}f", *values)
-        return cls(output=output, concept=concept, feedback=feedback, image_embeds=base64.b64encode(data).decode())
+        image_embeds = base64.b64encode(data).decode()
+        return cls(output=output, concept=concept, feedback=feedback, image_embeds=image_embeds, model=model)
 
     def values(self) -> bytes:
         """The embedding as little-endian float32, 4 · dim bytes: what `numpy.frombuffer(…, "<f4")` takes."""

@@ -114,6 +114,11 @@ class StoredOutput(PictureFacts):
     replay: dict[str, Any] = Field(default_factory=dict)
     key: str
 
+    @property
+    def model(self) -> str | None:
+        """The fingerprint of the model that made it, if that is known."""
+        return self.replay.get("model")
+
 
 class JobError(Stored):
     """Why a job failed; `code` is a stable word."""

@@ -8,7 +8,7 @@ from services.schemas import ReachedRarity, StoredOutput
 from services.storage import Storage, output_key, state_key
 
 
-def store_output(storage: Storage, claim: Claim, index: int) -> StoredOutput:
+def store_output(storage: Storage, claim: Claim, index: int, **replay: str) -> StoredOutput:
     """Store a picture in name only, whose embedding is its index, three times."""
     picture, key = f"picture {index}".encode(), output_key(claim.id, claim.attempt, index, "png")
     storage.put(key, picture, "image/png")
@@ -16,4 +16,4 @@ def store_output(storage: Storage, claim: Claim, index: int) -> StoredOutput:
     storage.put(state_key(claim.id, claim.attempt, index), save(learnt), "application/octet-stream")
     rarity = ReachedRarity(percentile=99.9, bits=10.0, d2=80.0, residual=0.5)
     facts = {"media_type": "image/png", "width": 64, "height": 64, "bytes": len(picture), "sha256": "0" * 64}
-    return StoredOutput(key=key, seed=7, rarity=rarity, anchor=0.3, validity=0.9, replay={"step": 9}, **facts)
+    return StoredOutput(key=key, seed=7, rarity=rarity, anchor=0.3, validity=0.9, replay={"step": 9} | replay, **facts)

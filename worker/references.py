@@ -11,6 +11,7 @@ from torch import Tensor
 
 from services.accepted_request import AcceptedDirection, AcceptedPicture, AcceptedRequest
 from services.concepts import canonical
+from services.diffusion.checkpoint import described
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.kandinsky import Kandinsky
@@ -18,7 +19,7 @@ from services.diffusion.safety import SafetyChecker, require_safe
 from services.diffusion.spaces import before_the_concept
 from services.diffusion.steering import History, Steering, Wish, require_fitting, steer
 from services.diffusion.subject import Subject
-from services.errors import ReferenceGoneError
+from services.errors import OtherModelError, ReferenceGoneError
 from services.exposure import Feedback, View
 from services.leases import Claim, Leases
 from services.schemas import JobRecord
@@ -26,7 +27,8 @@ from services.storage import Storage, state_key, upload_key
 
 
 class References:
-    """Looks up what requests name; ReferenceGoneError when it is no longer there, UnsafeContentError for an upload."""
+    """Looks up what requests name; ReferenceGoneError when it is no longer there, OtherModelError for an output that
+    another model made, UnsafeContentError for an upload."""
 
     def __init__(self, model: Kandinsky, safety: SafetyChecker | None, storage: Storage, leases: Leases) -> None:
         self._model, self._safety, self._storage, self._leases = model, safety, storage, leases
@@ -56,7 +58,7 @@ class References:
         if claim.request.exposure is None:
             return None
         views = self._leases.views(claim.tenant, claim.request.exposure)
-        return history_of(views, claim.request.concept, self._model.prior.config.embedding_dim)
+        return history_of(views, claim.request.concept, self._model)
 
     def _picture(self, reference: AcceptedPicture) -> Tensor:
         if reference.output:
@@ -70,12 +72,19 @@ class References:
         return direction.text or self._image_embeds(direction.output or "")[None]
 
     def _image_embeds(self, output: str) -> Tensor:
-        """The output's embedding, (dim,)."""
+        """The output's embedding, (dim,); CheckpointError for a damaged one."""
         job_id, _, index = output.partition("/")
         record: JobRecord | None = self._leases.find(job_id)
         if record is None or int(index) >= len(record.outputs):
             raise ReferenceGoneError(f"the output {output} is erased")
-        return load(self._object(state_key(job_id, record.attempt, int(index)), f"the output {output}"))["image_embeds"]
+        data = self._object(state_key(job_id, record.attempt, int(index)), f"the output {output}")
+        with described(f"what the output {output} learnt"):
+            image_embeds = load(data)["image_embeds"]
+        model = record.outputs[int(index)].model
+        if not self._model.knows(image_embeds, model):
+            whose = f"the model {model[:12]}" if model else f"a model of {len(image_embeds)} dimensions"
+            raise OtherModelError(output, whose, self._model.fingerprint)
+        return image_embeds
 
     def _object(self, key: str, name: str) -> bytes:
         if not self._storage.exists(key):
@@ -83,14 +92,17 @@ class References:
         return self._storage.get(key)
 
 
-def history_of(views: Sequence[View], concept: str, dim: int) -> History:
-    """The views of this concept; others have a density of their own."""
-    own = [view for view in views if canonical(view.concept) == canonical(concept)]
+def history_of(views: Sequence[View], concept: str, model: Kandinsky) -> History:
+    """The views of this concept, which others' densities have no part in, that are in the model's space."""
+    of_concept = [view for view in views if canonical(view.concept) == canonical(concept)]
+    own = [view for view in of_concept if model.knows(_embeds(view), view.model)]
+    empty = torch.zeros(0, model.prior.config.embedding_dim)
     seen, liked, disliked = (
-        [_embeds(view) for view in own if view.feedback in feedback]
+        [_embeds(view)[None] for view in own if view.feedback in feedback]
         for feedback in (Feedback, {Feedback.LIKED}, {Feedback.DISLIKED})
     )
-    return History(*(torch.stack(rows) if rows else torch.zeros(0, dim) for rows in (seen, liked, disliked)))
+    rows = [torch.cat([empty, *kind]) for kind in (seen, liked, disliked)]
+    return History(rows[0], rows[1], rows[2], foreign=len(of_concept) - len(own))
 
 
 def _embeds(view: View) -> Tensor:

@@ -158,8 +158,9 @@ class Runner:
 
 def views_of(claim: Claim, outputs: list[Output]) -> list[View]:
     """The outputs as their user's history has them: shown, and not judged yet."""
+    concept = claim.request.concept
     return [
-        View.of(f"{claim.id}/{i}", claim.request.concept, Feedback.NEUTRAL, output.image_embeds.numpy().tobytes())
+        View.of(f"{claim.id}/{i}", concept, Feedback.NEUTRAL, output.image_embeds.numpy().tobytes(), output.model)
         for i, output in enumerate(outputs)
     ]
 

@@ -37,8 +37,8 @@ def encode(image: Image.Image, picture_format: str) -> bytes:
 
 
 def learnt(output: Output) -> bytes:
-    """What later requests can steer by, as safetensors: `image_embeds` (dim,)."""
-    return save({"image_embeds": output.image_embeds})
+    """What later requests can steer by, as safetensors: `image_embeds` (dim,), and the `model` in whose space it is."""
+    return save({"image_embeds": output.image_embeds}, {"model": output.model})
 
 
 def _describe(output: Output, key: str, data: bytes, media_type: str) -> StoredOutput:

@@ -63,7 +63,9 @@ async def _look_up(gateway: Gateway, seen: list[Seen]) -> list[View]:
         found = outputs.get(one.output)
         embeds = await asyncio.to_thread(_image_embeds, gateway.storage, *found) if found else None
         if found and embeds:
-            views.append(View.of(one.output, found[0].request.concept, one.feedback, embeds))
+            record, number = found
+            model = record.outputs[number].model
+            views.append(View.of(one.output, record.request.concept, one.feedback, embeds, model))
         else:
             absent.append(no_output(("views", index, "output"), one.output))
     if absent:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
 from deploy.local.data_folder import signing_key
@@ -59,8 +59,7 @@ def generate(
     require_fitting(models.model, subject, words + before_the_concept(recipe.space))
     models.model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)  # or no fit
     own = density(models, subject, report)
-    dim = models.model.prior.config.embedding_dim
-    history: History | None = None if seen is None else history_of(seen, subject.concept, dim)
+    history: History | None = None if seen is None else history_of(seen, subject.concept, models.model)
     steering = steer(models.model, own, subject, avoid=avoided, toward=wished, history=history, report=report)
     made = sampler.generate(models.model, own, models.checker, subject, recipe, report, steering)
     return withhold(made, models.safety)
@@ -88,10 +87,14 @@ def wish(models: Models, word: str) -> Wish:
 
 
 def start(models: Models, path: Path) -> Tensor:
-    """The embedding of a picture: as it was decoded from, if that lies beside it, or the image encoder's."""
-    learnt = path.with_suffix(".safetensors")
-    if learnt.exists():
-        return load_file(learnt)["image_embeds"]
+    """The embedding of a picture: as it was decoded from, if that lies beside it and is in the model's space, or the
+    image encoder's."""
+    if (learnt := path.with_suffix(".safetensors")).exists():
+        with safe_open(learnt, "pt") as file:
+            image_embeds: Tensor = file.get_tensor("image_embeds")
+            model = (file.metadata() or {}).get("model")
+        if models.model.knows(image_embeds, model):
+            return image_embeds
     media_type = mimetypes.guess_type(path.name)[0] or ""
     picture = read_picture(path.read_bytes(), media_type)
     require_safe(picture, str(path), models.safety)

@@ -72,4 +72,5 @@ def _read(exposure: Path) -> list[View]:
 
 
 def _view(path: Path, output: Output, concept: str) -> str:
-    return View.of(str(path), concept, Feedback.NEUTRAL, output.image_embeds.numpy().tobytes()).model_dump_json()
+    data = output.image_embeds.numpy().tobytes()
+    return View.of(str(path), concept, Feedback.NEUTRAL, data, output.model).model_dump_json()

@@ -72,9 +72,8 @@ def generate(
     outputs = [about.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
-    return Generation(
-        outputs, judge.reading.warnings() + warnings, {name: round(1000 * value) for name, value in seconds.items()}
-    )
+    told = [*steering.warnings, *judge.reading.warnings(), *warnings]
+    return Generation(outputs, told, {name: round(1000 * value) for name, value in seconds.items()})
 
 
 def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dict[str, Any], report: Report) -> Output:

@@ -84,6 +84,11 @@ class Kandinsky:
         dtype: torch.dtype = self.prior.dtype
         return dtype
 
+    def knows(self, image_embeds: Float[Tensor, "dim"], model: str | None) -> bool:
+        """Whether an embedding is in this model's space: by the fingerprint of the model that it came of, or, where
+        that was not noted, by its dimension."""
+        return len(image_embeds) == self.prior.config.embedding_dim if model is None else model == self.fingerprint
+
     def tokenize(self, prompt: str) -> Tokens:
         """Pad to the encoder's length, as KandinskyPriorPipeline does; what that would cut is a PromptError."""
         limit = self.tokenizer.model_max_length

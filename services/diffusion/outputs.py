@@ -37,6 +37,11 @@ class Output:
     image_embeds: Float[Tensor, "dim"]
     replay: dict[str, object]
 
+    @property
+    def model(self) -> str:
+        """The fingerprint of the model in whose space `image_embeds` is."""
+        return str(self.replay["model"])
+
 
 @dataclass(frozen=True)
 class About:

@@ -67,11 +67,12 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Steering:
-    """Clusters to avoid and to come toward, and what the user has seen."""
+    """Clusters to avoid and to come toward, what the user has seen, and what of the wishes could not be taken in."""
 
     avoid: tuple[Cluster, ...] = ()
     toward: tuple[Cluster, ...] = ()
     belief: Belief | None = None
+    warnings: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "Steering":
         """The same steering with its tensors on `device`."""
@@ -80,7 +81,7 @@ class Steering:
             for clusters in (self.avoid, self.toward)
         )
         belief = self.belief and Belief(self.belief.mean.to(device), self.belief.factor.to(device), self.belief.freedom)
-        return Steering(avoid, toward, belief)
+        return Steering(avoid, toward, belief, self.warnings)
 
 
 UNSTEERED = Steering()
@@ -88,11 +89,21 @@ UNSTEERED = Steering()
 
 @dataclass(frozen=True)
 class History:
-    """Image embeddings that a user has seen, the oldest first, and which of them they liked and disliked."""
+    """Image embeddings that a user has seen, the oldest first, and which of them they liked and disliked.
+
+    So many more, `foreign`, are of other models, in whose spaces they mean something else.
+    """
 
     seen: Float[Tensor, "views dim"]
     liked: Float[Tensor, "likes dim"]
     disliked: Float[Tensor, "dislikes dim"]
+    foreign: int = 0
+
+    def warnings(self) -> tuple[str, ...]:
+        if not self.foreign:
+            return ()
+        total = len(self.seen) + self.foreign
+        return (f"{self.foreign} of {total} views of the concept are of another model, and do not count",)
 
 
 def steer(
@@ -114,7 +125,7 @@ def steer(
         away.append(Cluster.of(density, history.disliked))
     if len(history.liked):
         near.append(Cluster.of(density, history.liked, LIKED))
-    return Steering(tuple(away), tuple(near), Belief.of(density, history.seen))
+    return Steering(tuple(away), tuple(near), Belief.of(density, history.seen), history.warnings())
 
 
 def require_fitting(model: Kandinsky, subject: Subject, words: Sequence[str]) -> None:

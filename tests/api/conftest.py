@@ -18,11 +18,14 @@ def storage(settings: Settings) -> Storage:
 
 @pytest.fixture
 def publish(leases: Leases, storage: Storage) -> Callable[..., Claim]:
-    """Run the next job to its end, with `count` pictures; the embedding of each is its index, three times."""
+    """Run the next job to its end, with `count` pictures; the embedding of each is its index, three times.
 
-    def run(count: int = 1) -> Claim:
+    What more is given is in their replay blocks.
+    """
+
+    def run(count: int = 1, **replay: str) -> Claim:
         claim = leases.claim()
-        outputs = [store_output(storage, claim, index) for index in range(count)]
+        outputs = [store_output(storage, claim, index, **replay) for index in range(count)]
         leases.succeed(claim, outputs, [], Metrics(decode_ms=5))
         return claim
 

@@ -40,6 +40,13 @@ async def test_views_are_added_with_what_their_outputs_learnt(gateway, make_outp
     assert views[1].values() == b"\0\0\x80?" * 3  # 1.0 in float32
 
 
+async def test_a_view_names_the_model_that_made_its_output(gateway, publish, leases):
+    for replay in ({"model": "a" * 64}, {}):
+        await gateway.post("/jobs", json={"concept": "handbag"})
+        await gateway.post("/exposures/me/views", json=judged("liked", f"{publish(**replay).id}/0"))
+    assert [view.model for view in leases.views("", "me")] == ["a" * 64, None]
+
+
 async def test_output_seen_again_counts_once_with_the_last_judgement(gateway, make_outputs):
     [output] = await make_outputs()
     for feedback in ("liked", "disliked", "neutral"):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from dark_classifier import save_dark_classifier
 from deploy.local.pictures import validity_in_words
@@ -50,6 +51,20 @@ def test_a_picture_on_disk_can_be_avoided_or_varied_with_or_without_what_was_lea
     make("embedded", toward=[str(picture)], image=picture)
     results = {(tmp_path / name / "handbag-1.png").read_bytes() for name in ("learnt", "embedded")}
     assert len(results | {first}) == 3
+
+
+def test_what_another_model_learnt_of_a_picture_is_found_out_anew_from_the_picture(make, tmp_path):
+    make("first")
+    picture, results = tmp_path / "first/handbag-1.png", []
+    learnt = picture.with_suffix(".safetensors")
+    image_embeds = load_file(learnt)["image_embeds"]
+    for name, tensor, model in (("other", image_embeds, "f" * 64), ("longer", image_embeds.repeat(2), None)):
+        save_file({"image_embeds": tensor}, learnt, model and {"model": model})
+        make(name, image=picture)
+        results.append((tmp_path / name / "handbag-1.png").read_bytes())
+    learnt.unlink()
+    make("embedded", image=picture)
+    assert results == [(tmp_path / "embedded/handbag-1.png").read_bytes()] * 2
 
 
 def test_every_warning_comes_before_the_pictures(make, monkeypatch):

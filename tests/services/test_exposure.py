@@ -22,7 +22,7 @@ LEASE_S = 0.03
 
 
 def view(output: str, feedback: Feedback = Feedback.NEUTRAL, value: float = 1.0) -> View:
-    return View.of(output, "handbag", feedback, [value, -value])
+    return View.of(output, "handbag", feedback, [value, -value], "f" * 64)
 
 
 def views_in_order(count: int) -> list[View]:
@@ -43,9 +43,14 @@ def claim_one(jobs, leases):
 @given(values=st.lists(st.floats(width=32, allow_nan=False), max_size=8))
 def test_view_gives_back_the_floats_it_was_made_of(values):
     data = struct.pack(f"<{len(values)}f", *values)
-    of_floats, of_bytes = (View.of(OUTPUTS[0], "lamp", Feedback.LIKED, given) for given in (values, data))
+    of_floats, of_bytes = (View.of(OUTPUTS[0], "lamp", Feedback.LIKED, given, None) for given in (values, data))
     assert of_floats == of_bytes == View.model_validate_json(of_bytes.model_dump_json())
     assert of_floats.values() == data
+
+
+def test_a_view_that_was_stored_without_a_model_is_of_an_unknown_one():
+    own = view(OUTPUTS[0])
+    assert View.model_validate_json(own.model_dump_json(exclude={"model"})) == own.model_copy(update={"model": None})
 
 
 async def test_views_join_the_history_with_the_result_that_has_them(jobs, leases, claim_one):

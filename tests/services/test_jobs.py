@@ -184,7 +184,7 @@ async def test_events_go_with_the_record(jobs, leases, redis_url):
 
 
 async def test_operations_on_pictures_and_histories_lie_in_one_slot_of_a_cluster(cluster_url):
-    view = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12))
+    view = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)
     kept = Upload(id="1" * 32, width=1, height=1, bytes=1, sha256="", expires_at=datetime.now(UTC))
     async with connect_async(cluster_url) as client:
         jobs, uploads = Jobs(client), Uploads(client)

@@ -13,7 +13,7 @@ from services.tenants import Doorkeeper, Limits, Tenants
 from services.uploads import Upload, Uploads
 from tests.accepted import accepted
 
-VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12))
+VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)
 
 
 @pytest.fixture

@@ -8,17 +8,20 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
-from safetensors.torch import load
+from safetensors import safe_open
+from safetensors.torch import load, save
 
 from services.diffusion.subject import Subject
 from services.exposure import Feedback, View
 from services.job_request import Direction, PictureRef
 from services.leases import Leases
-from services.schemas import JobStatus
+from services.schemas import JobStatus, Metrics
 from services.storage import state_key, upload_key
 from services.store import connect
 from tests.accepted import accepted
+from tests.published import store_output
 from tests.worker.conftest import local_storage
 from worker.densities import Densities
 from worker.references import history_of
@@ -27,16 +30,23 @@ QUICK = accepted(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2,
 
 
 @pytest.fixture
-def run(jobs, make_runner):
+def run(jobs, make_runner, models):
     """Run a request to its end; its record."""
 
-    async def run(**own):
+    async def run(models=models, **own):
         request = accepted(**{**QUICK.model_dump(), **own})
         job_id = (await jobs.submit(request, keep_s=60, max_queued=10)).id
-        await asyncio.to_thread(make_runner().run_next)
+        await asyncio.to_thread(make_runner(models=models).run_next)
         return (await jobs.get(job_id))[0]
 
     return run
+
+
+@pytest.fixture
+def another(models, storage):
+    """What a worker has after a change of the model: the same weights under another fingerprint."""
+    model = replace(models.model, fingerprint="f" * 64)
+    return replace(models, model=model, densities=Densities(model, storage, samples=500, capacity=1))
 
 
 async def test_what_was_learnt_lies_beside_each_picture(run, storage, models):
@@ -44,6 +54,8 @@ async def test_what_was_learnt_lies_beside_each_picture(run, storage, models):
     state = load(storage.get(state_key(record.id, record.attempt, 1)))
     dim = models.model.prior.config.embedding_dim
     assert state["image_embeds"].shape == (dim,)
+    with safe_open(storage.path(state_key(record.id, record.attempt, 1)), "pt") as file:
+        assert file.metadata() == {"model": models.model.fingerprint}
 
 
 async def test_who_asked_first_has_no_part_in_what_the_same_text_gives_to_others(jobs, make_runner, models, tmp_path):
@@ -123,17 +135,69 @@ async def test_an_upload_may_be_any_still_picture_and_small(run, storage):
     assert (await run(image=PictureRef(upload="d" * 32))).status is JobStatus.SUCCEEDED
 
 
-def test_only_views_of_the_same_concept_count_and_feedback_sorts_them():
+async def test_a_history_of_another_model_stays_and_does_not_count_and_the_job_says_so(run, another, redis_url, models):
+    await run(exposure="somebody")
+    anew = await run(exposure="somebody", models=another)
+    alone = await run(exposure="nobody", models=another)
+    assert anew.warnings[0] == "2 of 2 views of the concept are of another model, and do not count"
+    assert anew.warnings[1:] == alone.warnings
+    assert [o.novelty_bits for o in anew.outputs] == [o.novelty_bits for o in alone.outputs]
+    with connect(redis_url) as client:
+        views = Leases(client, worker="worker-1", lease_s=30).views("", "somebody")
+    assert [view.model for view in views] == [models.model.fingerprint] * 2 + ["f" * 64] * 2
+    back = await run(exposure="somebody")
+    assert back.warnings[0] == "2 of 4 views of the concept are of another model, and do not count"
+
+
+async def test_an_output_of_another_model_fails_the_job_and_is_named(run, another):
+    output = f"{(await run()).id}/0"
+    for own in ({"image": PictureRef(output=output)}, {"avoid": [Direction(output=output)]}):
+        record = await run(models=another, **own)
+        assert (record.status, record.error.code) == (JobStatus.FAILED, "other_model")
+        assert record.error.detail.startswith(f"the output {output} is of the model ")
+        assert "the service has the model ffffffffffff, " in record.error.detail
+
+
+async def test_an_output_that_names_no_model_is_of_this_one_if_its_dimension_is(run, jobs, leases, storage, models):
+    outputs = []
+    for dim in (models.model.prior.config.embedding_dim, 3):
+        await jobs.submit(QUICK, keep_s=60, max_queued=10)
+        claim = leases.claim()
+        leases.succeed(claim, [store_output(storage, claim, 0)], [], Metrics())
+        key = state_key(claim.id, claim.attempt, 0)
+        storage.put(key, save({"image_embeds": torch.ones(dim)}), "application/octet-stream")
+        outputs.append(f"{claim.id}/0")
+    trusted, refused = [await run(toward=[Direction(output=output)]) for output in outputs]
+    assert trusted.status is JobStatus.SUCCEEDED
+    assert (refused.error.code, "is of a model of 3 dimensions, " in refused.error.detail) == ("other_model", True)
+
+
+async def test_what_an_output_learnt_and_the_store_has_damaged_is_named(run, storage):
+    first = await run()
+    storage.path(state_key(first.id, first.attempt, 0)).write_bytes(b"{")
+    error = (await run(toward=[Direction(output=f"{first.id}/0")])).error
+    assert (error.code, f"what the output {first.id}/0 learnt" in error.detail) == ("checkpoint", True)
+
+
+def test_views_of_the_same_concept_and_model_count_and_feedback_sorts_them(models):
+    own, dim = models.model.fingerprint, models.model.prior.config.embedding_dim
+
+    def seen(i, concept, feedback, model=own, dim=dim):
+        return View.of(f"{'a' * 32}/{i}", concept, feedback, [float(i)] * dim, model)
+
     views = [
-        View.of(f"{'a' * 32}/{i}", concept, feedback, [float(i), 0.0])
+        seen(i, concept, feedback)
         for i, (concept, feedback) in enumerate(
             [("handbag", "liked"), ("chair", "liked"), (" Handbag", "disliked"), ("handbag", Feedback.NEUTRAL)]
         )
     ]
-    history = history_of(views, "HANDBAG", 2)
-    assert history.seen[:, 0].tolist() == [0, 2, 3]
-    assert (history.liked[:, 0].tolist(), history.disliked[:, 0].tolist()) == ([0], [2])
-    assert history_of([], "handbag", 2).seen.shape == (0, 2)
+    views += [seen(4, "handbag", "liked", None), seen(5, "handbag", "liked", None, 3)]
+    views += [seen(6, "handbag", "liked", "f" * 64)]
+    history = history_of(views, "HANDBAG", models.model)
+    assert history.seen[:, 0].tolist() == [0, 2, 3, 4]
+    assert (history.liked[:, 0].tolist(), history.disliked[:, 0].tolist()) == ([0, 4], [2])
+    assert history.warnings() == ("2 of 6 views of the concept are of another model, and do not count",)
+    assert history_of([], "handbag", models.model).seen.shape == (0, dim)
 
 
 LONG = "cup with a handle like a swan, a rim of gold, three feet of brass, a lid of glass and a saucer painted in red"
