@@ -1,4 +1,4 @@
-"""What requests name: are their outputs and uploads there, and may their webhooks be called?"""
+"""What requests name: are their outputs and uploads there and of use, and may their webhooks be called?"""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 
 from api.deps import Gateway
 from api.webhooks import BodyProblem, webhook_problems
-from services.errors import UnreadableError, UploadExpiredError, UploadNotFoundError
+from services.errors import OtherModelError, UnreadableError, UploadExpiredError, UploadNotFoundError
 from services.job_request import JobRequest
 from services.schemas import JobRecord
 
@@ -22,11 +22,13 @@ async def check_references(gateway: Gateway, request: JobRequest, idempotency_ke
 
 
 async def find_problems(gateway: Gateway, requests: Sequence[JobRequest]) -> list[list[BodyProblem]]:
-    """What each request names and is not there, or may not be called, where it stands; each job or upload read once."""
+    """What each request names and is not there, is of another model, or may not be called, where it stands; each job or
+    upload is read once."""
     named = [list(_references(request)) for request in requests]
     outputs = await find_outputs(gateway, _values(named, "output"))
     uploads = await _missing_uploads(gateway, _values(named, "upload"))
-    missing = uploads | {output: _absent(output) for output in _values(named, "output") - outputs.keys()}
+    absent = {output: _absent(output) for output in _values(named, "output") - outputs.keys()}
+    missing = uploads | absent | await _of_another_model(gateway, outputs)
     return [
         [_problem(location, missing[value]) for location, value in references if value in missing]
         + list(webhook_problems(gateway.settings, request.webhook))
@@ -71,6 +73,17 @@ async def _missing_uploads(gateway: Gateway, uploads: set[str]) -> dict[str, str
 
     found = zip(uploads, await asyncio.gather(*map(look, uploads)), strict=True)
     return {upload: detail for upload, detail in found if detail}
+
+
+async def _of_another_model(gateway: Gateway, outputs: dict[str, tuple[JobRecord, int]]) -> dict[str, str]:
+    """Which of the outputs another model made than is served; where it is not known which, the worker looks."""
+    served = await gateway.density_models.served_model() if outputs else None
+    made = {output: record.outputs[index].model for output, (record, index) in outputs.items()}
+    return {
+        output: str(OtherModelError(output, f"the model {model[:12]}", served))
+        for output, model in made.items()
+        if model and served and model != served
+    }
 
 
 def _values(named: Iterable[Iterable[tuple[Location, str]]], kind: str) -> set[str]:

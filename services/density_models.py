@@ -39,7 +39,7 @@ class Baseline(Stored):
 class DensityFacts(Stored):
     """What a worker says of a density that it has had at hand.
 
-    `key` is where it is stored; `family` tells densities of one model and one number of samples from others.
+    `key` is where it is stored; `family`, of `family_of`, tells densities of one model and size from others.
     """
 
     concept: str
@@ -74,6 +74,11 @@ def name_of_model(concept: str, prompt: str) -> str:
     return hashlib.sha256(json.dumps([canonical(concept), prompt]).encode()).hexdigest()
 
 
+def family_of(model: str, samples: int) -> str:
+    """What densities of one model, by its fingerprint, and one number of samples have in common."""
+    return f"{model}-{samples}"
+
+
 def is_stored(storage: Storage, facts: DensityFacts) -> bool:
     """Whether the store still has it."""
     return storage.exists(baseline_key(facts.key))
@@ -103,6 +108,11 @@ class DensityModels(Tenanted):
             if facts.family == family:
                 ready.setdefault((facts.concept, facts.prompt), facts)
         return [*ready.values()], read_each("the request of a fit", _read_fit, fits)
+
+    async def served_model(self) -> str | None:
+        """The fingerprint of the model that the last worker started with; None before any has."""
+        family: str = await self._call("family")
+        return family.rpartition("-")[0] or None
 
     async def fit(self, request: AcceptedRequest, *, keep_s: int, max_queued: int) -> str:
         """The job that fits the density of the request's concept in its prompt: one that is at it, or a new one.

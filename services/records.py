@@ -77,9 +77,12 @@ def read_record(job_id: str, fields: dict[str, str]) -> JobRecord:
 
 
 def write_outputs(outputs: Sequence[StoredOutput]) -> tuple[list[dict[str, Any]], str]:
-    """The outputs as JSON has them, and what their `replay` blocks have in common as a document of its own."""
+    """The outputs as JSON has them, and what their `replay` blocks have in common as a document of its own.
+
+    The model stays with each output: whoever looks at one without the rest has to know it.
+    """
     first, *others = [output.replay for output in outputs] or [{}]
-    common = {name for name in first if all(name in one and one[name] == first[name] for one in others)}
+    common = {name for name in first if all(name in one and one[name] == first[name] for one in others)} - {"model"}
     rest = [
         output.model_copy(update={"replay": {name: output.replay[name] for name in output.replay.keys() - common}})
         for output in outputs

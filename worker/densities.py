@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from services.density_models import BASELINE_POINTS, Baseline, DensityFacts, Point, baseline_key
+from services.density_models import BASELINE_POINTS, Baseline, DensityFacts, Point, baseline_key, family_of
 from services.diffusion.density import META, WEIGHTS, DensityModel, density_key
 from services.diffusion.fit import Report, fit_density
 from services.diffusion.kandinsky import Kandinsky
@@ -52,7 +52,7 @@ class Densities:
     @property
     def family(self) -> str:
         """What the densities have in common beside FIT_SEED: the model, and the number of samples."""
-        return f"{self._model.fingerprint}-{self._samples}"
+        return family_of(self._model.fingerprint, self._samples)
 
     def get(self, subject: Subject, report: Report, fit_lock: FitLock) -> Artefact:
         """The density of the subject; whoever holds `fit_lock` fits a missing one, the others wait for it.

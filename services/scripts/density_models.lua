@@ -29,6 +29,8 @@ function operations.serve(family, preloaded)
   redis.call('HSET', P .. 'served', 'family', family, 'preloaded', preloaded)
 end
 
+function operations.family() return redis.call('HGET', P .. 'served', 'family') or '' end
+
 -- Say in the job's record which density it has; with a name, tell its tenant of it.
 function operations.name_density(id, attempt, key, name, facts)
   local status = current(id, attempt)

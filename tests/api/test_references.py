@@ -5,6 +5,8 @@ import io
 import pytest
 from PIL import Image
 
+from services.density_models import family_of
+
 UNKNOWN = "0" * 32
 
 
@@ -95,3 +97,25 @@ async def test_replay_answers_with_the_first_job_when_its_references_are_gone(ga
     other = await gateway.post("/jobs", json=body | {"concept": "chair"}, headers=key)
     assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency_conflict")
     assert (await gateway.post("/jobs", json=body)).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["image", "avoid", "toward"])
+async def test_an_output_of_another_model_is_named_and_nothing_is_recorded(gateway, leases, publish, name):
+    outputs = []
+    for replay in ({"model": "a" * 64}, {"model": "b" * 64}, {}):
+        await gateway.post("/jobs", json={"concept": "handbag"})
+        outputs.append(f"{publish(**replay).id}/0")
+
+    async def ask(output):
+        wish = {"output": output}
+        answer = await gateway.post("/jobs", json=lamp(**{name: wish if name == "image" else [wish]}))
+        return answer.status_code, [(one["pointer"], one["detail"]) for one in answer.json().get("errors", [])]
+
+    assert [await ask(output) for output in outputs] == [(202, [])] * 3
+    leases.serve(family_of("b" * 64, 5000), [])
+    told = f"the output {outputs[0]} is of the model aaaaaaaaaaaa, the service has the model bbbbbbbbbbbb, "
+    status, [(pointer, detail)] = await ask(outputs[0])
+    assert (status, pointer) == (422, "/image/output" if name == "image" else f"/{name}/0/output")
+    assert detail == told + "to which its embedding says nothing"
+    assert [await ask(output) for output in outputs[1:]] == [(202, [])] * 2
+    assert len((await gateway.get("/jobs?status=queued")).json()["jobs"]) == 5
