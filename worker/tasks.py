@@ -142,9 +142,9 @@ class Runner:
         steering = self._references.steering(attempt.claim, density, subject, attempt.report)
         metrics.fit_ms = _ms_since(begin)
         recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
-        parts = (models.model, density, models.checker)
-        watched = (attempt.report, steering, savepoint, attempt.watch, models.batching)
-        generation = generate(*parts, subject, recipe, *watched)
+        parts = (models.model, density, models.checker, subject, recipe)
+        how = (steering, savepoint, attempt.watch, models.batching)
+        generation = generate(*parts, attempt.report, *how)
         for name, value in generation.timings_ms.items():
             setattr(metrics, f"{name}_ms", value)
         return generation

@@ -66,7 +66,7 @@ async def test_who_asked_first_has_no_part_in_what_the_same_text_gives_to_others
         folder = local_storage(tmp_path / str(len(order)))
         own = replace(models, densities=Densities(models.model, folder, samples=500, capacity=1))
         for asked in order:
-            request = JobRequest.model_validate(QUICK.model_dump() | {"space": ["token"]} | asked)
+            request = accepted(**(QUICK.model_dump() | {"space": ["token"]} | asked))
             job_id = (await jobs.submit(request, keep_s=60, max_queued=10)).id
             await asyncio.to_thread(make_runner(models=own).run_next)
         made.append((await jobs.get(job_id))[0])

@@ -19,7 +19,11 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, steer
 from services.diffusion.subject import Subject
+from services.job_request import DEFAULT_PROMPT
 
+HANDBAG = Subject("handbag", DEFAULT_PROMPT)
+OTHERS = [Subject("red leather handbag", "a photo of a {}."), Subject("cup", "{}")]
+SUBJECTS = [HANDBAG, *OTHERS]
 WAIT_S = 5.0  # far longer than any step of these takes: whoever waits it out fails the test's patience, not its figures
 RECIPE = Recipe(target_bits=4.0, seed=3, count=2, trials=4, steps=6, size=32, decoder_steps=2)
 
@@ -174,21 +178,20 @@ def test_what_fits_is_learnt_by_all_that_shared_the_batch():
 @pytest.fixture(scope="module")
 def others(model):
     """Densities of longer and shorter words, in prompts of their own."""
-    subjects = [Subject("red leather handbag", "a photo of a {}."), Subject("cup", "{}")]
-    return [fit_density(model, subject, samples=300, seed=0, report=silent) for subject in subjects]
+    return [fit_density(model, subject, samples=300, seed=0, report=silent) for subject in OTHERS]
 
 
-def run_of(model, density, names, trials, *, bits=8.0, steering=UNSTEERED, batching=ALONE):
-    space, objective = Space(model, density.subject, names), Objective(density, bits, steering)
-    return Optimization(space, density, objective, seed=1, trials=trials, count=trials, batching=batching)
+def run_of(model, density, subject, names, trials, bits):
+    space, objective = Space(model, subject, names), Objective(density, bits, UNSTEERED)
+    return Optimization(space, density, objective, seed=1, trials=trials, count=trials)
 
 
 @pytest.mark.parametrize("names", [["lora"], ["token"], ["adjective", "lora"]])
 def test_runs_of_other_concepts_and_targets_move_together_as_alone(model, density, others, names):
     """Their losses and gradients, of prompts of other lengths, within rounding."""
     runs = [
-        run_of(model, own, names, n, bits=b)
-        for own, n, b in zip([density, *others], (3, 2, 1), (5.0, 9.0, 7.0), strict=True)
+        run_of(model, own, subject, names, n, b)
+        for own, subject, n, b in zip([density, *others], SUBJECTS, (3, 2, 1), (5.0, 9.0, 7.0), strict=True)
     ]
     generator = torch.Generator().manual_seed(0)
     for run in runs:
@@ -212,14 +215,14 @@ def jobs_of(model, checker, densities, steering, batching):
     recipes = [RECIPE, replace(RECIPE, target_bits=7.0, seed=11), replace(RECIPE, seed=5, count=1, space=("token",))]
     wishes = [UNSTEERED, steering, UNSTEERED]
     return [
-        lambda d=d, r=r, s=s: generate(model, d, checker, r, silent, s, batching=batching).outputs
-        for d, r, s in zip(densities, recipes, wishes, strict=True)
+        lambda d=d, o=o, r=r, s=s: generate(model, d, checker, o, r, silent, s, batching=batching).outputs
+        for d, o, r, s in zip(densities, SUBJECTS, recipes, wishes, strict=True)
     ]
 
 
 def test_a_job_gives_the_same_pictures_in_company_as_alone_to_the_bit(model, density, others, checker):
     wishes = {"avoid": ["red"], "toward": [], "history": None, "report": silent}
-    densities, steering = [density, *others], steer(model, others[0], **wishes)
+    densities, steering = [density, *others], steer(model, others[0], OTHERS[0], **wishes)
     alone = [job() for job in jobs_of(model, checker, densities, steering, ALONE)]
     shared = sharing(merges=False)
     company = at_once(shared, *jobs_of(model, checker, densities, steering, shared.batching))

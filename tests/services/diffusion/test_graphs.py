@@ -10,6 +10,9 @@ from services.diffusion.optimize import Optimization
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
+from services.job_request import DEFAULT_PROMPT
+
+SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
 
 class Captured:
@@ -55,7 +58,7 @@ def captured(model, monkeypatch):
 
 
 def run_of(model, density, names, trials, steps=3):
-    space, objective = Space(model, density.subject, names), Objective(density, 9.0, UNSTEERED)
+    space, objective = Space(model, SUBJECT, names), Objective(density, 9.0, UNSTEERED)
     run = Optimization(space, density, objective, seed=0, trials=trials, count=trials)
     for step in range(steps):
         run.measure(step + 1)
@@ -118,6 +121,6 @@ def test_a_graph_that_cannot_be_captured_or_gives_something_else_is_done_without
 
 
 def test_a_varied_picture_has_fewer_steps_and_no_graph(model, density, captured):
-    start = Subject(density.subject.concept, density.subject.prompt, torch.ones(16))
+    start = Subject(SUBJECT.concept, SUBJECT.prompt, torch.ones(16))
     space = Space(model, start, ["lora"])
     assert not model.sampler.graphs.fits(8, space.tokens, space.shape[0])
