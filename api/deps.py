@@ -1,6 +1,8 @@
 """What routes ask for, as annotated aliases: the gateway as the caller's tenant may use it."""
 
+import asyncio
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from api.metrics import Metrics
 from services.batches import Batches
 from services.changes import Changes
 from services.density_models import DensityModels
-from services.errors import ForbiddenError
+from services.errors import ForbiddenError, StorageError
 from services.jobs import Jobs
 from services.outbox import Outbox
 from services.quarantine import Quarantine
@@ -39,6 +41,11 @@ class Gateway:
     storage: Storage
     decoders: Executor
     metrics: Metrics
+
+    async def erase(self, prefix: str) -> None:
+        """Erase at once what is planned to be erased; where the store is away, that is left to the workers."""
+        with suppress(StorageError):
+            await asyncio.to_thread(self.storage.delete, prefix)
 
     def of(self, tenant: str) -> "Gateway":
         """The same for a tenant, who sees nothing of another's."""

@@ -13,6 +13,7 @@ from services.accepted_request import AcceptedRequest
 from services.density_models import DensityFacts, Fit, Point
 from services.errors import JobExpiredError, QueueFullError, UnreadableError
 from services.exposure import Feedback, View
+from services.objects import upload_key
 from services.records import Page
 from services.schemas import (
     JobError,
@@ -25,7 +26,7 @@ from services.schemas import (
     QueuePlace,
     StoredOutput,
 )
-from services.storage import Storage, upload_key
+from services.storage import Storage
 from services.uploads import Upload
 
 Shown = TypeVar("Shown", bound="PublishedPicture")

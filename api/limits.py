@@ -8,6 +8,7 @@ import redis.asyncio
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.exceptions import OutOfMemoryError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,7 +51,10 @@ class RateLimiter:
         if caller.limits.rate is None:
             return
         item = RateLimitItemPerMinute(caller.limits.rate)
-        admitted = await self._limiter.hit(item, caller.tenant, cost=min(cost, item.amount))
+        try:
+            admitted = await self._limiter.hit(item, caller.tenant, cost=min(cost, item.amount))
+        except OutOfMemoryError:  # what cannot be counted is let in: only erasing makes room again
+            return
         window = await self._limiter.get_window_stats(item, caller.tenant)
         reset_s = max(1, round(window.reset_time - time.time()))
         scope.setdefault("state", {})[_HEADERS] = {

@@ -118,6 +118,7 @@ _FIGURES = {
     "workers": "Workers that were heard of in the last minute.",
     "webhooks_due": "Deliveries whose time has come.",
     "objects_due": "Prefixes of the object store that are to be erased.",
+    "objects_failing": "Prefixes that could not be erased when that was last tried.",
 }
 _COUNTERS = {
     "promised": "Jobs that have started after being told a p90 of their start.",

@@ -7,8 +7,9 @@ from copy import copy
 from typing import Any, Self
 
 import redis.asyncio
+from redis.exceptions import ResponseError
 
-from services.store import EVERYBODY, SLOT, is_missing, library
+from services.store import EVERYBODY, SLOT, function, is_missing, late_jobs, library
 
 FLIGHTS = 3  # pipelines on their way at once
 SEATS = 6  # calls in one pipeline; few, so that Redis works on some while the answers to others are read
@@ -17,16 +18,24 @@ Call = tuple[bytes, ...]  # operation, tenant, arguments
 
 
 class Calls:
-    """Calls the function; a pipeline costs little more than a call, so that many clients share what one pays alone."""
+    """Calls the functions; a pipeline costs little more than a call, so that many clients share what one pays alone."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._name, self._code = library()
         self._waiting: deque[tuple[Call, asyncio.Future[Any]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
 
     async def __call__(self, operation: str, tenant: str, *arguments: str | int) -> Any:
         """What the operation answers. Raises redis-py's errors, and UnicodeEncodeError, which is the caller's alone."""
+        try:
+            return await self._take_along(operation, tenant, *arguments)
+        except ResponseError as error:
+            if not (late := late_jobs(error)):
+                raise
+        await self._take_along("fail_late", tenant, *late)
+        return await self(operation, tenant, *arguments)
+
+    async def _take_along(self, operation: str, tenant: str, *arguments: str | int) -> Any:
         call = tuple(str(word).encode() for word in (operation, tenant, *arguments))
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answer))
@@ -53,16 +62,20 @@ class Calls:
                 _settle(answer, result)
 
     async def _execute(self, calls: Sequence[Call]) -> list[Any]:
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for call in calls:
-                pipeline.fcall(self._name, 1, SLOT, *call)
-            results: list[Any] = await pipeline.execute(raise_on_error=False)
+        results = await self._send(calls)
         unknown = [call for call, result in zip(calls, results, strict=True) if is_missing(result)]
         if not unknown:
             return results
-        await self._client.function_load(self._code, replace=True)
-        again = iter(await self._execute(unknown))
+        await self._client.function_load(library()[1], replace=True)
+        again = iter(await self._send(unknown))
         return [next(again) if is_missing(result) else result for result in results]
+
+    async def _send(self, calls: Sequence[Call]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for operation, *words in calls:
+                pipeline.fcall(function(operation.decode()), 1, SLOT, *words)
+            results: list[Any] = await pipeline.execute(raise_on_error=False)
+        return results
 
 
 class Tenanted:

@@ -18,8 +18,9 @@ from services.errors import (
 from services.exposure import View
 from services.records import Event, Found, Page, Recorded, pairs, read_place, time_of
 from services.schemas import JobRecord, JobStatus
+from services.settings import DEFAULTS, Bounds
 from services.stats import Stats
-from services.store import History, name_of, read_history, write_views
+from services.store import History, history_of, name_of, read_history
 
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 
@@ -102,9 +103,12 @@ class Jobs(Recorded):
         """Cancel a queued job, ask a running one to stop, leave a final one; answers and raises as `get` does."""
         return await self._found(job_id, await self._call("cancel", job_id))
 
-    async def delete(self, job_id: str, *, sweep_after_s: int) -> None:
-        """Forget the record; whoever runs the job finds its next write refused, and what it stored is `due` later."""
-        await self._call("delete", job_id, sweep_after_s * 1000)
+    async def delete(self, job_id: str) -> None:
+        """Forget the record, and have all below its prefix erased, also what a worker is storing just now.
+
+        Whoever runs the job finds its next write refused.
+        """
+        await self._call("delete", job_id)
 
     async def stats(self) -> Stats:
         """The store in figures, of all tenants."""
@@ -114,9 +118,9 @@ class Jobs(Recorded):
         """The history of the exposure key, in the order of being seen; empty for a key that was never used."""
         return read_history(await self._call("history", name_of(self._tenant, exposure)))
 
-    async def add_views(self, exposure: str, views: Sequence[View]) -> None:
+    async def add_views(self, exposure: str, views: Sequence[View], bounds: Bounds = DEFAULTS) -> None:
         """Add to the history, or judge anew what is in it: an output counts once and keeps its place."""
-        await self._call("see", name_of(self._tenant, exposure), write_views(views))
+        await self._call("see", *history_of(self._tenant, exposure, views, bounds))
 
     async def forget(self, exposure: str) -> None:
         """Erase the history of the exposure key."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import redis.asyncio
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from services.accepted_request import AcceptedRequest
 from services.density_models import FACTS, DensityFacts, name_of_model
@@ -31,9 +31,12 @@ from services.schemas import (
     TrialProgress,
     WatchedProgress,
 )
-from services.store import EVERYBODY, History, Operations, name_of, read_history, write_views
+from services.settings import DEFAULTS, Bounds
+from services.store import EVERYBODY, History, Operations, history_of, name_of, read_history
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
+ERASURES = 16  # taken at once
+ERASURE_LEASE_MS = 300_000  # longer than it takes to find out that the store is away, that many times
 _LOST = JobError(code="worker_lost", title="The worker died", detail="Two workers in a row died with this job.")
 _UNREADABLE = JobError(
     code=UnreadableError.code,
@@ -60,12 +63,21 @@ class Claim:
     savepoint: str | None
 
 
+@dataclass(frozen=True)
+class Erasure:
+    """A prefix of the object store that this worker is to erase; `token` fences the report of it."""
+
+    prefix: str
+    token: str
+
+
 class Leases:
     """What a worker does with jobs. A lease lasts `lease_s` seconds and is renewed by the worker while it runs."""
 
-    def __init__(self, client: redis.Redis, *, worker: str, lease_s: float) -> None:
+    def __init__(self, client: redis.Redis, *, worker: str, lease_s: float, bounds: Bounds = DEFAULTS) -> None:
         self._operations = Operations(client)
         self._worker = worker
+        self._bounds = bounds
         self._lease_ms = int(lease_s * 1000)
         self._seen_ms = 0
         self._unanswered: list[str] = []
@@ -111,10 +123,15 @@ class Leases:
     ) -> tuple[JobStatus, bool]:
         """Publish how far the attempt is, its trials in the event only.
 
-        Answers with the status, where `canceling` says that it is to stop, and whether somebody asks for previews.
+        Answers with the status, where `canceling` says that it is to stop, and whether somebody asks for previews. A
+        Redis that has no memory left for the step answers with the status alone.
         """
         event = WatchedProgress(**progress.model_dump(), trials=list(trials))
-        answer = self._call("progress", claim.id, claim.attempt, progress.model_dump_json(), event.model_dump_json())
+        documents = progress.model_dump_json(), event.model_dump_json()
+        try:
+            answer = self._call("progress", claim.id, claim.attempt, *documents)
+        except OutOfMemoryError:
+            return self.renew(claim), False
         if answer is None:
             raise _lost(claim)
         status, watched = answer
@@ -135,6 +152,14 @@ class Leases:
         """Say of which family this worker's densities are, and which of them everybody has without asking."""
         self._call("serve", family, FACTS.dump_json(list(preloaded)).decode())
 
+    def use_density(self, key: str) -> None:
+        """Say that the density of a text is used, or about to be stored, at `key`."""
+        self._call("use_density", key, self._bounds.densities)
+
+    def lend(self, picture: str) -> None:
+        """Say that the density of a picture's variations is about to be stored below its prefix."""
+        self._call("lend", picture)
+
     def name_density(self, claim: Claim, density: DensityFacts, *, listed: bool) -> JobStatus:
         """Say which density the job has; with `listed`, let it be among its tenant's density models."""
         name = name_of_model(density.concept, density.prompt)
@@ -154,9 +179,9 @@ class Leases:
         """
         written, replay = write_outputs(outputs)
         result = {"outputs": written, "warnings": list(warnings)}
-        arguments = [json.dumps(result), metrics.model_dump_json(), replay]
+        arguments: list[str | int] = [json.dumps(result), metrics.model_dump_json(), replay]
         if claim.request.exposure is not None:
-            arguments += [name_of(claim.tenant, claim.request.exposure), write_views(views)]
+            arguments += history_of(claim.tenant, claim.request.exposure, views, self._bounds)
         return self._fenced("finish", claim, JobStatus.SUCCEEDED, *arguments)
 
     def fail(self, claim: Claim, error: JobError, metrics: Metrics) -> JobStatus:
@@ -200,14 +225,21 @@ class Leases:
         """The history of the tenant's exposure key, in the order of being seen."""
         return read_history(self._call("history", name_of(tenant, exposure)))
 
-    def due(self) -> list[str]:
-        """Prefixes of the object store to be erased, expired ones above all; erase each, then `bury` it."""
-        prefixes: list[str] = self._call("due")
-        return prefixes
+    def take_erasures(self) -> list[Erasure]:
+        """Prefixes of the object store that are due to be erased, for this worker alone until a lease ends.
 
-    def bury(self, prefix: str) -> None:
+        Erase each, then `bury` it, or else `put_off`.
+        """
+        token, prefixes = self._call("take_erasures", ERASURES, ERASURE_LEASE_MS)
+        return [Erasure(prefix, token) for prefix in prefixes]
+
+    def bury(self, erasure: Erasure) -> None:
         """Replace the record of the job or upload, if there is one, by a tombstone: "expired" instead of "unknown"."""
-        self._call("bury", prefix, TOMBSTONE_MS)
+        self._call("bury", erasure.prefix, erasure.token, TOMBSTONE_MS)
+
+    def put_off(self, erasure: Erasure) -> None:
+        """Have what could not be erased tried again, after a pause that grows with each failure."""
+        self._call("put_off", erasure.prefix, erasure.token)
 
 
 def _claim(fields: dict[str, str]) -> Claim:

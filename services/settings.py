@@ -4,6 +4,7 @@ import base64
 import binascii
 import ipaddress
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -33,6 +34,22 @@ logger = logging.getLogger(__name__)
 Seconds = Annotated[int, Field(ge=1)]
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What is kept at most of what has no end of its own; beyond it, what was used longest ago goes.
+
+    A history ends `exposure_ttl_s` seconds after it was added to, and a tenant has `exposures` of them; `densities` are
+    those of texts, of all tenants together.
+    """
+
+    exposure_ttl_s: int = 90 * 86400
+    exposures: int = 1000
+    densities: int = 1000
+
+
+DEFAULTS = Bounds()
+
+
 class Settings(BaseSettings):
     """The service's configuration; `Settings.read()` turns what is wrong with it into one sentence."""
 
@@ -58,6 +75,8 @@ class Settings(BaseSettings):
     s3_region: str = "us-east-1"
     url_ttl_s: Seconds = Field(default=3600, le=7 * 86400)  # S3 signs for a week at most
     output_ttl_s: Seconds = Field(default=7 * 86400, le=MAX_KEEP_S)
+    exposure_ttl_s: Seconds = Bounds.exposure_ttl_s
+    exposures_kept: int = Field(default=Bounds.exposures, ge=1)
 
     prior: str = str(_MINI / "prior")
     decoder: str = str(_MINI / "decoder")
@@ -68,6 +87,7 @@ class Settings(BaseSettings):
     preload: list[str] = []
     density_samples: int = Field(default=5000, ge=100, le=100_000)
     density_cache: int = Field(default=64, ge=1)
+    densities_kept: int = Field(default=Bounds.densities, ge=1)
     trials_at_once: int = Field(default=64, ge=1, le=1024)
     share_wait_ms: int | None = Field(default=None, ge=0, le=1000)
     run_limit_s: Seconds = Field(default=1800, le=MAX_RUN_S)
@@ -87,6 +107,10 @@ class Settings(BaseSettings):
         if settings.storage == "local" and url.scheme == "http" and not _is_loopback(url.hostname):
             logger.warning("RAREBIT_PUBLIC_URL=%s sends pictures unencrypted over a network", settings.public_url)
         return settings
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(self.exposure_ttl_s, self.exposures_kept, self.densities_kept)
 
     @field_validator("redis_url")
     @classmethod

@@ -58,39 +58,6 @@ class Storage(Protocol):
         """Return when objects can be stored."""
 
 
-def output_key(job_id: str, attempt: int, index: int, suffix: str) -> str:
-    """Where an attempt keeps an output; `job_prefix` covers all attempts of a job."""
-    return f"{attempt_prefix(job_id, attempt)}{index}.{suffix}"
-
-
-def state_key(job_id: str, attempt: int, index: int) -> str:
-    """Where an attempt keeps what later jobs steer by: the output's `image_embeds` (dim,), float32."""
-    return output_key(job_id, attempt, index, "safetensors")
-
-
-def attempt_prefix(job_id: str, attempt: int) -> str:
-    """All outputs of an attempt."""
-    return f"{job_prefix(job_id)}{attempt}/"
-
-
-def savepoint_key(job_id: str, attempt: int, number: int) -> str:
-    """Where an attempt keeps its state; all that belong to a job lie below `job_prefix` and `savepoint/`."""
-    return f"{job_prefix(job_id)}savepoint/{attempt}-{number}/run.safetensors"
-
-
-def job_prefix(job_id: str) -> str:
-    return f"jobs/{job_id}/"
-
-
-def upload_key(upload_id: str) -> str:
-    """Where an uploaded picture lies; `upload_prefix` is all that belongs to the upload."""
-    return f"{upload_prefix(upload_id)}picture.png"
-
-
-def upload_prefix(upload_id: str) -> str:
-    return f"uploads/{upload_id}/"
-
-
 def open_storage(settings: Settings, patience_s: float = PATIENCE_S) -> Storage:
     """The store that the settings name; nothing is contacted yet. S3 that is away is tried for `patience_s`."""
     if settings.storage == "local":

@@ -1,10 +1,12 @@
 """The job store in Redis: `scripts/` has its operations, each atomic; only `jobs.lua` there changes a status.
 
-The gateway calls them through `Jobs` (asyncio), the worker through `Leases`.
+The gateway calls them through `Jobs` (asyncio), the worker through `Leases`. `keys.lua` names every key of theirs;
+Celery, redis-py's lock and the rate limits have keys of their own.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -17,9 +19,11 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from services.exposure import View
-from services.queue import hint_pieces
+from services.objects import JOBS, SAVEPOINTS, UPLOADS
+from services.queue import HINTS, hint_pieces
 from services.redis_url import open_client, open_client_async
 from services.schemas import TRANSITIONS, JobError
+from services.settings import Bounds
 from services.stored import read_each
 
 History = list[View]  # oldest first, each output once
@@ -28,7 +32,9 @@ SLOT = "{rarebit}"
 EVERYBODY = ""  # the tenant where keys are off
 _FOLDER = Path(__file__).with_name("scripts")
 _SCRIPTS = (
+    "keys",
     "common",
+    "erasures",
     "outbox",
     "queue",
     "tenants",
@@ -38,14 +44,9 @@ _SCRIPTS = (
     "batches",
     "density_models",
     "stats",
+    "functions",
 )  # each uses what those before it have
-_CALL = """
-redis.register_function(NAME, function(_, args)
-  begin(args[2])
-  fail_late()
-  return operations[args[1]](unpack(args, 3))
-end)
-"""
+_OPERATION = re.compile(r"^function (reads|frees|writes)\.(\w+)", re.MULTILINE)
 _VIEWS = TypeAdapter(list[View])
 _LATE = JobError(code="start_deadline", title="The job waited too long", detail="No worker began within start_within.")
 _CONNECTION: dict[str, Any] = {"decode_responses": True, "socket_connect_timeout": 2, "socket_timeout": 5}
@@ -69,15 +70,22 @@ class Operations:
 
     def __call__(self, operation: str, tenant: str, *arguments: str | int) -> Any:
         """What the operation answers. Raises redis-py's errors."""
-        name, code = library()
-        call = partial(self._client.fcall, name, 1, SLOT, operation, tenant, *arguments)
+        call = partial(self._client.fcall, function(operation), 1, SLOT, tenant, *arguments)
         try:
             return call()
         except ResponseError as error:
+            if late := late_jobs(error):
+                self("fail_late", tenant, *late)
+                return self(operation, tenant, *arguments)
             if not is_missing(error):
                 raise
-        self._client.function_load(code, replace=True)
+        self._client.function_load(library()[1], replace=True)
         return call()
+
+
+def function(operation: str) -> str:
+    """The name of the function that does this."""
+    return f"{library()[0]}_{operation}"
 
 
 def is_missing(error: Exception) -> bool:
@@ -85,18 +93,28 @@ def is_missing(error: Exception) -> bool:
     return isinstance(error, ResponseError) and "Function not found" in str(error)
 
 
+def late_jobs(error: Exception) -> list[str]:
+    """The jobs that a read found not started in time, where the error says so: `fail_late` is to fail them first."""
+    code, *ids = str(error).split() or [""]
+    return ids if code == "LATE" else []
+
+
 @cache
 def library() -> tuple[str, str]:
-    """The scripts as a library of one function, and the name of both; the operation comes in as an argument.
+    """The name and the code of a library that has a function for each operation.
 
     A script would run from its first line in each call: 30 µs, more than most operations take. The name has the code's
     digest in it, so that processes of two versions can work on one server.
     """
     transitions = [f"{old} = {_table(new.value for new in news)}" for old, news in TRANSITIONS.items()]
     late = json.dumps({"error": _LATE.model_dump()})
-    values = f"local TRANSITIONS, HINT, LATE = {{{', '.join(transitions)}}}, {_table(hint_pieces())}, [==[{late}]==]"
+    words = {"LATE": late, "HINTS": HINTS, "JOBS": JOBS, "UPLOADS": UPLOADS, "SAVEPOINTS": SAVEPOINTS}
+    values = [f"local TRANSITIONS, HINT = {{{', '.join(transitions)}}}, {_table(hint_pieces())}"]
+    values += [f"local {name} = [==[{word}]==]" for name, word in words.items()]
     files = [(_FOLDER / f"{name}.lua").read_text() for name in _SCRIPTS]
-    code = "\n".join([values, *files, _CALL])
+    operations = _OPERATION.findall("\n".join(files))
+    functions = [f"register('{name}', {right}.{name}, RIGHTS.{right})" for right, name in operations]
+    code = "\n".join([*values, *files, *functions])
     name = f"rarebit_{hashlib.sha256(code.encode()).hexdigest()[:16]}"
     return name, f"#!lua name={name}\nlocal NAME = '{name}'\n{code}"
 
@@ -111,8 +129,10 @@ def name_of(tenant: str, exposure: str) -> str:
     return hashlib.sha256(f"{tenant}:{exposure}".encode()).hexdigest()
 
 
-def write_views(views: Sequence[View]) -> str:
-    return _VIEWS.dump_json(list(views)).decode()
+def history_of(tenant: str, exposure: str, views: Sequence[View], bounds: Bounds) -> tuple[str, str, int, int]:
+    """What `see` in exposures.lua takes: the history's name, the views, and how long how many histories are kept."""
+    documents = _VIEWS.dump_json(list(views)).decode()
+    return name_of(tenant, exposure), documents, 1000 * bounds.exposure_ttl_s, bounds.exposures
 
 
 def read_history(history: Sequence[str]) -> History:

@@ -19,8 +19,6 @@ from services.stored import Stored, read_each
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY = re.compile(r"rb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
-_PREFIX = "{rarebit}:"
-_KEYS = f"{_PREFIX}keys"
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,10 @@ class Tenants:
     """What an operator does with keys and limits; every method raises redis-py's errors while Redis is away."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client = client
         self._operations = Operations(client)
+
+    def _call(self, operation: str, *arguments: str | int) -> Any:
+        return self._operations(operation, EVERYBODY, *arguments)
 
     def create_key(self, tenant: str, *, operator: bool = False) -> str:
         """A new key of the tenant, which is shown this once. Raises TenantError for a name that cannot be."""
@@ -78,28 +78,29 @@ class Tenants:
         key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
         key = Key(id=key_id, tenant=tenant, operator=operator, digest=_digest(secret), created_at=created_at)
-        self._client.hset(_KEYS, key_id, key.model_dump_json())
+        self._call("add_key", key_id, key.model_dump_json())
         return f"rb_{key_id}_{secret}"
 
     def list_keys(self) -> list[Key]:
         """All keys, the oldest first."""
-        documents: Any = self._client.hvals(_KEYS)
+        documents: Any = self._call("keys")
         return sorted(read_each("an API key", Key.model_validate_json, documents), key=lambda key: key.created_at)
 
     def revoke(self, key_id: str) -> None:
         """Have the key open nothing any more. Raises TenantError when there is none."""
-        if not self._client.hdel(_KEYS, key_id):
+        if not self._call("revoke", key_id):
             raise TenantError(f"there is no key {key_id}")
 
     def limit(self, tenant: str, limits: Limits) -> None:
-        """Replace the tenant's limits; jobs that were held for want of a slot start as the new ones allow."""
+        """Replace the tenant's limits, which bind what waits, too: jobs without a slot are held, others let in."""
         given = [word for name, value in asdict(limits).items() if value is not None for word in (name, value)]
-        self._operations("limit", EVERYBODY, tenant, *given)
+        more = self._call("limit", tenant, *given)
+        while more:
+            more = self._call("balance", tenant)
 
     def limits(self, tenant: str) -> Limits:
         """The tenant's limits."""
-        fields: Any = self._client.hgetall(f"{_PREFIX}tenant:{tenant}")
-        return Limits.of(fields)
+        return Limits.of(pairs(self._call("limits", tenant)))
 
 
 class Doorkeeper(Tenanted):

@@ -37,5 +37,5 @@ class Uploads(Tenanted):
         return upload
 
     async def delete(self, upload_id: str) -> None:
-        """Forget the record; erase the object first."""
+        """Forget the record, and have all below its prefix erased."""
         await self._call("delete_upload", upload_id)

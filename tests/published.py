@@ -4,8 +4,9 @@ import numpy as np
 from safetensors.numpy import save
 
 from services.leases import Claim
+from services.objects import output_key, state_key
 from services.schemas import ReachedRarity, StoredOutput
-from services.storage import Storage, output_key, state_key
+from services.storage import Storage
 
 
 def store_output(storage: Storage, claim: Claim, index: int, **replay: str) -> StoredOutput:

@@ -21,7 +21,7 @@ from services.queue import RUN_TASK, celery_app
 from services.settings import Settings
 from services.storage import open_storage
 from services.store import connect
-from worker.fit_lock import fit_lock
+from worker.fit_lock import fit_lock, owned
 from worker.heartbeat import Heartbeat
 from worker.models import load_models
 from worker.notify import notify_ready
@@ -31,6 +31,7 @@ from worker.tasks import Runner
 
 OPTIONS = ("--pool=threads", "--without-gossip", "--without-mingle", "--loglevel=INFO")
 RECONNECT_S = 5  # at most, between two looks for a Redis that is away
+SWEEP_PATIENCE_S = 5.0  # with a store that is away: what it keeps is put off
 
 
 def main() -> None:
@@ -50,11 +51,12 @@ def build(settings: Settings) -> Celery:
     check_redis(client)
     storage = open_storage(settings)
     models = load_models(settings, storage)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    leases = Leases(client, worker=worker, lease_s=settings.lease_s, bounds=settings.bounds)
     lock = partial(fit_lock, client, settings.lease_s)
     subjects, densities = [Subject(concept, DEFAULT_PROMPT) for concept in settings.preload], models.densities
-    preloaded = [densities.facts(subject, densities.get(subject, _silently, lock)) for subject in subjects]
-    leases = Leases(client, worker=f"{socket.gethostname()}:{os.getpid()}", lease_s=settings.lease_s)
-    leases.serve(densities.family, preloaded)
+    fitted = [densities.get(subject, _silently, partial(owned, leases, "", lock)) for subject in subjects]
+    leases.serve(densities.family, [*map(densities.facts, subjects, fitted)])
     heartbeat = Heartbeat(leases, interval_s=settings.lease_s / 3)
     shutdown = Shutdown(settings.shutdown_grace_s)
     signals.worker_shutting_down.connect(shutdown.begin, weak=False)
@@ -74,7 +76,7 @@ def build(settings: Settings) -> Celery:
     app.amqp.Connection = Broker
     app.task(runner.run_next, name=RUN_TASK)
     heartbeat.start()
-    Sweeper(leases, storage, interval_s=settings.lease_s / 3).start()
+    Sweeper(leases, open_storage(settings, SWEEP_PATIENCE_S), interval_s=settings.lease_s / 3).start()
     return app
 
 

@@ -84,8 +84,10 @@ class Attempt:
             raise Canceled
 
     def name_density(self, density: DensityFacts, *, listed: bool) -> None:
-        """Say which density the job has, unless Redis is away: the run can do without."""
+        """Say which density the job has, a text's if it is `listed`, unless Redis is away: the run can do without."""
         try:
+            if listed:
+                self._leases.use_density(density.key)
             self._leases.name_density(self.claim, density, listed=listed)
         except RedisError as error:
             logger.warning("job %s: its density is not named: %s", self.claim.id, error)

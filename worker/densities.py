@@ -18,10 +18,10 @@ from services.diffusion.fit import Report, fit_density
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.subject import Subject
 from services.errors import CheckpointError
+from services.objects import DENSITIES
 from services.storage import Storage
 
 PICTURE_SAMPLES = 2000  # at most for a picture that is varied, which somebody waits for: bits hold as with 5,000
-FOLDER = "densities/"
 FIT_SEED = 0  # one seed for everybody: whoever fits a density model makes the same artefact
 _MEDIA_TYPES = {WEIGHTS: "application/octet-stream", META: "application/json"}  # in the order in which they are stored
 logger = logging.getLogger(__name__)
@@ -54,13 +54,15 @@ class Densities:
         """What the densities have in common beside FIT_SEED: the model, and the number of samples."""
         return family_of(self._model.fingerprint, self._samples)
 
-    def get(self, subject: Subject, report: Report, fit_lock: FitLock) -> Artefact:
+    def get(self, subject: Subject, report: Report, fit_lock: FitLock, picture: str = "") -> Artefact:
         """The density of the subject; whoever holds `fit_lock` fits a missing one, the others wait for it.
+
+        That of a picture's variations lies below the prefix `picture`, and ends with it.
 
         Raises StorageError, and whatever `report` raises to stop.
         """
         samples = self._samples if subject.start is None else min(self._samples, PICTURE_SAMPLES)
-        key = FOLDER + density_key(self._model.fingerprint, subject, samples)
+        key = picture + DENSITIES + density_key(self._model.fingerprint, subject, samples)
         found = self._memory.get(key) or self._fetch(key)
         if found is None:
             with fit_lock(key, report) as report_fit:
@@ -90,7 +92,7 @@ class Densities:
 
     def _fetch(self, key: str) -> Artefact | None:
         """The stored model; None where there is none, or a damaged one. The JSON is stored last."""
-        if not self._storage.exists(f"{key}/{META}"):
+        if not all(self._storage.exists(f"{key}/{name}") for name in _MEDIA_TYPES):
             return None
         with tempfile.TemporaryDirectory() as folder:
             for name in _MEDIA_TYPES:
@@ -121,10 +123,10 @@ class Densities:
 
     def _tell_of_another_model(self) -> None:
         """Once, before the first fit: why nothing is found where there are densities."""
-        own = f"{FOLDER}models/{self._model.fingerprint}"
+        own = f"{DENSITIES}models/{self._model.fingerprint}"
         if self._storage.exists(own):
             return
-        if self._storage.holds(FOLDER):
+        if self._storage.holds(DENSITIES):
             logger.warning(
                 "the stored densities are of another model than this one (%s); each is fitted anew when asked for",
                 self._model.fingerprint[:12],

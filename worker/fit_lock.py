@@ -9,7 +9,9 @@ from redis.exceptions import RedisError
 from redis.lock import Lock
 
 from services.diffusion.fit import Report
+from services.leases import Leases
 from services.store import SLOT
+from worker.densities import FitLock
 
 _WAIT_S = 0.5
 
@@ -35,6 +37,20 @@ def fit_lock(client: Redis, ttl_s: float, key: str, report: Report) -> Iterator[
     finally:
         with suppress(RedisError):
             lock.release()
+
+
+@contextmanager
+def owned(leases: Leases, picture: str, fit_lock: FitLock, key: str, report: Report) -> Iterator[Report]:
+    """Hold the lock, and see to it that what is going to be stored at `key` has an end before it is there.
+
+    It ends with the `picture` below whose prefix it lies; else it is a text's, among the last that were used.
+    """
+    with fit_lock(key, report) as report_fit:
+        if picture:
+            leases.lend(picture)
+        else:
+            leases.use_density(key)
+        yield report_fit
 
 
 def _acquire(lock: Lock) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from services.errors import CheckpointError, StorageError
+from services.objects import CHECKPOINTS
 from services.storage import Storage
 
 Found = TypeVar("Found")
@@ -18,7 +19,7 @@ class Keeping:
         self._storage = storage
 
     def __call__(self, name: str, make: Callable[[], bytes], read: Callable[[bytes], Found]) -> Found:
-        key = f"checkpoints/{name}"
+        key = f"{CHECKPOINTS}{name}"
         try:
             if self._storage.exists(key):
                 return read(self._storage.get(key))

@@ -22,8 +22,9 @@ from services.diffusion.subject import Subject
 from services.errors import OtherModelError, ReferenceGoneError
 from services.exposure import Feedback, View
 from services.leases import Claim, Leases
+from services.objects import state_key, upload_key
 from services.schemas import JobRecord
-from services.storage import Storage, state_key, upload_key
+from services.storage import Storage
 
 
 class References:

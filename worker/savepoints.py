@@ -8,7 +8,8 @@ from redis.exceptions import RedisError
 from services.diffusion.savepoint import Savepoint
 from services.errors import LeaseLostError, StorageError
 from services.leases import Claim, Leases
-from services.storage import Storage, savepoint_key
+from services.objects import savepoint_key
+from services.storage import Storage
 
 logger = logging.getLogger(__name__)
 

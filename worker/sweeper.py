@@ -1,4 +1,4 @@
-"""A thread that erases what has expired, apart from the heartbeat: a slow store must not cost a job its lease."""
+"""A thread that erases what is to be erased, apart from the heartbeat: a slow store must not cost a job its lease."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import time
 from redis.exceptions import RedisError
 
 from services.errors import StorageError
-from services.leases import Leases
+from services.leases import Erasure, Leases
 from services.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,19 @@ class Sweeper(threading.Thread):
             os.kill(os.getpid(), signal.SIGTERM)
 
     def sweep(self) -> None:
-        """Erase what is due, and then say so: what a store that is away keeps is due again."""
+        """Erase until nothing is due that no other worker is at; what cannot be erased is put off, each by itself."""
         try:
-            for prefix in self._leases.due():
-                self._storage.delete(prefix)
-                self._leases.bury(prefix)
-        except (RedisError, StorageError) as error:
+            while erasures := self._leases.take_erasures():
+                for erasure in erasures:
+                    self._erase(erasure)
+        except RedisError as error:
             logger.warning("sweeper: %s", error)
+
+    def _erase(self, erasure: Erasure) -> None:
+        try:
+            self._storage.delete(erasure.prefix)
+        except StorageError as error:
+            logger.warning("sweeper: put off: %s", error)
+            self._leases.put_off(erasure)
+        else:
+            self._leases.bury(erasure)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from redis import exceptions as redis_errors
 from redis.exceptions import RedisError
@@ -16,10 +17,12 @@ from services.diffusion.subject import Subject
 from services.errors import LeaseLostError, ServiceError, StorageError, UnreadableError
 from services.exposure import Feedback, View
 from services.leases import Claim, Leases
+from services.objects import attempt_prefix, picture_prefix
 from services.schemas import JobError, JobStatus, StoredOutput
-from services.storage import Storage, attempt_prefix
+from services.storage import Storage
 from worker.attempt import Attempt, Canceled, HandedBack
 from worker.densities import Artefact, FitLock
+from worker.fit_lock import owned
 from worker.heartbeat import Heartbeat
 from worker.models import Models
 from worker.references import References
@@ -128,7 +131,10 @@ class Runner:
 
     def _density(self, attempt: Attempt, subject: Subject) -> Artefact:
         """The density of what is to be drawn, which the record names from now on."""
-        artefact = self._models.densities.get(subject, attempt.report, self._fit_lock)
+        image = attempt.request.image
+        picture = picture_prefix(image) if image else ""
+        lock = partial(owned, self._leases, picture, self._fit_lock)
+        artefact = self._models.densities.get(subject, attempt.report, lock, picture)
         attempt.name_density(self._models.densities.facts(subject, artefact), listed=subject.start is None)
         return artefact
 

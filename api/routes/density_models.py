@@ -26,7 +26,7 @@ InPrompt = Annotated[Prompt, Query()]
 
 @router.get("", responses=problems(503))
 async def list_density_models(gateway: CurrentGateway) -> DensityModelList:
-    """Some that are being fitted; the 200 that the caller's jobs used last; and those that workers start with.
+    """Up to 200 that are being fitted, the 200 that the caller's jobs used last, and those that workers start with.
 
     As workers have told: what the store has lost since is fitted anew for whoever asks for it.
     """

@@ -14,8 +14,9 @@ from api.references import find_outputs, no_output
 from api.routing import Router
 from services.exposure import Feedback, View
 from services.job_request import ExposureKey, OutputRef
+from services.objects import state_key
 from services.schemas import JobRecord
-from services.storage import Storage, state_key
+from services.storage import Storage
 from services.strict import Strict
 
 router = Router(prefix="/exposures", tag="exposures")
@@ -39,7 +40,7 @@ class Views(Strict):
 @router.post("/{key:path}/views", responses=problems(400, 404, 413, 415, 422, 503))
 async def add(key: Key, seen: Views, gateway: CurrentGateway) -> Exposure:
     """Add outputs of any finished jobs to the history, or judge them anew; all of them or none."""
-    await gateway.jobs.add_views(key, await _look_up(gateway, seen.views))
+    await gateway.jobs.add_views(key, await _look_up(gateway, seen.views), gateway.settings.bounds)
     return await read(key, gateway)
 
 

@@ -13,8 +13,8 @@ from api.deps import CurrentGateway
 from api.documents import Picture
 from api.errors import problems
 from api.routing import Router
+from services.objects import upload_key, upload_prefix
 from services.pictures import MEDIA_TYPES, encode_png, read_picture
-from services.storage import upload_key, upload_prefix
 from services.uploads import Upload
 
 PATH = "/images"
@@ -47,10 +47,13 @@ async def read(upload_id: UploadId, gateway: CurrentGateway) -> Picture:
 
 @router.delete("/{upload_id}", status_code=204, responses=problems(404, 410, 503))
 async def erase(upload_id: UploadId, gateway: CurrentGateway) -> None:
-    """Erase the picture, then the record; a job that has not started from it yet will fail."""
+    """Erase the record and the picture; a job that has not started from it yet will fail.
+
+    While the object store is away, the picture is erased as soon as it is back.
+    """
     await gateway.uploads.get(upload_id)
-    await asyncio.to_thread(gateway.storage.delete, upload_prefix(upload_id))
     await gateway.uploads.delete(upload_id)
+    await gateway.erase(upload_prefix(upload_id))
 
 
 def _normalize(data: bytes, media_type: str) -> tuple[bytes, tuple[int, int]]:

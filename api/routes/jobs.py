@@ -21,14 +21,13 @@ from services.accepted_request import AcceptedRequest
 from services.density_models import read_points
 from services.errors import UnreadableError
 from services.job_request import JobRequest
+from services.objects import job_prefix
 from services.records import Found
 from services.schemas import JobStatus, QueuePlace
 from services.settings import Settings
-from services.storage import job_prefix
 
 MAX_WAIT_S = 60
 MAX_POLL_S = 30
-_SWEEP_AFTER_S = 600  # long after a worker has found its erased job gone
 
 router = Router(prefix="/jobs", tag="jobs")
 
@@ -162,11 +161,14 @@ async def baseline(job_id: JobId, response: Response, gateway: CurrentGateway) -
 
 @router.delete("/{job_id}", status_code=204, responses=problems(404, 410, 503))
 async def erase(job_id: JobId, gateway: CurrentGateway) -> None:
-    """Erase the outputs, then the record; a worker that runs the job finds it gone and stops."""
+    """Erase the record and the outputs; a worker that runs the job finds it gone and stops.
+
+    While the object store is away, the outputs are erased as soon as it is back.
+    """
     with suppress(UnreadableError):
         await gateway.jobs.get(job_id)
-    await asyncio.to_thread(gateway.storage.delete, job_prefix(job_id))
-    await gateway.jobs.delete(job_id, sweep_after_s=_SWEEP_AFTER_S)
+    await gateway.jobs.delete(job_id)
+    await gateway.erase(job_prefix(job_id))
 
 
 def answer_with(

@@ -1,7 +1,5 @@
 -- Batches: jobs that were submitted together, and are told of together when the last of them has ended.
 
-local function open_jobs(id) return batch(id) .. ':open' end
-
 local function finish_batch(id)
   redis.call('HSET', batch(id), 'finished_at', now)
   local expires, tenant, webhook = unpack(redis.call('HMGET', batch(id), 'expires_at', 'tenant', 'webhook'))
@@ -28,11 +26,11 @@ end
 
 -- `items` says what the caller was told of each; `jobs` has, of those that can become one, [id, request, keep_ms];
 -- `webhook` is as outbox.add takes it, or ''.
-function operations.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key, body_hash, keep_key_ms)
+function writes.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key, body_hash, keep_key_ms)
   if redis.call('EXISTS', batch(id)) == 1 then return {'created', view_batch(id)} end  -- our own call, sent again
   local first, conflicts = spent(key, body_hash)
   if conflicts and first then return {'conflict'} end
-  if first then return {'replayed', operations.get_batch(first)} end
+  if first then return {'replayed', reads.get_batch(first)} end
   local taken, refused = {}, {}
   redis.call('HSET', batch(id), 'id', id, 'tenant', TENANT, 'items', items, 'webhook', webhook,
     'created_at', now, 'expires_at', now + keep_ms)
@@ -54,9 +52,9 @@ end
 
 local function visible_batch(id) return redis.call('HGET', batch(id), 'tenant') == TENANT end
 
-function operations.get_batch(id) return visible_batch(id) and view_batch(id) end
+function reads.get_batch(id) return visible_batch(id) and view_batch(id) end
 
-function operations.cancel_batch(id)
+function frees.cancel_batch(id)
   if not visible_batch(id) then return false end
   for _, job_id in ipairs(redis.call('SMEMBERS', open_jobs(id))) do cancel(job_id) end
   return view_batch(id)

@@ -1,48 +1,61 @@
--- Which job is next. A job waits in `queue`, by the time of its submission, shifted by its priority: whatever is
+-- Which job is next. A job waits in QUEUE, by the time of its submission, shifted by its priority: whatever is
 -- submitted HEAD_START or more later than another one's shifted time starts after it, so that nothing starves.
--- A tenant that may run n jobs at once has n slots, each a job that runs or is in `queue`; its others are `held`.
+-- A tenant that may run n jobs at once has n slots, each a job that runs or is in QUEUE; its others are in HELD.
 
-local HINTS = '{rarebit}.run'
 local HEAD_START = {high = 600e6, normal = 0, low = -600e6}  -- µs
-local DURATIONS = 100    -- of the last jobs, for the estimate
+local MEASURED = 100     -- the last jobs, for the estimate
 local PICKUP_MS = 500    -- in which a free worker takes a job, nearly always
 local WORKER_MS = 60000  -- how long a silent worker still counts
 
-local function waiting(priority) return P .. 'waiting:' .. priority end  -- by the time of submission
-local function held(tenant) return P .. 'held:' .. tenant end
-local function slots(tenant) return P .. 'slots:' .. tenant end
 local function limit(tenant, name)
-  local value = redis.call('HGET', P .. 'tenant:' .. tenant, name)
+  local value = redis.call('HGET', limits_of(tenant), name)
   return value and tonumber(value)
 end
 
 -- Have as many hints lie there as jobs, up to BATCH, which keep any number of workers busy: a claim gives new ones.
 local function give_hints()
-  for _ = redis.call('LLEN', HINTS) + 1, math.min(BATCH, redis.call('ZCARD', P .. 'queue')) do
-    redis.call('LPUSH', HINTS, table.concat(HINT, 'hint-' .. redis.call('INCR', P .. 'hints')))
+  for _ = redis.call('LLEN', HINTS) + 1, math.min(BATCH, redis.call('ZCARD', QUEUE)) do
+    redis.call('LPUSH', HINTS, table.concat(HINT, 'hint-' .. redis.call('INCR', HINT_IDS)))
   end
 end
 
-local function has_slot(tenant)
+-- Of the tenant's slots, those without a job that runs; and those without any, below 0 where a limit is new.
+local function idle_slots(tenant)
+  local function size(status) return redis.call('ZCARD', status_of(tenant, status)) end
   local running = limit(tenant, 'running')
-  return not running or redis.call('SCARD', slots(tenant)) < running
+  return running and running - size('running') - size('canceling') or math.huge
 end
 
-local function let_in(id, turn)
-  redis.call('ZADD', P .. 'queue', turn, id)
+local function free_slots(tenant) return idle_slots(tenant) - redis.call('ZCARD', entered(tenant)) end
+
+local function let_in(id, tenant, turn)
+  redis.call('ZREM', HELD, id)
+  redis.call('ZREM', held(tenant), id)
+  redis.call('ZADD', QUEUE, turn, id)
+  redis.call('ZADD', entered(tenant), turn, id)
   give_hints()
+end
+
+local function hold(id, tenant, turn)
+  redis.call('ZREM', QUEUE, id)
+  redis.call('ZREM', entered(tenant), id)
+  redis.call('ZADD', HELD, turn, id)
+  redis.call('ZADD', held(tenant), turn, id)
 end
 
 -- Let jobs in that are held, as far as there are slots.
 local function admit(tenant)
-  while has_slot(tenant) do
-    local id = redis.call('ZRANGE', held(tenant), 0, 0)[1]
-    if not id then return end
-    redis.call('ZREM', P .. 'held', id)
-    redis.call('ZREM', held(tenant), id)
-    if limit(tenant, 'running') then redis.call('SADD', slots(tenant), id) end
-    let_in(id, field(id, 'turn'))
+  for _, id in ipairs(redis.call('ZRANGE', held(tenant), 0, BATCH - 1)) do
+    if free_slots(tenant) < 1 then return end
+    let_in(id, tenant, field(id, 'turn'))
   end
+end
+
+-- Hold jobs that are in the queue and have no slot, those first whose turn comes last.
+local function hold_back(tenant)
+  local over = math.min(-free_slots(tenant), BATCH)
+  if over < 1 then return end
+  for _, id in ipairs(redis.call('ZREVRANGE', entered(tenant), 0, over - 1)) do hold(id, tenant, field(id, 'turn')) end
 end
 
 -- Jobs that come in one call, with one time, go in order, too.
@@ -54,27 +67,23 @@ end
 -- Have the job wait for its turn, which it keeps when it comes again.
 local function enqueue(id, tenant, turn, priority, since)
   redis.call('ZADD', waiting(priority), since, id)
-  if not limit(tenant, 'running') then return let_in(id, turn) end
-  if redis.call('SISMEMBER', slots(tenant), id) == 1 or has_slot(tenant) then
-    redis.call('SADD', slots(tenant), id)
-    return let_in(id, turn)
-  end
-  redis.call('ZADD', P .. 'held', turn, id)
-  redis.call('ZADD', held(tenant), turn, id)
+  local place = free_slots(tenant) > 0 and let_in or hold
+  place(id, tenant, turn)
 end
 
 -- The job runs, or waits no more.
 local function dequeue(id, tenant)
   redis.call('ZREM', waiting(field(id, 'priority')), id)
-  redis.call('ZREM', P .. 'queue', id)
-  redis.call('ZREM', P .. 'held', id)
+  redis.call('ZREM', QUEUE, id)
+  redis.call('ZREM', entered(tenant), id)
+  redis.call('ZREM', HELD, id)
   redis.call('ZREM', held(tenant), id)
 end
 
 -- The job neither waits nor runs any more: its tenant's next one may.
 local function release(id, tenant)
   dequeue(id, tenant)
-  if redis.call('SREM', slots(tenant), id) == 1 then admit(tenant) end
+  admit(tenant)
 end
 
 local function quantile(sorted, q)
@@ -86,7 +95,7 @@ end
 
 -- When the workers are free, if each job takes `ms`; ascending.
 local function free_times(workers, ms)
-  local running = redis.call('ZRANGE', P .. 'leases', 0, workers - 1)
+  local running = redis.call('ZRANGE', LEASES, 0, workers - 1)
   local free = {}
   for _, id in ipairs(running) do
     table.insert(free, math.max(0, ms - (now - (field(id, 'started_at') or now))))
@@ -98,8 +107,8 @@ end
 
 -- What the last jobs took and when workers are free; false without workers or before anything was measured.
 local function measured()
-  local workers = redis.call('ZCOUNT', P .. 'workers', now - WORKER_MS, '+inf')
-  local durations = redis.call('LRANGE', P .. 'durations', 0, -1)
+  local workers = redis.call('ZCOUNT', WORKERS, now - WORKER_MS, '+inf')
+  local durations = redis.call('LRANGE', DURATIONS, 0, -1)
   if workers == 0 or #durations < 2 then return false end
   for i, ms in ipairs(durations) do durations[i] = tonumber(ms) end
   table.sort(durations)
@@ -122,10 +131,10 @@ end
 
 -- A waiting job's position, and when it starts.
 local function place(id)
-  local rank = redis.call('ZRANK', P .. 'queue', id)
+  local rank = redis.call('ZRANK', QUEUE, id)
   if not rank then
-    rank = redis.call('ZRANK', P .. 'held', id)
-    rank = rank and rank + redis.call('ZCARD', P .. 'queue')
+    rank = redis.call('ZRANK', HELD, id)
+    rank = rank and rank + redis.call('ZCARD', QUEUE)
   end
   if not rank then return nil end
   return {rank + 1, unpack(eta(rank + 1))}
@@ -149,9 +158,9 @@ local function keep_promise(id)
 end
 
 local function took(ms)
-  redis.call('LPUSH', P .. 'durations', ms)
-  redis.call('LTRIM', P .. 'durations', 0, DURATIONS - 1)
+  redis.call('LPUSH', DURATIONS, ms)
+  redis.call('LTRIM', DURATIONS, 0, MEASURED - 1)
 end
 
 -- Jobs that a worker could take now.
-function operations.waiting() return redis.call('ZCARD', P .. 'queue') end
+function reads.waiting() return redis.call('ZCARD', QUEUE) end

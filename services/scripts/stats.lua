@@ -6,18 +6,18 @@ local function queued(priority)
   return redis.call('ZCARD', waiting(priority)), tonumber(oldest[2] or now)
 end
 
-function operations.stats()
-  local function size(set) return redis.call('ZCARD', P .. set) end
-  local function due(set) return redis.call('ZCOUNT', P .. set, '-inf', now) end
+function reads.stats()
+  local function size(set) return redis.call('ZCARD', set) end
+  local function due(set) return redis.call('ZCOUNT', set, '-inf', now) end
   local low, low_since = queued('low')
   local normal, normal_since = queued('normal')
   local high, high_since = queued('high')
   local figures = {
     'waiting:low', low, 'waiting:normal', normal, 'waiting:high', high,
     'oldest_waiting_ms', now - math.min(low_since, normal_since, high_since),
-    'jobs_running', size('leases'), 'jobs_quarantined', size('quarantine'),
-    'workers', redis.call('ZCOUNT', P .. 'workers', now - WORKER_MS, '+inf'),
-    'webhooks_due', due('deliveries'), 'objects_due', due('expiry'),
+    'jobs_running', size(LEASES), 'jobs_quarantined', size(QUARANTINE),
+    'workers', redis.call('ZCOUNT', WORKERS, now - WORKER_MS, '+inf'),
+    'webhooks_due', due(DELIVERIES), 'objects_due', due(EXPIRY), 'objects_failing', redis.call('HLEN', FAILURES),
   }
-  return {figures, redis.call('LRANGE', P .. 'durations', 0, -1), redis.call('HGETALL', P .. 'counters')}
+  return {figures, redis.call('LRANGE', DURATIONS, 0, -1), redis.call('HGETALL', COUNTERS)}
 end

@@ -1,14 +1,28 @@
--- API keys and limits; tenants.py writes the keys.
+-- API keys and limits. An operator's `limits` are fields and values: rate, running, queued.
 
--- A tenant's limits as fields and values: rate, running, queued.
-function operations.limit(tenant, ...)
-  redis.call('DEL', P .. 'tenant:' .. tenant)
-  if #{...} > 0 then redis.call('HSET', P .. 'tenant:' .. tenant, ...) end
+function writes.add_key(key_id, document) redis.call('HSET', KEYS, key_id, document) end
+function reads.keys() return redis.call('HVALS', KEYS) end
+function frees.revoke(key_id) return redis.call('HDEL', KEYS, key_id) end
+function reads.limits(tenant) return redis.call('HGETALL', limits_of(tenant)) end
+
+-- Have the tenant's jobs wait where its slots say, some of them in each call; answers whether there are more.
+function frees.balance(tenant)
   admit(tenant)
+  hold_back(tenant)
+  local free = free_slots(tenant)
+  local misplaced = free > 0 and held(tenant) or free < 0 and entered(tenant)
+  return misplaced and redis.call('EXISTS', misplaced) == 1
 end
 
--- What is kept of a key, and its tenant's limits as fields and values.
-function operations.caller(key_id)
-  local key = redis.call('HGET', P .. 'keys', key_id)
-  return key and {key, redis.call('HGETALL', P .. 'tenant:' .. cjson.decode(key).tenant)}
+-- Replace the limits; what waits is bound by them from now on.
+function frees.limit(tenant, ...)
+  redis.call('DEL', limits_of(tenant))
+  if #{...} > 0 then redis.call('HSET', limits_of(tenant), ...) end
+  return frees.balance(tenant)
+end
+
+-- What is kept of a key, and its tenant's limits.
+function reads.caller(key_id)
+  local key = redis.call('HGET', KEYS, key_id)
+  return key and {key, reads.limits(cjson.decode(key).tenant)}
 end

@@ -126,7 +126,7 @@ async def test_an_erased_job_ends_its_stream(url, jobs):
     job = await submitted(url)
     reading = asyncio.create_task(collect(follow(url, job)))
     await asyncio.sleep(0.5)
-    await jobs.delete(job["id"], sweep_after_s=60)
+    await jobs.delete(job["id"])
     assert await asyncio.wait_for(reading, 10) == []
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from api.app import create_app
 from services.leases import Leases
-from services.storage import upload_key
+from services.objects import upload_key, upload_prefix
+from services.store import connect
 from worker.sweeper import Sweeper
 
 
@@ -93,6 +94,20 @@ async def test_erased_picture_is_unknown(gateway, storage):
     assert not storage.exists(upload_key(path.removeprefix("/images/")))
 
 
+async def test_picture_that_is_stored_after_it_was_erased_is_erased_again(gateway, storage, leases, redis_url):
+    """Whoever stores may be slower than whoever erases."""
+    path = (await post(gateway, encoded("png"))).headers["location"]
+    upload_id = path.removeprefix("/images/")
+    assert (await gateway.delete(path)).status_code == 204
+    sweep = Sweeper(leases, storage, interval_s=10).sweep
+    sweep()
+    storage.put(upload_key(upload_id), b"late", "image/png")
+    with connect(redis_url) as client:
+        assert client.zadd("{rarebit}:expiry", {upload_prefix(upload_id): 0}, xx=True, ch=True) == 1
+    sweep()
+    assert not storage.exists(upload_key(upload_id))
+
+
 @pytest.mark.parametrize("upload_id", ["0" * 32, "x", "%00", "..%2F..", "{rarebit}"])
 async def test_unknown_picture_is_not_found(gateway, upload_id):
     for answer in (await gateway.get(f"/images/{upload_id}"), await gateway.delete(f"/images/{upload_id}")):
@@ -111,7 +126,7 @@ async def test_expired_picture_is_gone_before_and_after_the_sweep(settings, leas
             for answer in (await gateway.get(path), await gateway.delete(path)):
                 assert (answer.status_code, answer.json()["type"]) == (410, "/problems/expired")
         assert not storage.exists(key)
-        assert leases.due() == []
+        assert leases.take_erasures() == []
 
 
 async def test_store_that_is_away_is_said_so(gateway, settings):

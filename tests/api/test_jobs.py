@@ -2,11 +2,18 @@
 
 import asyncio
 import time
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
+from services.errors import LeaseLostError, StorageError
+from services.objects import job_prefix, output_key
 from services.schemas import JobError, Metrics, Progress
-from services.storage import job_prefix, output_key
+from services.storage import LocalStorage
+from services.store import connect
+from tests.published import store_output
+from worker.sweeper import Sweeper
 
 
 async def submitted(gateway, **fields):
@@ -100,13 +107,72 @@ async def test_delete_erases_the_record_and_the_outputs(gateway, publish, storag
     assert (await gateway.delete(f"/jobs/{job['id']}")).status_code == 404
 
 
+@pytest.fixture
+def interrupted(app, settings):
+    """Have something happen just after the gateway's next erasure of objects."""
+
+    def interrupted(happen):
+        class Interrupted(LocalStorage):
+            def delete(self, prefix):
+                super().delete(prefix)
+                happen()
+
+        storage = Interrupted(settings.data_dir / "objects", signing_key="k" * 16, public_url="")
+        app.state.gateway = replace(app.state.gateway, storage=storage)
+
+    return interrupted
+
+
+def unplanned(settings, redis_url) -> list[str]:
+    """Objects that no planned erasure names."""
+    root = settings.data_dir / "objects"
+    keys = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+    with connect(redis_url) as client:
+        planned = client.zrange("{rarebit}:expiry", 0, -1)
+    return [key for key in keys if not any(key.startswith(prefix) for prefix in planned)]
+
+
+async def test_job_that_succeeds_while_it_is_erased_leaves_nothing_that_is_not_to_be_erased(
+    gateway, leases, storage, interrupted, settings, redis_url
+):
+    job = await submitted(gateway)
+    claim = leases.claim()
+
+    def succeed():
+        output = store_output(storage, claim, 0)
+        with suppress(LeaseLostError):
+            leases.succeed(claim, [output], [], Metrics())
+
+    interrupted(succeed)
+    assert (await gateway.delete(f"/jobs/{job['id']}")).status_code == 204
+    assert storage.exists(output_key(claim.id, 1, 0, "png"))
+    assert unplanned(settings, redis_url) == []
+    assert (await gateway.get(f"/jobs/{job['id']}")).status_code == 404
+
+
+async def test_job_is_erased_while_the_store_is_away_and_its_outputs_afterwards(
+    gateway, publish, leases, storage, interrupted
+):
+    job = await submitted(gateway)
+    claim = publish()
+
+    def fail():
+        store_output(storage, claim, 0)
+        raise StorageError("away")
+
+    interrupted(fail)
+    assert (await gateway.delete(f"/jobs/{job['id']}")).status_code == 204
+    assert (await gateway.get(f"/jobs/{job['id']}")).status_code == 404
+    Sweeper(leases, storage, interval_s=10).sweep()
+    assert not storage.holds(job_prefix(job["id"]))
+
+
 async def test_expired_job_is_gone_on_every_call(gateway, leases, publish, storage):
     job = await submitted(gateway, expires_in=1)
     publish()
     await asyncio.sleep(1.1)
     path = f"/jobs/{job['id']}"
-    prefix = job_prefix(job["id"])
-    for sweep in (lambda: None, lambda: (storage.delete(prefix), leases.bury(prefix))):
+    for sweep in (lambda: None, Sweeper(leases, storage, interval_s=10).sweep):
         sweep()
         for answer in (await gateway.get(path), await gateway.post(f"{path}/cancel"), await gateway.delete(path)):
             assert (answer.status_code, answer.json()["type"]) == (410, "/problems/expired")

@@ -116,3 +116,19 @@ async def test_full_queue_of_a_tenant_is_told_from_a_limited_rate(guarded, tenan
     await guarded.post("/jobs", json=BODY, headers=mine)
     refused = await guarded.post("/jobs", json=BODY, headers=mine)
     assert (refused.status_code, refused.json()["type"].endswith("queue_full")) == (429, True)
+
+
+async def test_limited_tenant_reads_and_erases_while_redis_has_no_memory_left(guarded, tenants, redis_url):
+    """What cannot be counted against the rate is let in."""
+    tenants.limit("acme", Limits(rate=60))
+    headers = bearer(tenants.create_key("acme"))
+    job = (await guarded.post("/jobs", json=BODY, headers=headers)).json()
+    with connect(redis_url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            refused = await guarded.post("/jobs", json=BODY, headers=headers)
+            read = await guarded.get(f"/jobs/{job['id']}", headers=headers)
+            erased = await guarded.delete(f"/jobs/{job['id']}", headers=headers)
+        finally:
+            client.config_set("maxmemory", 0)
+    assert [answer.status_code for answer in (refused, read, erased)] == [503, 200, 204]

@@ -62,7 +62,7 @@ async def use_everything(url):
                 await jobs.check()
                 job_id = (await jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=9)).id
                 await wait_for_the_end(gateway_client, jobs, job_id)
-                await jobs.delete(job_id, sweep_after_s=0)
+                await jobs.delete(job_id)
             assert app.control.ping(timeout=10, limit=1)
         assert ended == ["succeeded"]
 

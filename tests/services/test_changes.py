@@ -61,7 +61,7 @@ async def test_who_waits_is_woken_when_redis_is_back(own_redis):
                 await woken(news)
             news.clear()
             await asyncio.sleep(2)
-            await jobs.delete(job_id, sweep_after_s=0)
+            await jobs.delete(job_id)
             await asyncio.wait_for(news.wait(), 5)
         assert time.monotonic() - begin < 10
 

@@ -23,6 +23,7 @@ from services.store import connect, connect_async
 from services.webhooks import Attempt, Webhook
 from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
+from tests.services.moves import expire
 
 QUICK_S = (0.05, 0.2, 0.4)
 
@@ -264,14 +265,14 @@ async def test_redis_that_dies_and_comes_back_loses_no_delivery(own_redis, recei
 
 async def test_erased_job_is_told_of_no_more(redis_url, outbox, jobs, receiver, ended):
     job_id = await ended()
-    await jobs.delete(job_id, sweep_after_s=0)
+    await jobs.delete(job_id)
     async with delivering(redis_url):
         await becomes(outbox, await ended(), "delivered")
     assert len(receiver.got) == 1
     assert await outbox.list(job_id) == []
 
 
-async def test_expired_job_leaves_its_deliveries(outbox, leases, ended):
+async def test_expired_job_leaves_its_deliveries(outbox, leases, ended, redis_url):
     job_id = await ended()
-    leases.bury(f"jobs/{job_id}/")
+    expire(redis_url, leases, job_id)
     assert (await only(outbox, job_id)).event == "job.succeeded"

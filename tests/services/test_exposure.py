@@ -13,7 +13,8 @@ from services.errors import LeaseLostError
 from services.exposure import Feedback, View
 from services.leases import Leases
 from services.schemas import Metrics
-from services.store import EVERYBODY, connect
+from services.settings import Bounds
+from services.store import EVERYBODY, connect, name_of
 from tests.accepted import accepted
 
 JOB = "a" * 32
@@ -115,6 +116,38 @@ async def test_newest_five_hundred_are_kept(jobs):
     assert await jobs.views("me") == views[10:]
 
 
+async def test_history_that_nobody_adds_to_ends(jobs, redis_url):
+    await jobs.add_views("me", views_in_order(2), Bounds(exposure_ttl_s=1))
+    assert len(await jobs.views("me")) == 2
+    await asyncio.sleep(1.1)
+    assert await jobs.views("me") == []
+    await jobs.add_views("you", views_in_order(1), Bounds(exposure_ttl_s=1))
+    with connect(redis_url) as client:
+        assert client.zrange("{rarebit}:exposures:", 0, -1) == [name_of(EVERYBODY, "you")]
+
+
+async def test_each_addition_lengthens_a_history_also_a_jobs(jobs, redis_url, claim_one):
+    await jobs.add_views("me", views_in_order(2), Bounds(exposure_ttl_s=100))
+    with connect(redis_url) as client:
+        keys = client.keys("*exposure*")
+        assert len(keys) == 3
+        assert all(99_000 < client.pttl(key) <= 100_000 for key in keys)
+        leases = Leases(client, worker="worker-1", lease_s=30, bounds=Bounds(exposure_ttl_s=200))
+        leases.succeed(await claim_one("me", leases=leases), [], [], Metrics(), [])
+        assert all(199_000 < client.pttl(key) <= 200_000 for key in keys)
+
+
+async def test_tenant_has_as_many_histories_as_are_kept_the_last_used_ones(jobs, redis_url):
+    acme, few = jobs.of("acme"), Bounds(exposures=2)
+    await jobs.add_views("anybody's", views_in_order(1), few)
+    for exposure in ("first", "second", "first", "third"):
+        await acme.add_views(exposure, views_in_order(1), few)
+        await asyncio.sleep(0.002)
+    sizes = {exposure: len(await acme.views(exposure)) for exposure in ("first", "second", "third")}
+    assert sizes == {"first": 1, "second": 0, "third": 1}
+    assert len(await jobs.views("anybody's")) == 1
+
+
 async def test_forgetting_erases_all_of_one_history(jobs, redis_url):
     for exposure in ("me", "you"):
         await jobs.add_views(exposure, views_in_order(3))
@@ -143,5 +176,5 @@ async def test_worker_finds_a_job_until_it_is_gone(jobs, leases):
         leases.succeed(leases.claim(), [], [], Metrics())
     assert leases.find(kept).status == "succeeded"
     assert leases.find(expired) is None
-    await jobs.delete(kept, sweep_after_s=0)
+    await jobs.delete(kept)
     assert leases.find(kept) is None

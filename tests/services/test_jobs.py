@@ -17,11 +17,11 @@ from services.errors import (
 from services.exposure import Feedback, View
 from services.jobs import Jobs
 from services.leases import Leases
+from services.objects import job_prefix, upload_prefix
 from services.schemas import JobStatus, Metrics, Progress
-from services.storage import job_prefix, upload_prefix
 from services.store import connect, connect_async
 from services.uploads import Upload, Uploads
-from tests.services.moves import ERROR, REQUEST, cancel, output, status_of, submit
+from tests.services.moves import ERROR, EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 
 
 async def test_final_state_never_changes(jobs, leases):
@@ -122,10 +122,8 @@ async def test_expired_job_is_gone_and_never_unknown(jobs, leases):
     leases.succeed(leases.claim(), [], [], Metrics())
     with pytest.raises(JobExpiredError):
         await jobs.get(job_id)
-    assert job_prefix(job_id) in leases.due()
-    for prefix in leases.due():
-        leases.bury(prefix)
-    assert leases.due() == []
+    assert swept(leases) == [job_prefix(job_id)]
+    assert swept(leases) == []
     with pytest.raises(JobExpiredError):
         await jobs.get(job_id)
     with pytest.raises(JobNotFoundError):
@@ -134,14 +132,14 @@ async def test_expired_job_is_gone_and_never_unknown(jobs, leases):
 
 async def test_job_that_waits_does_not_expire(jobs, leases):
     job_id = await submit(jobs, keep_s=0)
-    assert leases.due() == []
+    assert swept(leases) == []
     assert await status_of(jobs, job_id) == "queued"
 
 
 async def test_deleted_job_is_unknown_to_everybody(jobs, leases):
     job_id = await submit(jobs, idempotency_key="once", body_hash="a")
     claim = leases.claim()
-    await jobs.delete(job_id, sweep_after_s=60)
+    await jobs.delete(job_id)
     with pytest.raises(LeaseLostError):
         leases.succeed(claim, [output()], [], Metrics())
     with pytest.raises(JobNotFoundError):
@@ -150,14 +148,17 @@ async def test_deleted_job_is_unknown_to_everybody(jobs, leases):
 
 
 @pytest.mark.parametrize("running", [True, False])
-async def test_what_a_running_job_stores_after_its_deletion_is_swept(jobs, leases, running):
+async def test_deletion_plans_the_erasure_and_another_one_of_what_a_worker_is_storing(jobs, leases, running, redis_url):
     job_id = await submit(jobs)
     if running:
         leases.claim()
-    await jobs.delete(job_id, sweep_after_s=0)
-    assert leases.due() == ([job_prefix(job_id)] if running else [])
-    leases.bury(job_prefix(job_id))
-    assert leases.due() == []
+    await jobs.delete(job_id)
+    assert swept(leases) == [job_prefix(job_id)]
+    with connect(redis_url) as client:
+        assert client.zcount(EXPIRY, "-inf", "+inf") == running
+        client.zadd(EXPIRY, {job_prefix(job_id): 0}, xx=True)
+        assert swept(leases) == [job_prefix(job_id)] * running
+        assert client.zcard(EXPIRY) == 0
     with pytest.raises(JobNotFoundError):
         await jobs.get(job_id)
 
@@ -179,7 +180,7 @@ async def test_events_of_a_job_tell_its_story_in_order(jobs, leases):
 async def test_events_go_with_the_record(jobs, leases, redis_url):
     job_id = await submit(jobs)
     leases.claim()
-    await jobs.delete(job_id, sweep_after_s=60)
+    await jobs.delete(job_id)
     assert await jobs.events(job_id, "0-0") == []
 
 
@@ -196,7 +197,6 @@ async def test_operations_on_pictures_and_histories_lie_in_one_slot_of_a_cluster
         await uploads.add(kept)
         with connect(cluster_url) as worker_client:
             leases = Leases(worker_client, worker="w", lease_s=30)
-            assert leases.due() == [upload_prefix(kept.id)]
-            leases.bury(upload_prefix(kept.id))
+            assert swept(leases) == [upload_prefix(kept.id)]
         await uploads.delete(kept.id)
         assert all(key.startswith("{rarebit}") for key in await client.keys())

@@ -121,7 +121,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(job_id=consumes(submitted))
     def delete(self, job_id):
-        self.loop.run(self.jobs.delete(job_id, sweep_after_s=60))
+        self.loop.run(self.jobs.delete(job_id))
         del self.statuses[job_id]
         self.dying.discard(job_id)
         self.quarantined.discard(job_id)

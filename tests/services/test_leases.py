@@ -7,11 +7,11 @@ import pytest
 
 from services.errors import LeaseLostError
 from services.leases import Leases
+from services.objects import attempt_prefix, job_prefix, savepoint_key
 from services.queue import HINTS
 from services.schemas import JobStatus, Metrics, Progress
-from services.storage import attempt_prefix, job_prefix, savepoint_key
 from services.store import connect
-from tests.services.moves import ERROR, REQUEST, output, status_of, submit
+from tests.services.moves import ERROR, REQUEST, output, status_of, submit, swept
 
 LEASE_S = 0.03
 
@@ -150,9 +150,7 @@ async def test_pictures_of_an_attempt_that_published_none_are_swept_at_once(jobs
         leases.fail(claim, ERROR, Metrics())
     else:
         leases.succeed(claim, [output()], [], Metrics())
-    assert leases.due() == ([] if ending == "succeed" else [f"{job_prefix(job_id)}1/"])
-    for prefix in leases.due():
-        leases.bury(prefix)
+    assert swept(leases) == ([] if ending == "succeed" else [f"{job_prefix(job_id)}1/"])
     assert (await jobs.get(job_id))[0].status.final
 
 
@@ -168,17 +166,15 @@ async def test_what_a_record_does_not_name_is_swept(jobs, leases):
     with pytest.raises(LeaseLostError):
         leases.name_savepoint(first, savepoint_key(job_id, 1, 1))
     leases.succeed(second, [output()], [], Metrics())
-    assert set(leases.due()) == {attempt_prefix(job_id, 1), f"{job_prefix(job_id)}savepoint/"}
-    for prefix in leases.due():
-        leases.bury(prefix)
-    assert leases.due() == []
+    assert set(swept(leases)) == {attempt_prefix(job_id, 1), f"{job_prefix(job_id)}savepoint/"}
+    assert swept(leases) == []
     assert await status_of(jobs, job_id) == "succeeded"
 
 
 async def test_a_failed_job_keeps_no_outputs(jobs, leases):
     job_id = await submit(jobs)
     leases.fail(leases.claim(), ERROR, Metrics())
-    assert leases.due() == [attempt_prefix(job_id, 1)]
+    assert swept(leases) == [attempt_prefix(job_id, 1)]
 
 
 async def test_no_more_hints_lie_there_than_keep_workers_busy(jobs, leases, redis_url):

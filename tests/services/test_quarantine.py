@@ -7,9 +7,9 @@ import pytest
 from services.errors import NotQuarantinedError, QueueFullError
 from services.quarantine import Quarantine
 from services.schemas import JobStatus
-from services.storage import job_prefix
 from services.store import connect_async
 from tests.accepted import accepted
+from tests.services.moves import expire
 
 REQUEST = accepted(concept="handbag", seed=7, metadata={"for": "spring"})
 
@@ -75,12 +75,12 @@ async def test_replayed_job_that_kills_again_is_quarantined_again(quarantine, ki
 
 
 @pytest.mark.parametrize("ending", ["delete", "bury"])
-async def test_erased_job_leaves_the_quarantine(jobs, leases, quarantine, kill, ending):
+async def test_erased_job_leaves_the_quarantine(jobs, leases, quarantine, kill, ending, redis_url):
     job_id = await kill()
     if ending == "delete":
-        await jobs.delete(job_id, sweep_after_s=60)
+        await jobs.delete(job_id)
     else:
-        leases.bury(job_prefix(job_id))
+        expire(redis_url, leases, job_id)
     assert await listed(quarantine) == []
     with pytest.raises(NotQuarantinedError, match=job_id):
         await quarantine.replay(job_id, max_queued=9)

@@ -12,6 +12,7 @@ from services.store import connect, connect_async
 from services.tenants import Doorkeeper, Limits, Tenants
 from services.uploads import Upload, Uploads
 from tests.accepted import accepted
+from tests.services.moves import expire
 
 VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)
 
@@ -77,17 +78,17 @@ async def test_nobody_finds_another_tenants_job(jobs, leases):
     for call in (theirs.get, theirs.cancel):
         with pytest.raises(JobNotFoundError):
             await call(job_id)
-    await theirs.delete(job_id, sweep_after_s=0)
+    await theirs.delete(job_id)
     assert (await theirs.list(status=None, before=None, limit=9))[0] == []
     assert await theirs.events(job_id, "0-0") == []
     assert (await mine.get(job_id))[0].status == "queued"
     assert leases.claim().tenant == "acme"
 
 
-async def test_another_tenants_erased_job_is_unknown_rather_than_expired(jobs, leases):
+async def test_another_tenants_erased_job_is_unknown_rather_than_expired(jobs, leases, redis_url):
     job_id = await submit(jobs.of("acme"))
     leases.succeed(leases.claim(), [], [], Metrics())
-    leases.bury(f"jobs/{job_id}/")
+    expire(redis_url, leases, job_id)
     with pytest.raises(JobExpiredError):
         await jobs.of("acme").get(job_id)
     with pytest.raises(JobNotFoundError):

@@ -83,7 +83,7 @@ async def test_tenant_runs_as_many_jobs_as_it_has_slots_and_others_pass(acme, jo
 @pytest.mark.parametrize("ending", ["cancel", "delete"])
 async def test_slot_of_a_job_that_does_not_run_is_free_again(acme, leases, ending):
     first, second, third = [await submit(acme) for _ in range(3)]
-    await (acme.cancel(first) if ending == "cancel" else acme.delete(first, sweep_after_s=0))
+    await (acme.cancel(first) if ending == "cancel" else acme.delete(first))
     assert [leases.claim().id for _ in range(2)] == [second, third]
 
 
@@ -172,3 +172,48 @@ async def test_promises_are_counted_as_they_come_out(jobs, leases, client):
     client.hset(f"{{rarebit}}:job:{broken}", "promised_at", 0)
     assert [leases.claim().id, leases.claim().id] == [kept, broken]
     assert client.hmget(COUNTERS, "eta:promised", "eta:held") == ["2", "1"]
+
+
+async def test_limit_binds_what_was_queued_before_it_and_a_higher_one_lets_it_in(jobs, leases, client):
+    tenants, own = Tenants(client), jobs.of("acme")
+    first, second, third = [await submit(own) for _ in range(3)]
+    running = leases.claim()
+    tenants.limit("acme", Limits(running=1))
+    other = await submit(jobs)
+    assert leases.waiting() == 1
+    assert leases.claim().id == other
+    assert leases.claim() is None
+    finish(leases, running)
+    assert leases.claim().id == second
+    tenants.limit("acme", Limits(running=2))
+    assert leases.claim().id == third
+    assert await own.get(first)
+
+
+async def test_limit_holds_those_first_whose_turn_comes_last(jobs, leases, client):
+    own = jobs.of("acme")
+    low, normal, high = [await submit(own, priority) for priority in ("low", "normal", "high")]
+    Tenants(client).limit("acme", Limits(running=2))
+    assert [await place_of(own, job_id) for job_id in (high, normal, low)] == [1, 2, 3]
+    assert [leases.claim().id, leases.claim().id, leases.claim()] == [high, normal, None]
+
+
+async def test_limit_binds_more_jobs_than_one_call_moves(jobs, leases, client):
+    tenants, own = Tenants(client), jobs.of("acme")
+    for _ in range(250):
+        await own.submit(accepted(concept="lamp"), keep_s=60, max_queued=1000)
+    tenants.limit("acme", Limits(running=3))
+    assert leases.waiting() == 3
+    tenants.limit("acme", Limits())
+    assert leases.waiting() == 250
+
+
+async def test_claim_binds_a_job_that_a_limit_has_not_moved_yet(jobs, leases, client):
+    """An operator's process may end between the calls that move a tenant's jobs."""
+    own = jobs.of("acme")
+    running, _ = await submit(own), await submit(own)
+    leases.claim()
+    client.hset("{rarebit}:tenant:acme", "running", 1)
+    assert leases.claim() is None
+    assert (await own.get(running))[0].status == "running"
+    assert leases.waiting() == 0

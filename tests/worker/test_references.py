@@ -17,8 +17,8 @@ from services.diffusion.subject import Subject
 from services.exposure import Feedback, View
 from services.job_request import Direction, PictureRef
 from services.leases import Leases
+from services.objects import state_key, upload_key
 from services.schemas import JobStatus, Metrics
-from services.storage import state_key, upload_key
 from services.store import connect
 from tests.accepted import accepted
 from tests.published import store_output

@@ -15,9 +15,9 @@ from services.diffusion.safety import load_safety_checker
 from services.errors import CheckpointError
 from services.job_request import PictureRef
 from services.leases import Leases
+from services.objects import job_prefix, output_key, state_key, upload_key
 from services.schemas import JobStatus
 from services.settings import Settings
-from services.storage import job_prefix, output_key, state_key, upload_key
 from services.store import connect
 from tests.accepted import accepted
 from worker.models import load_models

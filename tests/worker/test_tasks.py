@@ -18,8 +18,8 @@ from servers import url_of
 from services.job_request import Rarity
 from services.jobs import Jobs
 from services.leases import Leases
+from services.objects import savepoint_key
 from services.schemas import JobStatus
-from services.storage import savepoint_key
 from services.store import connect, connect_async
 from tests.accepted import accepted
 from worker.fit_lock import fit_lock

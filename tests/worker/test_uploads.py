@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 from conftest import BUCKET, S3_KEYS
 
 from proxy import proxied
+from services.objects import output_key
 from services.schemas import JobStatus
-from services.storage import S3Storage, output_key
+from services.storage import S3Storage
 from tests.accepted import accepted
 from worker.sweeper import Sweeper
 
@@ -36,4 +37,4 @@ async def test_upload_that_breaks_off_fails_the_job_without_a_second_run_and_its
     assert direct.exists(output_key(job_id, 1, 0, "png"))
     Sweeper(leases, direct, interval_s=10).sweep()
     assert not direct.exists(output_key(job_id, 1, 0, "png"))
-    assert leases.due() == []
+    assert leases.take_erasures() == []
