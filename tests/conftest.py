@@ -20,6 +20,7 @@ from services.store import connect, connect_async
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own modules, `servers` among them
 
+from lifetimes import untold
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, s3_server, url_of
 
 S3_KEYS = ("rarebit-tests", "a-secret-of-the-tests")
@@ -67,11 +68,12 @@ def shared_redis(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture
-def redis_url(shared_redis: Server) -> str:
-    """An empty database."""
+def redis_url(shared_redis: Server) -> Iterator[str]:
+    """An empty database; whatever is left in it afterwards has to be told of in docs/lifetimes.md."""
     with redis.Redis.from_url(url_of(shared_redis)) as client:
         client.flushall()
-    return url_of(shared_redis)
+    yield url_of(shared_redis)
+    assert untold(url_of(shared_redis)) == []
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ export const jobsSubmit = <ThrowOnError extends boolean = false>(options: Option
 /**
  * Erase
  *
- * Erase the outputs, then the record; a worker that runs the job finds it gone and stops.
+ * Erase the record and the outputs; a worker that runs the job finds it gone and stops.
+ *
+ * While the object store is away, the outputs are erased as soon as it is back.
  */
 export const jobsErase = <ThrowOnError extends boolean = false>(options: Options<JobsEraseData, ThrowOnError>): RequestResult<JobsEraseResponses, JobsEraseErrors, ThrowOnError> => (options.client ?? client).delete<JobsEraseResponses, JobsEraseErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -240,7 +242,9 @@ export const imagesUpload = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Erase
  *
- * Erase the picture, then the record; a job that has not started from it yet will fail.
+ * Erase the record and the picture; a job that has not started from it yet will fail.
+ *
+ * While the object store is away, the picture is erased as soon as it is back.
  */
 export const imagesErase = <ThrowOnError extends boolean = false>(options: Options<ImagesEraseData, ThrowOnError>): RequestResult<ImagesEraseResponses, ImagesEraseErrors, ThrowOnError> => (options.client ?? client).delete<ImagesEraseResponses, ImagesEraseErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
