@@ -23,11 +23,12 @@ end
 
 local function is_current(prefix, token) return tonumber(redis.call('ZSCORE', EXPIRY, prefix)) == tonumber(token) end
 
--- Lease up to `limit` prefixes that are due; answers with the token and them.
+-- Lease up to `limit` prefixes that are due; answers with the token, which is of no other call, and them.
 function frees.take_erasures(limit, lease_ms)
   local prefixes = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now, 'LIMIT', 0, limit)
-  for _, prefix in ipairs(prefixes) do redis.call('ZADD', EXPIRY, now + lease_ms, prefix) end
-  return {tostring(now + lease_ms), prefixes}
+  local token = string.format('%.3f', now + lease_ms + time[2] % 1000 / 1000)
+  for _, prefix in ipairs(prefixes) do redis.call('ZADD', EXPIRY, token, prefix) end
+  return {token, prefixes}
 end
 
 -- The prefix is erased: so is the record that it is all of, for which a tombstone stands for keep_ms.
