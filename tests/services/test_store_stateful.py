@@ -66,9 +66,24 @@ class Store(RuleBasedStateMachine):
     def submit(self, keep_s):
         return self.loop.run(self.gateway.submit(REQUEST, keep_s=keep_s, max_queued=99)).id
 
+    @rule(target=jobs)
+    def submit_what_expires_at_once(self):
+        job_id = self.submit(keep_s=0)
+        self.cancel(job_id)
+        return job_id
+
     @rule(target=claims, dies=st.booleans())
     def claim(self, dies):
         return (self.dead if dies else self.leases).claim() or multiple()
+
+    @rule(target=claims)
+    def lose_a_run_to_a_cancel(self):
+        self.submit(keep_s=0)
+        if not (claim := self.dead.claim()):
+            return multiple()
+        self.cancel(claim.id)
+        self.leases.recover()
+        return claim
 
     @rule(claim=claims)
     def store_an_output(self, claim):
@@ -150,9 +165,18 @@ class Store(RuleBasedStateMachine):
         return multiple(*self.leases.take_erasures())
 
     @rule(erasure=erasures)
+    def finish_an_erasure(self, erasure):
+        self.erase(erasure)
+
     def erase(self, erasure):
         self.storage.delete(erasure.prefix)
         self.leases.bury(erasure)
+
+    @rule()
+    def sweep(self):
+        while erasures := self.leases.take_erasures():
+            for erasure in erasures:
+                self.erase(erasure)
 
     @rule(erasure=erasures)
     def put_off(self, erasure):
@@ -175,4 +199,4 @@ class Store(RuleBasedStateMachine):
 
 def test_each_object_is_named_by_a_record_or_by_a_planned_erasure(redis_url, tmp_path):
     Store.redis_url, Store.folder = redis_url, tmp_path / "objects"
-    run(Store, settings=limits(max_examples=60, stateful_step_count=40, deadline=None))
+    run(Store, settings=limits(max_examples=150, stateful_step_count=30, deadline=None))

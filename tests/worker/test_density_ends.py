@@ -13,6 +13,7 @@ from services.diffusion.subject import Subject
 from services.job_request import DEFAULT_PROMPT, JobRequest, PictureRef
 from services.leases import Leases
 from services.objects import DENSITIES, job_prefix, picture_prefix, upload_key
+from services.schemas import Metrics
 from services.settings import Bounds
 from services.store import connect, connect_async
 from services.uploads import Upload, Uploads
@@ -101,16 +102,33 @@ async def test_density_of_an_outputs_variations_is_erased_with_its_job(run, jobs
     assert storage.exists(record.outputs[0].key)
 
 
+@pytest.fixture
+def end_picture(jobs, uploads, leases, picture):
+    """A picture's prefix, and what erases its record."""
+
+    async def upload():
+        upload_id = await picture()
+        return picture_prefix(PictureRef(upload=upload_id)), partial(uploads.delete, upload_id)
+
+    async def output():
+        job_id = (await jobs.submit(QUICK, keep_s=60, max_queued=10)).id
+        leases.succeed(leases.claim(), [], [], Metrics())
+        return job_prefix(job_id), partial(jobs.delete, job_id)
+
+    return {"upload": upload, "output": output}
+
+
+@pytest.mark.parametrize("kind", ["upload", "output"])
 @pytest.mark.parametrize("erased", ["before", "meanwhile"])
 async def test_density_that_is_stored_after_its_picture_was_erased_is_erased_too(
-    leases, uploads, picture, sweep, storage, client, erased
+    end_picture, leases, sweep, storage, client, kind, erased
 ):
-    upload_id = await picture()
-    prefix = picture_prefix(PictureRef(upload=upload_id))
+    prefix, erase = await end_picture[kind]()
     if erased == "before":
-        await uploads.delete(upload_id)
+        await erase()
+        client.delete(EXPIRY, "{rarebit}:erased-again")
     leases.lend(prefix)
-    await uploads.delete(upload_id)
+    await erase()
     sweep()
     storage.put(f"{prefix}{DENSITIES}k/density.json", b"", "application/json")
     client.zadd(EXPIRY, {prefix: 0}, xx=True)
