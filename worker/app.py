@@ -55,8 +55,9 @@ def build(settings: Settings) -> Celery:
     leases = Leases(client, worker=worker, lease_s=settings.lease_s, bounds=settings.bounds)
     lock = partial(fit_lock, client, settings.lease_s)
     subjects, densities = [Subject(concept, DEFAULT_PROMPT) for concept in settings.preload], models.densities
-    fitted = [densities.get(subject, _silently, partial(owned, leases, "", lock)) for subject in subjects]
-    leases.serve(densities.family, [*map(densities.facts, subjects, fitted)])
+    kept = partial(owned, leases, "", lock)
+    preloaded = [densities.facts(subject, densities.get(subject, _silently, kept)) for subject in subjects]
+    leases.serve(densities.family, preloaded)
     heartbeat = Heartbeat(leases, interval_s=settings.lease_s / 3)
     shutdown = Shutdown(settings.shutdown_grace_s)
     signals.worker_shutting_down.connect(shutdown.begin, weak=False)
