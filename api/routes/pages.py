@@ -12,7 +12,12 @@ from api.errors import example_of
 from api.pages import framed, page
 from api.problems import FAILURES, PATH, PROBLEMS, Kind
 
-GUIDES = {"api": "The API", "webhooks": "Webhooks", "operating": "Operating the service"}  # of docs/
+GUIDES = {  # of docs/
+    "api": "The API",
+    "webhooks": "Webhooks",
+    "operating": "Operating the service",
+    "lifetimes": "What is kept, and when it ends",
+}
 _DOCS = Path(__file__).parents[2] / "docs"
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
