@@ -112,7 +112,7 @@ async def test_a_progress_of_another_version_hides_no_job(gateway, leases, damag
 
 
 async def test_damaged_views_models_and_pictures_hide_no_others(gateway, client, jobs):
-    view = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12))
+    view = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)
     await jobs.add_views("user-7", [view, view.model_copy(update={"output": "0" * 32 + "/1"})])
     [history] = client.keys("{rarebit}:exposure:*[^r]")
     client.hset(history, view.output, "{}")

@@ -55,7 +55,7 @@ async def test_whoever_looks_at_a_late_job_finds_it_failed_however_many_are_befo
 
 async def test_lists_have_late_jobs_where_they_belong(late, jobs):
     assert (await jobs.list(status=JobStatus.QUEUED, before=None, limit=100))[0] == []
-    page, _ = await jobs.list(status=JobStatus.FAILED, before=None, limit=100)
+    page, *_ = await jobs.list(status=JobStatus.FAILED, before=None, limit=100)
     assert [record.id for record, _ in page] == late[:-101:-1]
 
 

@@ -14,7 +14,7 @@ from services.tenants import Tenants
 from services.uploads import Upload, Uploads
 from tests.services.moves import EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 
-VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12))
+VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)
 PICTURE = Upload(id="1" * 32, width=1, height=1, bytes=1, sha256="", expires_at=datetime(2999, 1, 1, tzinfo=UTC))
 STEP = Progress(phase="optimize", step=1, steps=2)
 

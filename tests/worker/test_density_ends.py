@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT, JobRequest, PictureRef
+from services.job_request import DEFAULT_PROMPT, PictureRef
 from services.leases import Leases
 from services.objects import DENSITIES, job_prefix, picture_prefix, upload_key
 from services.schemas import Metrics
 from services.settings import Bounds
 from services.store import connect, connect_async
 from services.uploads import Upload, Uploads
+from tests.accepted import accepted
 from worker.fit_lock import owned
 from worker.sweeper import Sweeper
 
@@ -47,7 +48,7 @@ def stores_densities(make_runner, models, storage, monkeypatch):
 @pytest.fixture
 def run(jobs, stores_densities):
     async def run(**own):
-        request = JobRequest.model_validate({**QUICK.model_dump(), **own})
+        request = accepted(**{**QUICK.model_dump(), **own})
         job_id = (await jobs.submit(request, keep_s=60, max_queued=10)).id
         await asyncio.to_thread(stores_densities.run_next)
         record, _ = await jobs.get(job_id)

@@ -266,7 +266,7 @@ export const imagesRead = <ThrowOnError extends boolean = false>(options: Option
 /**
  * List Density Models
  *
- * Some that are being fitted; the 200 that the caller's jobs used last; and those that workers start with.
+ * Up to 200 that are being fitted, the 200 that the caller's jobs used last, and those that workers start with.
  *
  * As workers have told: what the store has lost since is fitted anew for whoever asks for it.
  */
