@@ -17,7 +17,6 @@ end
 function forget_fit(id, tenant)
   local name = field(id, 'fits')
   if not name then return end
-  redis.call('ZREM', fitting(tenant), id)
   if redis.call('HGET', fits_of(tenant), name) == id then redis.call('HDEL', fits_of(tenant), name) end
 end
 
@@ -63,8 +62,9 @@ end
 function reads.density_models()
   local family, preloaded = unpack(redis.call('HMGET', SERVED, 'family', 'preloaded'))
   local names, jobs = redis.call('ZREVRANGE', model_order_of(TENANT), 0, -1), {}
-  for _, id in ipairs(redis.call('ZREVRANGE', fitting(TENANT), 0, MODELS - 1)) do
-    if fits(id) then table.insert(jobs, {id, field(id, 'request')}) end
+  local some = redis.call('HSCAN', fits_of(TENANT), 0, 'COUNT', MODELS)[2]  -- a full queue may have thousands
+  for i = 2, #some, 2 do
+    if fits(some[i]) then table.insert(jobs, {some[i], field(some[i], 'request')}) end
   end
   local own = #names > 0 and redis.call('HMGET', models_of(TENANT), unpack(names)) or {}
   return {family or '', preloaded or '[]', own, jobs}
@@ -78,6 +78,5 @@ function writes.fit(id, name, request, keep_ms, max_queued)
   if refusal then return {'full', refusal} end
   add(id, TENANT, request, keep_ms, 'kind', 'density_model', 'fits', name)
   redis.call('HSET', fits_of(TENANT), name, id)
-  redis.call('ZADD', fitting(TENANT), field(id, 'seq'), id)
   return {'created', id}
 end

@@ -33,7 +33,6 @@ local function idempotency(tenant, key) return P .. 'spent:' .. tenant .. ':' ..
 local function models_of(tenant) return P .. 'models:' .. tenant end             -- name -> what a worker says of it
 local function model_order_of(tenant) return P .. 'models-order:' .. tenant end  -- names by their last use
 local function fits_of(tenant) return P .. 'fits:' .. tenant end                 -- name -> the job that fits it
-local function fitting(tenant) return P .. 'fitting:' .. tenant end              -- these jobs, by submission
 local function exposures_of(tenant) return P .. 'exposures:' .. tenant end       -- names by their last use
 local function exposure(name) return P .. 'exposure:' .. name end          -- output -> view
 local function order(name) return P .. 'exposure:' .. name .. ':order' end  -- outputs as they were seen
