@@ -41,6 +41,7 @@ class Rig:
             "RAREBIT_S3_BUCKET": BUCKET,
             "RAREBIT_LEASE_S": str(lease_s),
             "RAREBIT_SHUTDOWN_GRACE_S": "1",
+            "RAREBIT_SHARE_WAIT_MS": "10",  # several jobs at once in each worker
         }
         self.fleet = Fleet(self.env, folder)
         self.gateways: list[Server] = []

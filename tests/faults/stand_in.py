@@ -53,7 +53,7 @@ def _output(request: AcceptedRequest, index: int) -> Output:
         validity=0.9,
         novelty_bits=None,
         image_embeds=torch.full((DIM,), float(seed)),
-        replay={},
+        replay={"model": "stand-in"},
     )
 
 
