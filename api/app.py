@@ -19,6 +19,7 @@ from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
 from api.events import EVENTS
 from api.headers import SecurityHeaders
+from api.hosts import ServedHosts
 from api.limits import RateLimiter, RateLimitHeaders
 from api.metrics import Measured, Metrics
 from api.pages import Assets
@@ -81,7 +82,8 @@ class _App(FastAPI):
         self.metrics = Metrics()
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Measured(SecurityHeaders(super().build_middleware_stack(), self._settings), self.metrics)
+        served = ServedHosts(super().build_middleware_stack(), self._settings)
+        return Measured(SecurityHeaders(served, self._settings), self.metrics)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -30,7 +30,9 @@ _BY_STATUS = {
         "unsupported_media_type",
     )
 }
-_INVALID, _UNAVAILABLE, _INTERNAL = (PROBLEMS[name] for name in ("invalid_request", "unavailable", "internal"))
+_INVALID, _MISDIRECTED, _UNAVAILABLE, _INTERNAL = (
+    PROBLEMS[name] for name in ("invalid_request", "misdirected", "unavailable", "internal")
+)
 _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")
 _FIELD_PROBLEMS = 50  # told at once; a body has room for ten thousand unknown fields
 _RETRY_AFTER_S = {429: "5", 503: "2"}
@@ -89,11 +91,17 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected_error)
 
 
-def _answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+def answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The problem on the wire."""
     retry = {"Retry-After": _RETRY_AFTER_S[problem.status]} if problem.status in _RETRY_AFTER_S else {}
     return JSONResponse(
         problem.model_dump(), problem.status, headers=retry | (headers or {}), media_type="application/problem+json"
     )
+
+
+def misdirected(host: str) -> Problem:
+    """The problem of a request to a host that is not served."""
+    return _problem(_MISDIRECTED, f"the host {host[:255]!r} is not served here")
 
 
 def _problem(kind: Kind, detail: str | None = None) -> Problem:
@@ -103,7 +111,7 @@ def _problem(kind: Kind, detail: str | None = None) -> Problem:
 async def _service_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, ServiceError) or PROBLEMS.get(error.code, _INTERNAL) is _INTERNAL:
         raise error
-    return _answer(problem_of(error), _headers(error))
+    return answer(problem_of(error), _headers(error))
 
 
 def problem_of(error: ServiceError) -> Problem:
@@ -119,7 +127,7 @@ def _headers(error: ServiceError) -> dict[str, str]:
 
 
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
-    return _answer(invalid_request(error.errors() if isinstance(error, RequestValidationError) else []))
+    return answer(invalid_request(error.errors() if isinstance(error, RequestValidationError) else []))
 
 
 def invalid_request(found: Sequence[Any]) -> Problem:
@@ -143,7 +151,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = _methods(request) or headers["Allow"]
-    return _answer(_problem(_BY_STATUS[error.status_code], detail), headers)
+    return answer(_problem(_BY_STATUS[error.status_code], detail), headers)
 
 
 def _methods(request: Request) -> str:
@@ -158,13 +166,13 @@ def _methods(request: Request) -> str:
 
 async def _client_left(_request: Request, _error: Exception) -> JSONResponse:
     """Nobody hears it; without it, everybody who leaves early writes a traceback into the log."""
-    return _answer(_problem(_BY_STATUS[400], "the body ended early"))
+    return answer(_problem(_BY_STATUS[400], "the body ended early"))
 
 
 async def _redis_error(_request: Request, error: Exception) -> JSONResponse:
     logger.warning("Redis: %s", error)
-    return _answer(_problem(_UNAVAILABLE, "try again in a moment"))
+    return answer(_problem(_UNAVAILABLE, "try again in a moment"))
 
 
 async def _unexpected_error(_request: Request, _error: Exception) -> JSONResponse:
-    return _answer(_problem(_INTERNAL))
+    return answer(_problem(_INTERNAL))

@@ -118,6 +118,16 @@ _KINDS = (
         "the body has to be application/json, not text/plain",
     ),
     Kind(
+        "misdirected",
+        421,
+        "The request is for another host",
+        "The header `Host` names neither the host of the service's public URL, nor this machine, nor one that the "
+        "operator has listed. So no page of another site can have a name of its own lead here, and read what is kept.",
+        "Use the service's own address. Operators list further names in `RAREBIT_HOSTS`, and have their proxy pass "
+        "`Host` on.",
+        "the host 'rebound.example' is not served here",
+    ),
+    Kind(
         "invalid_request",
         422,
         "The request is not valid",

@@ -32,6 +32,7 @@ _DISTINCT = 6  # characters that a secret needs; sixteen random hexadecimal digi
 logger = logging.getLogger(__name__)
 
 Seconds = Annotated[int, Field(ge=1)]
+Host = Annotated[str, Field(pattern=r"^([^/:\[\]]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$")]  # without a port
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     public_url: str = "http://127.0.0.1:8000"
+    hosts: list[Host] = []
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
     picture_limit_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_queued: int = Field(default=1000, ge=1)

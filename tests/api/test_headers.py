@@ -89,5 +89,6 @@ def test_pictures_come_from_where_signed_urls_lead(settings, endpoint, origin):
 
 
 def test_browsers_stay_with_https_where_the_public_does(settings):
-    client = TestClient(create_app(settings.model_copy(update={"public_url": "https://rarebit.example.org"})))
+    app = create_app(settings.model_copy(update={"public_url": "https://rarebit.example.org"}))
+    client = TestClient(app, base_url="https://rarebit.example.org")
     assert client.get("/docs").headers["strict-transport-security"] == "max-age=31536000"

@@ -117,7 +117,10 @@ async def test_unknown_picture_is_not_found(gateway, upload_id):
 async def test_expired_picture_is_gone_before_and_after_the_sweep(settings, leases: Leases, storage):
     app = create_app(settings.model_copy(update={"output_ttl_s": 1}))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://g") as gateway:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://gateway") as gateway,
+    ):
         path = (await post(gateway, encoded("png"))).headers["location"]
         key = upload_key(path.removeprefix("/images/"))
         await asyncio.sleep(1.1)

@@ -38,7 +38,10 @@ def start(request, short_folder):
 async def test_gateway_over_an_unsafe_redis_is_not_ready_and_says_why(start, settings, options, sentence):
     app = create_app(settings.model_copy(update={"redis_url": start(options)}))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://g") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+    ):
         answer = await client.get("/health/ready")
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/store_unsafe")
     assert answer.json()["detail"].endswith(f"and has {sentence}")

@@ -28,7 +28,8 @@ def hostile_picture(draw: random.Random) -> Attack:
     data, media_type = draw.choice(_MAKERS)(draw), draw.choice(TYPES)
     if draw.random() < 0.9:
         media_type = _type_of(data) or media_type
-    head = f"POST /images HTTP/1.1\r\nHost: g\r\nContent-Type: {media_type}\r\nContent-Length: {len(data)}\r\n\r\n"
+    headers = ["Host: localhost", f"Content-Type: {media_type}", f"Content-Length: {len(data)}"]
+    head = "\r\n".join(["POST /images HTTP/1.1", *headers, "", ""])
     return Attack(head.encode() + data, ends=True, operation="POST /images")
 
 

@@ -54,7 +54,7 @@ def _message(draw: random.Random, method: str, target: str, media_type: str, bod
     else:
         wrong = {"told": 0, "short": -3, "long": 3}[framing]
         length = b"Content-Length: %d" % max(0, len(body) + wrong)
-    headers = [b"Host: gateway", f"Content-Type: {media_type}".encode("latin-1"), length, *chosen]
+    headers = [b"Host: localhost", f"Content-Type: {media_type}".encode("latin-1"), length, *chosen]
     line = f"{method} {target} HTTP/1.{draw.choice([1, 1, 1, 0])}".encode(draw.choice(["utf-8", "latin-1"]), "replace")
     told = framing in {"told", "chunked"} and not any(word in header for word in words.FRAMING for header in chosen)
     return b"\r\n".join([line, *headers, b"", body]), told
