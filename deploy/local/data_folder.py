@@ -14,7 +14,7 @@ from deploy.local.child import StackError
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
     """The absolute `folder`, created and held by this process alone; StackError when that cannot be."""
-    folder = folder.absolute()
+    folder = folder.resolve()
     try:
         (folder / "valkey").mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)

@@ -36,11 +36,15 @@ def pings(path: Path) -> bool:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of `url` succeeds."""
+    """Whether a GET of `url` succeeds; StackError for a refusal, unless Redis is away: waiting mends no other."""
     try:
-        return httpx.get(url, timeout=1.0, trust_env=False).is_success
+        answer = httpx.get(url, timeout=1.0, trust_env=False)
     except httpx.TransportError:
         return False
+    problem = {} if answer.is_success else answer.json()
+    if problem and problem["type"] != "/problems/unavailable":
+        raise StackError(f"the gateway is not ready: {problem.get('detail', problem['title'])}")
+    return answer.is_success
 
 
 @contextmanager

@@ -36,6 +36,12 @@ def test_data_folder_that_cannot_be_written_is_named(tmp_path):
     assert_one_sentence(run, str(tmp_path / "file" / "data"), "cannot be written")
 
 
+def test_service_that_cannot_become_ready_says_why_at_once(tmp_path):
+    (tmp_path / "objects").touch()
+    run = rarebit("serve", "--port", "0", "--data", str(tmp_path))
+    assert_one_sentence(run, "the gateway is not ready: .check/0 cannot be written: Not a directory")
+
+
 @pytest.mark.parametrize("state", ["missing", "corrupt"])
 def test_checkpoint_that_cannot_be_loaded_is_named(tmp_path, state):
     prior = tmp_path / "prior"

@@ -18,6 +18,13 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
+def test_folder_may_lead_through_its_parent_or_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for given in (tmp_path / "checkout" / ".." / "data", tmp_path / "link"):
+        with claimed(given) as folder:
+            assert folder == tmp_path / "data"
+
+
 @pytest.mark.parametrize("secret", [signing_key, webhook_secret])
 def test_secret_is_drawn_once_strong_and_private(tmp_path, secret):
     drawn = secret(tmp_path)
