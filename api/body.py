@@ -37,6 +37,9 @@ class BodyLimit:
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
 
 
+_ALIASES = {"image/jpg": "image/jpeg"}  # what many programs make of a file's name
+
+
 class JsonRequest(Request):
     async def json(self) -> Any:
         """The body's document; 400 for what RFC 8259 does not allow (NaN too) and for what is nested too deeply."""
@@ -59,7 +62,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def check_media_type(request: Request, *taken: str) -> str:
     """The media type that the body is said to have; 415 unless it is one of those `taken`."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _ALIASES.get(stated, stated)
     if media_type not in taken:
         raise HTTPException(415, f"the body has to be {' or '.join(taken)}, not {media_type or 'untyped'}")
     return media_type

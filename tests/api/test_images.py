@@ -41,6 +41,12 @@ async def test_picture_comes_back_as_it_is_kept(gateway, storage, kind):
     assert np.abs(np.asarray(Image.open(io.BytesIO(picture.content)), "i4") - (200, 0, 0)).max() < 5
 
 
+async def test_jpeg_may_be_called_jpg(gateway):
+    assert (await post(gateway, encoded("jpeg"), "image/jpg")).status_code == 201
+    refused = await post(gateway, encoded("gif"), "image/gif")
+    assert refused.json()["detail"] == "the body has to be image/png or image/jpeg or image/webp, not image/gif"
+
+
 @pytest.mark.parametrize(
     ("body", "media_type", "status"),
     [
@@ -63,7 +69,7 @@ async def test_body_that_is_no_such_picture_is_a_client_error(gateway, settings,
 
 
 async def test_refused_picture_says_why(gateway):
-    answer = await post(gateway, encoded("jpeg", (5001, 5000)), "image/jpeg")
+    answer = await post(gateway, encoded("webp", (5001, 5000)), "image/webp")
     assert (answer.json()["type"], answer.json()["status"]) == ("/problems/picture", 422)
     assert "has 25005000 pixels, 25000000 are taken" in answer.json()["detail"]
 
