@@ -18,11 +18,11 @@ from api.body import BodyLimit
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
 from api.events import EVENTS
+from api.files import Assets, HeadAsGet
 from api.headers import SecurityHeaders
 from api.hosts import ServedHosts
 from api.limits import RateLimiter, RateLimitHeaders
 from api.metrics import Measured, Metrics
-from api.pages import Assets
 from api.routes import (
     batches,
     deliveries,
@@ -83,7 +83,7 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         served = ServedHosts(super().build_middleware_stack(), self._settings)
-        return Measured(SecurityHeaders(served, self._settings), self.metrics)
+        return HeadAsGet(Measured(SecurityHeaders(served, self._settings), self.metrics))
 
 
 def create_app(settings: Settings) -> FastAPI:

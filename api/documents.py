@@ -1,8 +1,9 @@
 """The documents that clients read, made from the store's records."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel
@@ -33,7 +34,7 @@ Shown = TypeVar("Shown", bound="PublishedPicture")
 
 
 class PublishedPicture(PictureFacts):
-    """One image and where to fetch it; whoever is told of it gets a fresh URL."""
+    """One image and where to fetch it; whoever is told of it gets a URL that lasts."""
 
     index: int
     url: str
@@ -89,7 +90,7 @@ class JobSummary(BaseModel):
 
     @classmethod
     def of(cls, record: JobRecord, place: QueuePlace | None, storage: Storage, url_ttl_s: int) -> Self:
-        """The record's document, with URLs that last `url_ttl_s` seconds or until the outputs are erased."""
+        """The record's document; `url_ttl_s` is how long its URLs last at most."""
         path = f"/jobs/{record.id}"
         return cls(
             id=record.id,
@@ -231,16 +232,15 @@ class Batch(BaseModel):
 
 
 class Picture(Upload):
-    """An uploaded picture and where to fetch it; every answer has a fresh URL."""
+    """An uploaded picture and where to fetch it; every answer has a URL that lasts."""
 
     url: str
     url_expires_at: datetime
 
     @classmethod
     def of(cls, upload: Upload, storage: Storage, url_ttl_s: int) -> Self:
-        ttl_s = _url_lifetime_s(upload.expires_at, url_ttl_s)
-        url_expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
-        url = storage.signed_url(upload_key(upload.id), ttl_s)
+        url_expires_at = _url_expiry(upload.expires_at, url_ttl_s)
+        url = storage.signed_url(upload_key(upload.id), url_expires_at, url_ttl_s)
         return cls(**upload.model_dump(), url=url, url_expires_at=url_expires_at)
 
 
@@ -263,22 +263,22 @@ class Exposure(BaseModel):
         )
 
 
-def _url_lifetime_s(expires_at: datetime, url_ttl_s: int) -> int:
-    """Seconds that a URL may last, whose object is erased at `expires_at`; S3 signs for no less than one."""
-    left_s = int((expires_at - datetime.now(UTC)).total_seconds())
-    return max(1, min(url_ttl_s, left_s))
+def _url_expiry(erased_at: datetime, url_ttl_s: int) -> datetime:
+    """When a URL of now ends: with its object, or in `url_ttl_s` seconds at most, at the same time for half as long."""
+    half_s = url_ttl_s / 2
+    rounded = (time.time() // half_s + 2) * half_s
+    return min(datetime.fromtimestamp(int(rounded), UTC), erased_at.replace(microsecond=0))
 
 
 def pictures_of(kind: type[Shown], record: JobRecord, storage: Storage, url_ttl_s: int) -> list[Shown]:
-    """The job's images, with URLs that last `url_ttl_s` seconds or until they are erased."""
-    ttl_s = _url_lifetime_s(record.expires_at, url_ttl_s)
-    url_expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
+    """The job's images, with URLs that last `url_ttl_s` seconds at most, and half of that unless they are erased."""
+    url_expires_at = _url_expiry(record.expires_at, url_ttl_s)
     own = kind.model_fields.keys() & StoredOutput.model_fields.keys()
     return [
         kind.model_construct(
             **{name: value for name, value in stored if name in own},
             index=index,
-            url=storage.signed_url(stored.key, ttl_s),
+            url=storage.signed_url(stored.key, url_expires_at, url_ttl_s),
             url_expires_at=url_expires_at,
         )
         for index, stored in enumerate(record.outputs)

@@ -28,6 +28,7 @@ _BY_STATUS = {
         "method_not_allowed",
         "content_too_large",
         "unsupported_media_type",
+        "range_not_satisfiable",
     )
 }
 _INVALID, _MISDIRECTED, _UNAVAILABLE, _INTERNAL = (
@@ -156,7 +157,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _methods(request: Request) -> str:
     """What the path takes, of all its routes; Starlette names the first one's methods only. Empty for a file's path."""
-    scopes = {method: dict(request.scope) | {"method": method} for method in _METHODS}
+    scopes = {method: dict(request.scope) | {"method": method.replace("HEAD", "GET")} for method in _METHODS}
     return ", ".join(
         method
         for method, scope in scopes.items()

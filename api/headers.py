@@ -1,6 +1,7 @@
 """What every answer says to browsers: what a page may load, and that nothing else may be done with anything."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -72,5 +73,5 @@ def page_policy(pictures: str) -> str:
 
 def picture_origin(settings: Settings) -> str:
     """The origin that signed URLs lead to: the bucket's, or where the public reaches the gateway."""
-    url = urlsplit(open_storage(settings).signed_url("any", 1))
+    url = urlsplit(open_storage(settings).signed_url("any", datetime.now(UTC), 1))
     return f"{url.scheme}://{url.netloc}"

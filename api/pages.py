@@ -3,13 +3,10 @@
 import html
 from functools import cache
 from string import Template
-from typing import Any
 
-from fastapi.responses import FileResponse, HTMLResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import HTMLResponse
 from markdown_it import MarkdownIt
 from mdit_py_plugins.anchors import anchors_plugin
-from starlette.types import Receive, Scope, Send
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").use(anchors_plugin, max_level=3)
 _FRAME = Template("""<!doctype html>
@@ -52,26 +49,3 @@ def framed(title: str, body: str, head: str = "") -> HTMLResponse:
     """The page of a piece of HTML."""
     content = _FRAME.substitute(title=html.escape(title), body=body, head=head)
     return HTMLResponse(content, headers={"Cache-Control": "no-cache"})
-
-
-class WholeFile(FileResponse):
-    """A file, all of it: a server may ignore Range (RFC 9110), and Starlette answers a bad one with plain text."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().__call__(_without_range(scope), receive, send)
-
-
-class Assets(StaticFiles):
-    """Files that a browser keeps, and asks each time, by their ETag, whether they have changed; always all of them."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().__call__(_without_range(scope), receive, send)
-
-    def file_response(self, *arguments: Any, **options: Any) -> Any:
-        response = super().file_response(*arguments, **options)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-
-def _without_range(scope: Scope) -> Scope:
-    return {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}

@@ -56,7 +56,7 @@ _KINDS = (
         "This is not permitted",
         "The signature in a picture's URL does not fit, or the URL has expired; or the API key is not one of an "
         "operator.",
-        "Read the job or the picture again: every answer has fresh URLs; use them as they are, query and all. "
+        "Read the job or the picture again: every answer has URLs that last; use them as they are, query and all. "
         "Quarantine and metrics need a key that was made with `--operator`.",
         "the URL is not signed by this service, or has expired",
     ),
@@ -113,9 +113,18 @@ _KINDS = (
         "unsupported_media_type",
         415,
         "The body has the wrong type",
-        "The header `Content-Type` names a type that the path does not take.",
-        "Send `application/json`, and pictures as `image/png`, `image/jpeg` or `image/webp`.",
+        "The header `Content-Type` names a type that the path does not take, or the body is compressed, as "
+        "`Content-Encoding` says.",
+        "Send `application/json`, and pictures as `image/png`, `image/jpeg` or `image/webp`, uncompressed.",
         "the body has to be application/json, not text/plain",
+    ),
+    Kind(
+        "range_not_satisfiable",
+        416,
+        "The picture ends before this range",
+        "The header `Range` asks for bytes behind the end of the picture; `Content-Range` says how many it has.",
+        "Ask for less, or, without `Range`, for all of it.",
+        "the file has 412345 bytes",
     ),
     Kind(
         "misdirected",

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from api.body import JsonRequest, check_media_type
 
@@ -25,6 +26,14 @@ def _operation_id(route: APIRoute) -> str:
     return f"{tag}_{route.name.removesuffix(f'_{tag}')}"
 
 
+def _join_lines(scope: Scope) -> None:
+    """Have preferences that came in several fields be the one list that they are (RFC 9110, 5.3)."""
+    lines = [value for name, value in scope["headers"] if name == b"prefer"]
+    if len(lines) > 1:
+        others = [header for header in scope["headers"] if header[0] != b"prefer"]
+        scope["headers"] = [*others, (b"prefer", b", ".join(lines))]
+
+
 class _Route(APIRoute):
     """A route whose body, if it takes one, is said to be JSON (else 415) and is.
 
@@ -39,6 +48,7 @@ class _Route(APIRoute):
         async def handle(request: Request) -> Response:
             if self.body_field is not None:
                 check_media_type(request, "application/json")
+            _join_lines(request.scope)
             request = JsonRequest(request.scope, request.receive)
             arguments = await self._arguments(request) if writes_response else None
             return await usual(request) if arguments is None else await self.endpoint(**arguments)

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import quote, urlsplit
@@ -51,8 +51,8 @@ class Storage(Protocol):
     def delete(self, prefix: str) -> None:
         """Erase every object below `prefix`, which ends in a slash."""
 
-    def signed_url(self, key: str, ttl_s: int) -> str:
-        """A URL that anybody can GET for `ttl_s` seconds."""
+    def signed_url(self, key: str, expires_at: datetime, ttl_s: int) -> str:
+        """A URL that anybody can GET from `ttl_s` seconds before `expires_at` until then; the same each time."""
 
     def check(self) -> None:
         """Return when objects can be stored."""
@@ -114,8 +114,8 @@ class LocalStorage:
         except OSError as error:
             raise StorageError(f"{prefix} cannot be erased: {error.strerror}") from error
 
-    def signed_url(self, key: str, ttl_s: int) -> str:
-        expires = int(time.time()) + ttl_s
+    def signed_url(self, key: str, expires_at: datetime, ttl_s: int) -> str:
+        expires = int(expires_at.timestamp())
         return f"{self._public_url}/files/{quote(key)}?expires={expires}&signature={self._sign(key, expires)}"
 
     def check(self) -> None:
@@ -216,8 +216,9 @@ class S3Storage:
 
         _patiently(erase, f"{prefix} cannot be erased", self._patience_s)
 
-    def signed_url(self, key: str, ttl_s: int) -> str:
-        return self._client.presigned_get_object(self._bucket, key, expires=timedelta(seconds=ttl_s))
+    def signed_url(self, key: str, expires_at: datetime, ttl_s: int) -> str:
+        ttl = timedelta(seconds=ttl_s)
+        return self._client.presigned_get_object(self._bucket, key, expires=ttl, request_date=expires_at - ttl)
 
     def check(self) -> None:
         if not _patiently(lambda: self._client.bucket_exists(self._bucket), "the store does not answer", 0):

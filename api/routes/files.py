@@ -7,11 +7,16 @@ from fastapi.responses import FileResponse
 
 from api.deps import OpenGateway
 from api.errors import Responses, problems
+from api.files import PartialFile
 from api.routing import Router
 from services.storage import LocalStorage, media_type_of
 
 router = Router(tag="files")
-_OBJECT: Responses = {200: {"content": {"image/*": {}}, "description": "The object"}}
+_OBJECT: Responses = {
+    200: {"content": {"image/*": {}}, "description": "The object"},
+    206: {"content": {"image/*": {}}, "description": "The part that `Range` asks for"},
+    304: {"description": "The object is as `If-None-Match` knows it"},
+}
 _HEADERS = {
     "Cache-Control": "private, immutable, max-age=86400",
     "Cross-Origin-Resource-Policy": "cross-origin",  # the URL is the permission, and other sites show pictures
@@ -21,14 +26,14 @@ _HEADERS = {
 @router.get(
     "/files/{key:path}",
     response_class=FileResponse,
-    responses=_OBJECT | problems(403, 404, 422),
+    responses=_OBJECT | problems(403, 404, 416, 422),
 )
 def read_file(
     key: str,
     expires: Annotated[int, Query(ge=0, le=10**12)],
     signature: Annotated[str, Query(max_length=128)],
     gateway: OpenGateway,
-) -> FileResponse:
+) -> PartialFile:
     """An output, until its URL expires; only where the service stores on local disk."""
     storage = gateway.storage
     if not isinstance(storage, LocalStorage):
@@ -37,4 +42,4 @@ def read_file(
         raise HTTPException(403, "the URL is not signed by this service, or has expired")
     if not storage.exists(key):
         raise HTTPException(404, "the object is erased")
-    return FileResponse(storage.path(key), media_type=media_type_of(key), headers=_HEADERS)
+    return PartialFile(storage.path(key), media_type=media_type_of(key), headers=_HEADERS)

@@ -51,6 +51,7 @@ _STREAM: Responses = {
     204: {"description": "The job has ended, and its last event was the one that the client has"},
 }
 _FIRST = "0-0"
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:\\.?|[^"\\])*+(?:"|$))+', re.DOTALL)  # a comma may stand in quotes
 
 JobId = Annotated[str, Path(description="As the job's `id` has it.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
@@ -58,7 +59,7 @@ Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next
 LastEventId = Annotated[str, Header(pattern="^[0-9]{1,19}-[0-9]{1,19}$", description="The `id` of an event.")]
 IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255)]
 Previews = Annotated[bool, Query(description="Whether to show what checks decode, at most twice a second.")]
-Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the job's end.")]
+Wait = Annotated[int, Query(ge=0, description=f"Seconds to wait for the job's end, {MAX_WAIT_S} at most.")]
 
 
 @router.post(
@@ -99,7 +100,7 @@ async def submit(
 async def read(job_id: JobId, gateway: CurrentGateway, wait: Wait = 0) -> Response:
     """The job; with `wait`, as soon as it has ended, or after that many seconds."""
     if wait:
-        await wait_until_final(gateway, job_id, wait)
+        await wait_until_final(gateway, job_id, min(wait, MAX_WAIT_S))
     return answer_with(await gateway.jobs.get(job_id), gateway)
 
 
@@ -142,9 +143,8 @@ async def stream(
     record, _ = await gateway.jobs.get(job_id)
     if record.status.final and last_event_id != _FIRST and not await gateway.jobs.events(job_id, last_event_id):
         return Response(status_code=204)
-    return EventSourceResponse(
-        follow(gateway, job_id, last_event_id, previews=previews), headers={"Cache-Control": "no-store"}
-    )
+    events = follow(gateway, job_id, last_event_id, previews=previews)
+    return EventSourceResponse(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})  # for nginx
 
 
 @router.get("/{job_id}/baseline", responses=problems(404, 410, 503))
@@ -199,5 +199,9 @@ def accept(request: JobRequest, settings: Settings) -> AcceptedRequest:
 
 def _preferred_wait_s(prefer: str) -> int:
     """Seconds of the first `wait` among the preferences (RFC 7240), at most MAX_WAIT_S; 0 without one."""
-    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\b", prefer, re.IGNORECASE)
-    return min(int(match[1]), MAX_WAIT_S) if match else 0
+    for preference in _PREFERENCE.findall(prefer):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            seconds = value.strip().strip('"').lstrip("0")
+            return min(int(seconds[:3]), MAX_WAIT_S) if seconds.isdecimal() else 0
+    return 0

@@ -56,6 +56,7 @@ async def follow(url, job, after=None, query=""):
         client.stream("GET", job["urls"]["events"] + query, headers=headers) as answer,
     ):
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert answer.headers["x-accel-buffering"] == "no"  # or nginx would keep events back
         async for event in told(answer.aiter_lines()):
             yield event
 

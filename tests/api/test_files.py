@@ -1,13 +1,23 @@
-"""Signed URLs open their own object, for their time, and nothing else."""
+"""Signed URLs open their own object, for their time, and nothing else; files are served by RFC 9110."""
 
+import asyncio
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from httpx import AsyncClient
 from PIL import Image
 
+from servers import served
 from services.pictures import encode_png
 from services.storage import LocalStorage, open_storage
+
+PROBLEM = "application/problem+json"
+
+
+def url_of(storage, key, ttl_s=60):
+    return storage.signed_url(key, datetime.now(UTC) + timedelta(seconds=ttl_s), ttl_s)
 
 
 @pytest.fixture
@@ -19,7 +29,7 @@ def storage(settings):
 
 
 async def test_signed_url_serves_its_object(gateway, storage):
-    answer = await gateway.get(storage.signed_url("jobs/a/1/0.webp", 60))
+    answer = await gateway.get(url_of(storage, "jobs/a/1/0.webp"))
     assert (answer.status_code, answer.content) == (200, b"jobs/a/1/0.webp")
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -27,7 +37,7 @@ async def test_signed_url_serves_its_object(gateway, storage):
 
 
 async def test_url_signed_for_another_key_or_time_is_refused(gateway, storage):
-    url = storage.signed_url("jobs/a/1/0.webp", 60)
+    url = url_of(storage, "jobs/a/1/0.webp")
     expires = url.partition("expires=")[2].partition("&")[0]
     other_service = LocalStorage(Path("elsewhere"), signing_key="k" * 32, public_url="http://gateway")
     for forged in (
@@ -40,18 +50,18 @@ async def test_url_signed_for_another_key_or_time_is_refused(gateway, storage):
         url.replace(expires, f"{expires}0"),
         url.replace("/jobs/", "//jobs/"),
         url.replace("/a/", "/b/%2E%2E/a/"),
-        f"{url.partition('?')[0]}?{storage.signed_url('jobs/b/1/0.png', 60).partition('?')[2]}",
-        other_service.signed_url("jobs/a/1/0.webp", 60),
+        f"{url.partition('?')[0]}?{url_of(storage, 'jobs/b/1/0.png').partition('?')[2]}",
+        url_of(other_service, "jobs/a/1/0.webp"),
     ):
         assert (await gateway.get(forged)).status_code == 403
 
 
 async def test_expired_url_is_refused(gateway, storage):
-    assert (await gateway.get(storage.signed_url("jobs/a/1/0.webp", 0))).status_code == 403
+    assert (await gateway.get(url_of(storage, "jobs/a/1/0.webp", 0))).status_code == 403
 
 
 async def test_missing_object_is_not_found(gateway, storage):
-    assert (await gateway.get(storage.signed_url("jobs/c/1/0.png", 60))).status_code == 404
+    assert (await gateway.get(url_of(storage, "jobs/c/1/0.png"))).status_code == 404
 
 
 @pytest.mark.parametrize("key", ["../signing_key", "/etc/passwd", "%2e%2e/signing_key", "a%00b", ""])
@@ -63,7 +73,7 @@ async def test_key_outside_the_store_is_refused(gateway, key):
 @pytest.mark.parametrize("folder", ["", "jobs/", "jobs/a/1", "jobs/a/1/"])
 async def test_nothing_lists_a_folder(gateway, storage, folder):
     assert (await gateway.get(f"/files/{folder}")).status_code == 422
-    assert (await gateway.get(storage.signed_url(folder, 60))).status_code == 404
+    assert (await gateway.get(url_of(storage, folder))).status_code == 404
 
 
 async def test_names_of_jobs_and_pictures_are_drawn(gateway):
@@ -73,3 +83,67 @@ async def test_names_of_jobs_and_pictures_are_drawn(gateway):
     names = {uuid.UUID(name) for name in jobs + [picture.json()["id"] for picture in pictures]}
     assert {(name.version, name.variant) for name in names} == {(4, uuid.RFC_4122)}
     assert len(names) == 6
+
+
+async def test_head_is_get_without_content(gateway, storage):
+    await gateway.post("/jobs", json={"concept": "lamp"})
+    picture = url_of(storage, "jobs/a/1/0.webp")
+    for path in (picture, "/health/live", "/jobs", "/", "/docs", "/static/page.css", "/nothing"):
+        whole, head = await gateway.get(path), await gateway.head(path)
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        assert head.headers == whole.headers
+    assert (await gateway.head("/images")).status_code == 405
+
+
+async def test_head_of_an_event_stream_ends(app):
+    with served(app) as url:
+        async with AsyncClient(base_url=url, trust_env=False) as client:
+            job = (await client.post("/jobs", json={"concept": "lamp"})).json()
+            for _ in range(2):  # on one connection
+                head = await asyncio.wait_for(client.head(job["urls"]["events"]), 5)
+                assert (head.status_code, head.headers["content-type"][:17]) == (200, "text/event-stream")
+
+
+@pytest.mark.parametrize("known", ["{}", "W/{}", '"other", {}', "*"])
+async def test_file_that_is_known_is_not_sent_again(gateway, storage, known):
+    for path in (url_of(storage, "jobs/a/1/0.webp"), "/", "/static/page.css"):
+        first = await gateway.get(path)
+        again = await gateway.get(path, headers={"if-none-match": known.format(first.headers["etag"])})
+        assert (again.status_code, again.content) == (304, b"")
+        for name in ("etag", "cache-control", "cross-origin-resource-policy"):
+            assert again.headers[name] == first.headers[name]
+        other = await gateway.get(path, headers={"if-none-match": '"other"'})
+        assert (other.status_code, other.content) == (200, first.content)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content"),
+    [
+        ("bytes=0-3", 206, b"jobs"),
+        ("bytes=5-", 206, b"a/1/0.webp"),
+        ("bytes=-4", 206, b"webp"),
+        ("bytes=-99", 206, b"jobs/a/1/0.webp"),
+        ("Bytes = 0 - 99", 206, b"jobs/a/1/0.webp"),
+        *[(odd, 200, b"jobs/a/1/0.webp") for odd in ("items=0-1", "bytes=5-4", "bytes=-", "bytes=x", "bytes", "0-3")],
+        *[(odd, 200, b"jobs/a/1/0.webp") for odd in ("bytes=0-1,5-6", f"bytes={'9' * 99}-", "bytes=-1,0-,5-2")],
+        *[(beyond, 416, None) for beyond in ("bytes=15-", "bytes=999999-", "bytes=15-20", "bytes=-0")],
+    ],
+)
+async def test_range_that_makes_no_sense_is_ignored_and_one_beyond_the_end_is_a_problem(
+    gateway, storage, asked, status, content
+):
+    answer = await gateway.get(url_of(storage, "jobs/a/1/0.webp"), headers={"range": asked})
+    assert answer.status_code == status
+    if status == 416:
+        assert (answer.headers["content-type"], answer.headers["content-range"]) == (PROBLEM, "bytes */15")
+        assert answer.json()["type"] == "/problems/range_not_satisfiable"
+    else:
+        assert answer.content == content
+
+
+async def test_range_of_a_file_that_has_changed_is_ignored(gateway, storage):
+    url = url_of(storage, "jobs/a/1/0.webp")
+    etag = (await gateway.get(url)).headers["etag"]
+    for state, asked, status in ((etag, "0-3", 206), ('"other"', "0-3", 200), ('"other"', "99-", 200)):
+        answer = await gateway.get(url, headers={"range": f"bytes={asked}", "if-range": state})
+        assert answer.status_code == status

@@ -44,10 +44,10 @@ async def test_what_does_not_exist_is_answered_with_a_problem(gateway, method, p
 @pytest.mark.parametrize(
     ("path", "methods"),
     [
-        ("/jobs", "GET, POST"),
-        ("/jobs/x", "DELETE, GET"),
+        ("/jobs", "GET, HEAD, POST"),
+        ("/jobs/x", "DELETE, GET, HEAD"),
         ("/images", "POST"),
-        ("/exposures/a/b", "DELETE, GET"),
+        ("/exposures/a/b", "DELETE, GET, HEAD"),
         ("/static/page.css", "GET, HEAD"),
     ],
 )

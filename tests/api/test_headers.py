@@ -1,5 +1,7 @@
 """What browsers are told with every answer."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
@@ -62,7 +64,8 @@ async def test_unexpected_error_has_them_too(gateway, app):
 async def test_signed_picture_may_be_shown_elsewhere_and_kept(gateway, settings):
     storage = open_storage(settings)
     storage.put("jobs/a/1/0.png", b"a picture", "image/png")
-    headers = (await gateway.get(storage.signed_url("jobs/a/1/0.png", 60))).headers
+    url = storage.signed_url("jobs/a/1/0.png", datetime.now(UTC) + timedelta(minutes=1), 60)
+    headers = (await gateway.get(url)).headers
     assert headers["cross-origin-resource-policy"] == "cross-origin"
     assert "max-age" in headers["cache-control"]
     assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"

@@ -4,9 +4,12 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
+from httpx import ASGITransport, AsyncClient
 
+from api.app import create_app
 from services.errors import LeaseLostError, StorageError
 from services.objects import job_prefix, output_key
 from services.schemas import JobError, Metrics, Progress
@@ -67,8 +70,42 @@ async def test_wait_ends_when_the_job_does(gateway, publish, ending):
 async def test_wait_is_bounded(gateway):
     job = await submitted(gateway)
     assert (await gateway.get(f"/jobs/{job['id']}?wait=1")).json()["status"] == "queued"
-    refused = await gateway.get(f"/jobs/{job['id']}?wait=61")
+    refused = await gateway.get(f"/jobs/{job['id']}?wait=-1")
     assert (refused.status_code, refused.json()["errors"][0]["parameter"]) == (422, "wait")
+
+
+@pytest.mark.parametrize("wait", ["61", "999999", "1000000", "9" * 40])
+async def test_long_wait_is_cut_as_a_preference_and_as_a_parameter(gateway, publish, wait, monkeypatch):
+    monkeypatch.setattr("api.routes.jobs.MAX_WAIT_S", 1)
+    posted = await gateway.post("/jobs", json={"concept": "lamp"}, headers={"prefer": f"wait={wait}"})
+    assert (posted.status_code, posted.headers["preference-applied"]) == (202, "wait=1")
+    assert (await gateway.get(f"/jobs/{posted.json()['id']}?wait={wait}")).json()["status"] == "queued"
+
+
+async def test_picture_has_one_url_for_half_of_its_time(settings, publish):
+    app = create_app(settings.model_copy(update={"url_ttl_s": 4}))
+    client = AsyncClient(transport=ASGITransport(app), base_url="http://gateway")
+    async with app.router.lifespan_context(app), client:
+        job, urls = await submitted(client), set()
+        publish()
+        for _ in range(10):
+            [output] = (await client.get(f"/jobs/{job['id']}")).json()["outputs"]
+            left_s = datetime.fromisoformat(output["url_expires_at"]).timestamp() - time.time()
+            assert 1.9 < left_s <= 4
+            urls.add(output["url"])
+            await asyncio.sleep(0.4)
+        assert len(urls) in {2, 3}
+        assert (await client.get(output["url"])).status_code == 200
+
+
+async def test_url_ends_with_the_picture(settings, publish):
+    app = create_app(settings.model_copy(update={"url_ttl_s": 4}))
+    client = AsyncClient(transport=ASGITransport(app), base_url="http://gateway")
+    async with app.router.lifespan_context(app), client:
+        job = await submitted(client, expires_in=1)
+        publish()
+        ended = (await client.get(f"/jobs/{job['id']}")).json()
+    assert ended["outputs"][0]["url_expires_at"][:19] == ended["expires_at"][:19]
 
 
 async def test_pages_of_the_list_join_without_gap_or_repeat(gateway):

@@ -1,6 +1,7 @@
 """What `POST /jobs` takes, and how it refuses the rest."""
 
 import asyncio
+import gzip
 import json
 
 import pytest
@@ -209,6 +210,39 @@ async def test_preferred_wait_answers_with_the_finished_job(gateway, leases):
     answer = await asyncio.wait_for(posting, 5)
     assert (answer.status_code, answer.json()["status"]) == (200, JobStatus.SUCCEEDED)
     assert answer.headers["preference-applied"] == "wait=20"
+
+
+@pytest.mark.parametrize(
+    ("fields", "applied"),
+    [
+        (["wait=1", "respond-async"], "wait=1"),
+        (["respond-async", "wait=1"], "wait=1"),
+        (['respond-async, WAIT = "1"; strictly'], "wait=1"),
+        (["wait=1, wait=9"], "wait=1"),
+        (["wait=0001"], "wait=1"),
+        (["wait=0, wait=1"], None),
+        (["wait=-1"], None),
+        (["handling=lenient; wait=1"], None),
+        (['note="a, wait=1, b"'], None),
+        (['note="a, wait=1'], None),
+        (["note=" + '"\\"' * 20_000], None),
+        (["await=1"], None),
+    ],
+)
+async def test_preferences_are_one_list_of_which_the_first_wait_counts(gateway, fields, applied):
+    headers = [("prefer", field) for field in fields]
+    answer = await gateway.post("/jobs", json={"concept": "handbag"}, headers=headers)
+    assert (answer.status_code, answer.headers.get("preference-applied")) == (202, applied)
+
+
+@pytest.mark.parametrize(("path", "media_type"), [("/jobs", "application/json"), ("/images", "image/png")])
+async def test_compressed_body_is_refused_by_its_name(gateway, path, media_type):
+    headers = {"content-type": media_type, "content-encoding": "gzip"}
+    answer = await gateway.post(path, content=gzip.compress(b'{"concept": "cup"}'), headers=headers)
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    assert answer.json()["detail"] == "Content-Encoding: gzip is not taken"
+    plain = {"content-type": "application/json", "content-encoding": "Identity"}
+    assert (await gateway.post("/jobs", content=b'{"concept": "cup"}', headers=plain)).status_code == 202
 
 
 async def test_run_limit_of_the_service_bounds_the_request(gateway, settings):

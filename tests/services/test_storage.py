@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -97,11 +98,24 @@ def fetch(url):
             return error.code, None, None
 
 
+def signed(storage, key, ttl_s):
+    return storage.signed_url(key, datetime.now(UTC) + timedelta(seconds=ttl_s), ttl_s)
+
+
+def test_url_of_a_time_is_the_same_each_time(storage):
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=30)
+    urls = []
+    for _ in range(2):
+        urls.append(storage.signed_url(KEY, soon, 60))
+        time.sleep(1.1)
+    assert urls[0] == urls[1] != storage.signed_url(KEY, soon + timedelta(seconds=1), 60)
+
+
 def test_presigned_url_opens_its_object_only(s3_url):
     storage = s3(s3_url)
     for key in ("jobs/a/1/0.webp", "jobs/b/1/0.webp"):
         storage.put(key, key.encode(), "image/webp")
-    url = storage.signed_url("jobs/a/1/0.webp", 60)
+    url = signed(storage, "jobs/a/1/0.webp", 60)
     assert fetch(url) == (200, b"jobs/a/1/0.webp", "image/webp")
     for forged in (url.replace("/a/", "/b/"), url.replace("Expires=60", "Expires=600"), url.partition("?")[0]):
         assert fetch(forged)[0] == 403
@@ -110,7 +124,7 @@ def test_presigned_url_opens_its_object_only(s3_url):
 def test_presigned_url_ends_and_cannot_be_altered(s3_url):
     storage = s3(s3_url)
     storage.put("jobs/a/1/0.webp", b"x", "image/webp")
-    short, long = storage.signed_url("jobs/a/1/0.webp", 1), storage.signed_url("jobs/a/1/0.webp", 60)
+    short, long = signed(storage, "jobs/a/1/0.webp", 1), signed(storage, "jobs/a/1/0.webp", 60)
     date, signature = re.search(r"X-Amz-Date=(\w+)", long)[1], long.rpartition("X-Amz-Signature=")[2]
     time.sleep(2)
     altered = [long[:-1] + ("0" if long[-1] != "0" else "1"), long.replace(signature, "0" * 64)]

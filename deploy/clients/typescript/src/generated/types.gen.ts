@@ -1028,7 +1028,7 @@ export type Output = {
 /**
  * Picture
  *
- * An uploaded picture and where to fetch it; every answer has a fresh URL.
+ * An uploaded picture and where to fetch it; every answer has a URL that lasts.
  */
 export type Picture = {
     /**
@@ -1158,7 +1158,7 @@ export type Progress = {
 /**
  * PublishedPicture
  *
- * One image and where to fetch it; whoever is told of it gets a fresh URL.
+ * One image and where to fetch it; whoever is told of it gets a URL that lasts.
  */
 export type PublishedPicture = {
     /**
@@ -1659,7 +1659,7 @@ export type JobsReadData = {
         /**
          * Wait
          *
-         * Seconds to wait for the job's end.
+         * Seconds to wait for the job's end, 60 at most.
          */
         wait?: number;
     };
@@ -2734,6 +2734,10 @@ export type FilesReadFileErrors = {
      */
     404: Problem;
     /**
+     * Requested Range Not Satisfiable
+     */
+    416: Problem;
+    /**
      * Unprocessable Entity
      */
     422: Problem;
@@ -2746,6 +2750,10 @@ export type FilesReadFileResponses = {
      * The object
      */
     200: unknown;
+    /**
+     * The part that `Range` asks for
+     */
+    206: unknown;
 };
 
 export type HealthLiveData = {
