@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from api.body import BodyLimit
+from api.body import BodyLimit, LingeringClose
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
 from api.events import EVENTS
@@ -83,7 +83,7 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         served = ServedHosts(super().build_middleware_stack(), self._settings)
-        return HeadAsGet(Measured(SecurityHeaders(served, self._settings), self.metrics))
+        return HeadAsGet(Measured(LingeringClose(SecurityHeaders(served, self._settings)), self.metrics))
 
 
 def create_app(settings: Settings) -> FastAPI:

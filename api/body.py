@@ -1,13 +1,17 @@
 """What is taken for a request body: JSON, or a picture where a route says so, of a bounded size."""
 
+import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LINGER_BYTES, LINGER_S = 64 * 1024 * 1024, 10.0
 
 
 class BodyLimit:
@@ -25,16 +29,63 @@ class BodyLimit:
         received = 0
         limit_bytes = self._exceptions.get(scope.get("path", ""), self._limit_bytes)
 
+        def refuse_beyond(size: int) -> None:
+            if size > limit_bytes:
+                raise HTTPException(413, f"the body may have {limit_bytes} bytes")
+
         async def counted() -> Message:
             nonlocal received
+            stated = Headers(scope=scope).get("content-length", "0")
+            refuse_beyond(int(stated) if stated.isdecimal() else 0)  # before it is asked for what waits for a 100
             message = await receive()
             received += len(message.get("body", b""))
-            stated = Headers(scope=scope).get("content-length", "0")
-            if max(received, int(stated) if stated.isdecimal() else 0) > limit_bytes:
-                raise HTTPException(413, f"the body may have {limit_bytes} bytes")
+            refuse_beyond(received)
             return message
 
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
+
+
+class LingeringClose:
+    """Reads on when the answer is there before the body's end, and throws it away, within LINGER_BYTES and LINGER_S.
+
+    A connection that is closed over unread bytes is reset, and who sends before reading never sees the answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        comes = scope["type"] == "http" and _announces_body(scope)
+        asked = not comes or Headers(scope=scope).get("expect") is None
+
+        async def watched() -> Message:
+            nonlocal comes, asked
+            asked = True
+            message = await receive()
+            comes = message.get("more_body", False)
+            return message
+
+        async def lingering(message: Message) -> None:
+            if comes and asked and message["type"] == "http.response.body" and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                await _drain(watched)
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        await self._app(scope, watched, lingering)
+
+
+def _announces_body(scope: Scope) -> bool:
+    announcing = {b"content-length", b"transfer-encoding"}
+    return any(name in announcing and value != b"0" for name, value in scope["headers"])
+
+
+async def _drain(receive: Receive) -> None:
+    left = LINGER_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while left > 0 and (message := await receive()).get("more_body"):
+                left -= len(message["body"])
 
 
 _ALIASES = {"image/jpg": "image/jpeg"}  # what many programs make of a file's name

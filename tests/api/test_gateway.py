@@ -2,10 +2,14 @@
 
 import asyncio
 import io
+import json
 import re
 import socket
 import time
+from contextlib import suppress
 from functools import partial
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 import httpx
 import pytest
@@ -69,6 +73,63 @@ async def test_long_body_behind_a_long_head_is_taken(app):
         headers = {"content-type": "image/png", "x-long": "x" * 60_000}
         answer = httpx.post(f"{url}/images", content=bytes(3_000_000), headers=headers, trust_env=False)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/picture")
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "status"),
+    [
+        ("/jobs", "application/json", 413),
+        ("/jobs", "text/plain", 415),
+        ("/nothing", "application/json", 404),
+        ("/health/live", "application/json", 405),
+        ("/static/page.css", "application/json", 405),
+    ],
+)
+@pytest.mark.parametrize("stated", [True, False])
+async def test_client_that_sends_all_before_it_reads_hears_why_not(app, path, media_type, status, stated):
+    body = bytes(5_000_000)
+    with served(app) as url:
+        request = Request(url + path, body if stated else iter([body]), {"content-type": media_type}, method="POST")
+        with pytest.raises(HTTPError) as refused:  # and no broken pipe; it asks for its connection to be closed
+            await asyncio.to_thread(build_opener(ProxyHandler({})).open, request, timeout=20)
+        with refused.value as answer:
+            assert (answer.status, json.load(answer)["status"]) == (status, status)
+
+
+def told(client):
+    """What comes on the connection until its end."""
+    pieces = []
+    with suppress(ConnectionError):
+        while piece := client.recv(65536):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+HEAD = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+
+
+async def test_reading_on_has_an_end_in_seconds_and_in_bytes(app, monkeypatch):
+    monkeypatch.setattr("api.body.LINGER_S", 1)
+    monkeypatch.setattr("api.body.LINGER_BYTES", 2**20)
+    with served(app) as url:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        with socket.create_connection(address, timeout=10) as stalling:
+            stalling.sendall(HEAD + b"Content-Length: 5000000\r\n\r\n{")
+            begin = time.monotonic()
+            assert told(stalling).startswith(b"HTTP/1.1 413")
+            assert 0.9 < time.monotonic() - begin < 5
+        with socket.create_connection(address, timeout=10) as flooding:
+            flooding.sendall(HEAD + b"Content-Length: 500000000\r\n\r\n")
+            with pytest.raises(ConnectionError):
+                flooding.sendall(bytes(2**27))
+
+
+async def test_body_that_waits_to_be_asked_for_is_refused_unsent(app):
+    with served(app) as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=5) as client:
+        client.sendall(HEAD + b"Content-Length: 5000000\r\nExpect: 100-continue\r\n\r\n")
+        begin = time.monotonic()
+        assert told(client).startswith(b"HTTP/1.1 413")
+        assert time.monotonic() - begin < 2
 
 
 async def test_client_that_leaves_early_is_no_error(app, caplog):
