@@ -22,7 +22,9 @@ from api.files import Assets, HeadAsGet
 from api.headers import SecurityHeaders
 from api.hosts import ServedHosts
 from api.limits import RateLimiter, RateLimitHeaders
+from api.links import BehindPrefix, Links
 from api.metrics import Measured, Metrics
+from api.origins import OtherOrigins
 from api.routes import (
     batches,
     deliveries,
@@ -82,8 +84,12 @@ class _App(FastAPI):
         self.metrics = Metrics()
 
     def build_middleware_stack(self) -> ASGIApp:
-        served = ServedHosts(super().build_middleware_stack(), self._settings)
-        return HeadAsGet(Measured(LingeringClose(SecurityHeaders(served, self._settings)), self.metrics))
+        app, settings = super().build_middleware_stack(), self._settings
+        if settings.cors_origins:
+            app = OtherOrigins(app, settings.cors_origins)
+        app = SecurityHeaders(ServedHosts(app, settings), settings)
+        app = HeadAsGet(Measured(LingeringClose(app), self.metrics))
+        return BehindPrefix(app, settings.prefix) if settings.prefix else app
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -109,7 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/static/swagger", Assets(packages=[_SWAGGER]))
     app.mount("/static", Assets(directory=_STATIC))
     app.mount("/studio", Assets(directory=studio.FOLDER))
-    app.openapi = partial(_openapi, app, keys=settings.auth == "keys")  # type: ignore[method-assign]
+    app.openapi = partial(_openapi, app, prefix=settings.prefix, keys=settings.auth == "keys")  # type: ignore[method-assign]
     return app
 
 
@@ -117,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
     changes = Changes(client)
+    storage = open_storage(settings, STORE_PATIENCE_S)
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
         app.state.gateway = gateway = Gateway(
             settings=settings,
@@ -129,7 +136,8 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             uploads=Uploads(client),
             outbox=Outbox(client),
             density_models=DensityModels(client),
-            storage=open_storage(settings, STORE_PATIENCE_S),
+            storage=storage,
+            links=Links(settings.prefix, storage, settings.url_ttl_s),
             decoders=decoders,
             metrics=app.metrics,
         )
@@ -148,7 +156,7 @@ def _collect_rarely() -> None:
     gc.set_threshold(50_000, 50, 50)
 
 
-def _openapi(app: FastAPI, *, keys: bool) -> dict[str, Any]:
+def _openapi(app: FastAPI, *, prefix: str, keys: bool) -> dict[str, Any]:
     """FastAPI's document as it holds here.
 
     Our problem stands in place of its own validation error, which no route answers with; `keys` says whether any are
@@ -161,6 +169,7 @@ def _openapi(app: FastAPI, *, keys: bool) -> dict[str, Any]:
             summary=app.summary,
             routes=app.routes,
             webhooks=app.webhooks.routes,
+            servers=[{"url": prefix}] if prefix else None,
         )
         paths = [*document["paths"].values(), *document["webhooks"].values()]
         for operation in (operation for path in paths for operation in path.values()):

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
 from api.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
+from api.links import Links
 from api.metrics import Metrics
 from services.batches import Batches
 from services.changes import Changes
@@ -39,6 +40,7 @@ class Gateway:
     outbox: Outbox
     density_models: DensityModels
     storage: Storage
+    links: Links
     decoders: Executor
     metrics: Metrics
 

@@ -1,14 +1,14 @@
 """The documents that clients read, made from the store's records."""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel
 
 from api.errors import Problem, problem_of
+from api.links import Links
 from services import batches
 from services.accepted_request import AcceptedRequest
 from services.density_models import DensityFacts, Fit, Point
@@ -27,7 +27,6 @@ from services.schemas import (
     QueuePlace,
     StoredOutput,
 )
-from services.storage import Storage
 from services.uploads import Upload
 
 Shown = TypeVar("Shown", bound="PublishedPicture")
@@ -48,7 +47,7 @@ class Output(PublishedPicture):
 
 
 class Urls(BaseModel):
-    """Where to go from here, relative to the gateway."""
+    """Where to go from here: paths on the gateway's host."""
 
     self: str
     cancel: str
@@ -89,9 +88,9 @@ class JobSummary(BaseModel):
     urls: Urls
 
     @classmethod
-    def of(cls, record: JobRecord, place: QueuePlace | None, storage: Storage, url_ttl_s: int) -> Self:
-        """The record's document; `url_ttl_s` is how long its URLs last at most."""
-        path = f"/jobs/{record.id}"
+    def of(cls, record: JobRecord, place: QueuePlace | None, links: Links) -> Self:
+        """The record's document."""
+        path = links.to(f"/jobs/{record.id}")
         return cls(
             id=record.id,
             kind=record.kind,
@@ -104,7 +103,7 @@ class JobSummary(BaseModel):
             expires_at=record.expires_at,
             queue=place,
             progress=record.progress,
-            outputs=cls._pictures(record, storage, url_ttl_s),
+            outputs=cls._pictures(record, links),
             warnings=record.warnings,
             error=record.error,
             metrics=record.metrics,
@@ -113,8 +112,8 @@ class JobSummary(BaseModel):
         )
 
     @classmethod
-    def _pictures(cls, record: JobRecord, storage: Storage, url_ttl_s: int) -> Sequence[PublishedPicture]:
-        return pictures_of(PublishedPicture, record, storage, url_ttl_s)
+    def _pictures(cls, record: JobRecord, links: Links) -> Sequence[PublishedPicture]:
+        return pictures_of(PublishedPicture, record, links)
 
 
 class Job(JobSummary):
@@ -123,8 +122,8 @@ class Job(JobSummary):
     outputs: Sequence[Output]
 
     @classmethod
-    def _pictures(cls, record: JobRecord, storage: Storage, url_ttl_s: int) -> Sequence[Output]:
-        return pictures_of(Output, record, storage, url_ttl_s)
+    def _pictures(cls, record: JobRecord, links: Links) -> Sequence[Output]:
+        return pictures_of(Output, record, links)
 
 
 class JobBaseline(BaseModel):
@@ -155,8 +154,8 @@ class DensityModel(BaseModel):
         return cls(status="ready", **facts.model_dump(exclude={"key", "family"}))
 
     @classmethod
-    def fitting(cls, fit: Fit) -> Self:
-        return cls(status="fitting", concept=fit.concept, prompt=fit.prompt, job=f"/jobs/{fit.job_id}")
+    def fitting(cls, fit: Fit, links: Links) -> Self:
+        return cls(status="fitting", concept=fit.concept, prompt=fit.prompt, job=links.to(f"/jobs/{fit.job_id}"))
 
 
 class DensityModelList(BaseModel):
@@ -176,8 +175,8 @@ class JobList(BaseModel):
     unreadable: list[str] = []
 
     @classmethod
-    def of(cls, page: Page, storage: Storage, url_ttl_s: int) -> Self:
-        jobs = [JobSummary.of(record, place, storage, url_ttl_s) for record, place in page.found]
+    def of(cls, page: Page, links: Links) -> Self:
+        jobs = [JobSummary.of(record, place, links) for record, place in page.found]
         cursor = None if page.following is None else str(page.following)
         return cls(jobs=jobs, next_cursor=cursor, unreadable=page.unreadable)
 
@@ -191,7 +190,7 @@ class BatchItem(BaseModel):
 
 
 class BatchUrls(BaseModel):
-    """Where to go from here, relative to the gateway."""
+    """Where to go from here: paths on the gateway's host."""
 
     self: str
     cancel: str
@@ -207,12 +206,12 @@ class Batch(BaseModel):
     urls: BatchUrls
 
     @classmethod
-    def of(cls, batch: batches.Batch, storage: Storage, url_ttl_s: int) -> Self:
+    def of(cls, batch: batches.Batch, links: Links) -> Self:
         def item(one: batches.Item) -> BatchItem:
             if not isinstance(one, str):
                 problem = Problem.model_validate(one)
             elif one in batch.jobs:
-                return BatchItem(status=202, job=JobSummary.of(*batch.jobs[one], storage, url_ttl_s))
+                return BatchItem(status=202, job=JobSummary.of(*batch.jobs[one], links))
             elif one in batch.refused:
                 problem = problem_of(QueueFullError("as many jobs are waiting as are taken; try again later"))
             elif one in batch.unreadable:
@@ -221,7 +220,7 @@ class Batch(BaseModel):
                 problem = problem_of(JobExpiredError(f"job {one} has expired or was erased"))
             return BatchItem(status=problem.status, problem=problem)
 
-        path = f"/batches/{batch.id}"
+        path = links.to(f"/batches/{batch.id}")
         return cls(
             id=batch.id,
             created_at=batch.created_at,
@@ -238,9 +237,9 @@ class Picture(Upload):
     url_expires_at: datetime
 
     @classmethod
-    def of(cls, upload: Upload, storage: Storage, url_ttl_s: int) -> Self:
-        url_expires_at = _url_expiry(upload.expires_at, url_ttl_s)
-        url = storage.signed_url(upload_key(upload.id), url_expires_at, url_ttl_s)
+    def of(cls, upload: Upload, links: Links) -> Self:
+        url_expires_at = links.expiry(upload.expires_at)
+        url = links.picture(upload_key(upload.id), url_expires_at)
         return cls(**upload.model_dump(), url=url, url_expires_at=url_expires_at)
 
 
@@ -263,22 +262,15 @@ class Exposure(BaseModel):
         )
 
 
-def _url_expiry(erased_at: datetime, url_ttl_s: int) -> datetime:
-    """When a URL of now ends: with its object, or in `url_ttl_s` seconds at most, at the same time for half as long."""
-    half_s = url_ttl_s / 2
-    rounded = (time.time() // half_s + 2) * half_s
-    return min(datetime.fromtimestamp(int(rounded), UTC), erased_at.replace(microsecond=0))
-
-
-def pictures_of(kind: type[Shown], record: JobRecord, storage: Storage, url_ttl_s: int) -> list[Shown]:
-    """The job's images, with URLs that last `url_ttl_s` seconds at most, and half of that unless they are erased."""
-    url_expires_at = _url_expiry(record.expires_at, url_ttl_s)
+def pictures_of(kind: type[Shown], record: JobRecord, links: Links) -> list[Shown]:
+    """The job's images, with URLs that last."""
+    url_expires_at = links.expiry(record.expires_at)
     own = kind.model_fields.keys() & StoredOutput.model_fields.keys()
     return [
         kind.model_construct(
             **{name: value for name, value in stored if name in own},
             index=index,
-            url=storage.signed_url(stored.key, url_expires_at, url_ttl_s),
+            url=links.picture(stored.key, url_expires_at),
             url_expires_at=url_expires_at,
         )
         for index, stored in enumerate(record.outputs)

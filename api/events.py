@@ -76,7 +76,7 @@ def _written(gateway: Gateway, record: JobRecord, event: Event) -> bytes:
     """The event on the wire; an output gets its URL when it is sent."""
     data = event.data
     if event.kind == "output":
-        outputs = pictures_of(Output, record, gateway.storage, gateway.settings.url_ttl_s)
+        outputs = pictures_of(Output, record, gateway.links)
         data = outputs[json.loads(data)["index"]].model_dump_json()
     if event.kind == "status":
         data = StatusChange.of(record, JobStatus(json.loads(data)["status"])).model_dump_json()

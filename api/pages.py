@@ -4,6 +4,7 @@ import html
 from functools import cache
 from string import Template
 
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 from markdown_it import MarkdownIt
 from mdit_py_plugins.anchors import anchors_plugin
@@ -16,16 +17,16 @@ _FRAME = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>$title · Rarebit</title>
-<link rel="stylesheet" href="/static/page.css">
+<link rel="stylesheet" href="${root}static/page.css">
 <link rel="icon" href="data:,">
 $head</head>
 <body>
 <nav>
 <b>Rarebit</b>
-<a href="/">Studio</a>
-<a href="/guide">Guide</a>
-<a href="/docs">Reference</a>
-<a href="/problems">Problems</a>
+<a href="$root">Studio</a>
+<a href="${root}guide">Guide</a>
+<a href="${root}docs">Reference</a>
+<a href="${root}problems">Problems</a>
 </nav>
 $body
 </body>
@@ -33,9 +34,9 @@ $body
 """)
 
 
-def page(title: str, markdown: str) -> HTMLResponse:
-    """The page of the Markdown text, in which HTML is only text."""
-    return framed(title, f"<main>\n{_rendered(markdown)}</main>")
+def page(request: Request, title: str, markdown: str) -> HTMLResponse:
+    """The page of the Markdown text, in which HTML is only text, and links to / lead to the gateway's root."""
+    return framed(request, title, f"<main>\n{_rendered(markdown.replace('](/', f']({_root(request)}'))}</main>")
 
 
 @cache
@@ -45,7 +46,12 @@ def _rendered(markdown: str) -> str:
     return rendered
 
 
-def framed(title: str, body: str, head: str = "") -> HTMLResponse:
+def framed(request: Request, title: str, body: str, head: str = "") -> HTMLResponse:
     """The page of a piece of HTML."""
-    content = _FRAME.substitute(title=html.escape(title), body=body, head=head)
+    content = _FRAME.substitute(root=_root(request), title=html.escape(title), body=body, head=head)
     return HTMLResponse(content, headers={"Cache-Control": "no-cache"})
+
+
+def _root(request: Request) -> str:
+    """The gateway's root as links of the page name it, which know nothing of the proxies before it."""
+    return "../" * (request.scope["path"].count("/") - 1) or "./"

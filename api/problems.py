@@ -55,7 +55,7 @@ _KINDS = (
         403,
         "This is not permitted",
         "The signature in a picture's URL does not fit, or the URL has expired; or the API key is not one of an "
-        "operator.",
+        "operator; or a page of an origin that the operator has not listed wants to call.",
         "Read the job or the picture again: every answer has URLs that last; use them as they are, query and all. "
         "Quarantine and metrics need a key that was made with `--operator`.",
         "the URL is not signed by this service, or has expired",

@@ -65,7 +65,7 @@ async def _job(gateway: Gateway, parcel: Parcel, word: str) -> JobNews | Expired
     except (JobNotFoundError, JobExpiredError, UnreadableError):
         status = JobStatus.RUNNING if word == "started" else JobStatus(word)
         return ExpiredJobNews(id=parcel.subject, status=status)
-    return JobNews.of(JobSummary.of(record, place, gateway.storage, gateway.settings.url_ttl_s))
+    return JobNews.of(JobSummary.of(record, place, gateway.links))
 
 
 async def _batch(gateway: Gateway, parcel: Parcel, _word: str) -> BatchNews | ExpiredBatchNews:
@@ -73,7 +73,7 @@ async def _batch(gateway: Gateway, parcel: Parcel, _word: str) -> BatchNews | Ex
         batch = await gateway.of(parcel.tenant).batches.get(parcel.subject)
     except (BatchNotFoundError, UnreadableError):
         return ExpiredBatchNews(id=parcel.subject)
-    return BatchNews.of(Batch.of(batch, gateway.storage, gateway.settings.url_ttl_s))
+    return BatchNews.of(Batch.of(batch, gateway.links))
 
 
 _SUBJECTS: dict[str, Callable[[Gateway, Parcel, str], Awaitable[BaseModel]]] = {"job": _job, "batch": _batch}

@@ -32,6 +32,7 @@ _DISTINCT = 6  # characters that a secret needs; sixteen random hexadecimal digi
 logger = logging.getLogger(__name__)
 
 Seconds = Annotated[int, Field(ge=1)]
+Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]  # as browsers write it: without a path
 Host = Annotated[str, Field(pattern=r"^([^/:\[\]]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$")]  # without a port
 
 
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     public_url: str = "http://127.0.0.1:8000"
     hosts: list[Host] = []
+    cors_origins: list[Origin] = []
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
     picture_limit_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_queued: int = Field(default=1000, ge=1)
@@ -95,6 +97,11 @@ class Settings(BaseSettings):
     run_limit_s: Seconds = Field(default=1800, le=MAX_RUN_S)
     lease_s: int = Field(default=30, ge=2)
     shutdown_grace_s: int = Field(default=10, ge=0, le=3600)
+
+    @property
+    def prefix(self) -> str:
+        """The path of the public URL, "" or as "/rarebit"; proxies pass it on or not."""
+        return urlsplit(self.public_url).path
 
     @classmethod
     def read(cls, **fields: Any) -> Self:

@@ -60,8 +60,8 @@ async def submit(
     )
     if submitted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    response.headers["Location"] = f"/batches/{submitted.batch.id}"
-    return Batch.of(submitted.batch, gateway.storage, gateway.settings.url_ttl_s)
+    response.headers["Location"] = gateway.links.to(f"/batches/{submitted.batch.id}")
+    return Batch.of(submitted.batch, gateway.links)
 
 
 @router.get("/{batch_id}", responses=problems(404, 503))
@@ -70,13 +70,13 @@ async def read(batch_id: BatchId, gateway: BatchGateway) -> Batch:
 
     Counts as five requests.
     """
-    return Batch.of(await gateway.batches.get(batch_id), gateway.storage, gateway.settings.url_ttl_s)
+    return Batch.of(await gateway.batches.get(batch_id), gateway.links)
 
 
 @router.post("/{batch_id}/cancel", responses=problems(404, 503))
 async def cancel(batch_id: BatchId, gateway: BatchGateway) -> Batch:
     """Cancel every job of the batch that has not ended. Counts as five requests."""
-    return Batch.of(await gateway.batches.cancel(batch_id), gateway.storage, gateway.settings.url_ttl_s)
+    return Batch.of(await gateway.batches.cancel(batch_id), gateway.links)
 
 
 async def _jobs(gateway: Gateway, asked: Sequence[Fields]) -> list[AcceptedRequest | Fields]:

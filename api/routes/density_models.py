@@ -31,7 +31,7 @@ async def list_density_models(gateway: CurrentGateway) -> DensityModelList:
     As workers have told: what the store has lost since is fitted anew for whoever asks for it.
     """
     ready, fits = await gateway.density_models.list()
-    models = [*map(DensityModel.fitting, fits), *map(DensityModel.ready, ready)]
+    models = [DensityModel.fitting(fit, gateway.links) for fit in fits] + [*map(DensityModel.ready, ready)]
     return DensityModelList(density_models=models)
 
 
@@ -51,8 +51,8 @@ async def fit(
         _request(concept, prompt, settings), keep_s=settings.output_ttl_s, max_queued=settings.max_queued
     )
     response.status_code = 202
-    response.headers["Location"] = f"/jobs/{job_id}"
-    return DensityModel.fitting(Fit(canonical(concept), prompt, job_id))
+    response.headers["Location"] = gateway.links.to(f"/jobs/{job_id}")
+    return DensityModel.fitting(Fit(canonical(concept), prompt, job_id), gateway.links)
 
 
 async def _ready(gateway: Gateway, concept: str, prompt: str) -> DensityFacts | None:

@@ -35,14 +35,14 @@ async def upload(request: Request, response: Response, gateway: CurrentGateway) 
     kept = _describe(png, size, gateway.settings.output_ttl_s)
     await gateway.uploads.add(kept)
     await asyncio.to_thread(gateway.storage.put, upload_key(kept.id), png, "image/png")
-    response.headers["Location"] = f"{PATH}/{kept.id}"
+    response.headers["Location"] = gateway.links.to(f"{PATH}/{kept.id}")
     return kept
 
 
 @router.get("/{upload_id}", responses=problems(404, 410, 503))
 async def read(upload_id: UploadId, gateway: CurrentGateway) -> Picture:
     """The picture as it is kept."""
-    return Picture.of(await gateway.uploads.get(upload_id), gateway.storage, gateway.settings.url_ttl_s)
+    return Picture.of(await gateway.uploads.get(upload_id), gateway.links)
 
 
 @router.delete("/{upload_id}", status_code=204, responses=problems(404, 410, 503))

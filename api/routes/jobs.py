@@ -116,7 +116,7 @@ async def list_jobs(
     Counts as one request for every 20 jobs of `limit`.
     """
     page = await gateway.jobs.list(status=status, before=None if cursor is None else int(cursor), limit=limit)
-    return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
+    return JobList.of(page, gateway.links)
 
 
 @router.post(
@@ -177,8 +177,8 @@ def answer_with(
     """The document, with the headers and the status that its state asks for, written here: FastAPI would read it
     once more, to see whether it is what the route promises."""
     record, place = found
-    job = Job.of(record, place, gateway.storage, gateway.settings.url_ttl_s)
-    own = {"Location": f"/jobs/{record.id}"} | (headers or {})
+    job = Job.of(record, place, gateway.links)
+    own = {"Location": gateway.links.to(f"/jobs/{record.id}")} | (headers or {})
     if not record.status.final:
         own["Retry-After"] = str(_look_again_s(place))
     status = 200 if record.status.final else pending_status

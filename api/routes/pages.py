@@ -5,7 +5,7 @@ import re
 from http import HTTPStatus
 from pathlib import Path
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
 from api.errors import example_of
@@ -25,41 +25,42 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 @router.get("/guide")
 @router.get("/guide/{name}")
-async def read_guide(name: str = "api") -> HTMLResponse:
+async def read_guide(request: Request, name: str = "api") -> HTMLResponse:
     """A page of docs/, whose links to others lead to them here."""
     if name not in GUIDES:
         raise HTTPException(404, "there is no guide of this name")
     text = (_DOCS / f"{name}.md").read_text(encoding="utf-8")
-    return page(GUIDES[name], re.sub(r"\]\(([a-z]+)\.md", r"](/guide/\1", text))
+    return page(request, GUIDES[name], re.sub(r"\]\(([a-z]+)\.md", r"](/guide/\1", text))
 
 
 @router.get("/docs")
-async def reference() -> HTMLResponse:
+async def reference(request: Request) -> HTMLResponse:
     """The contract, to read and to try out: Swagger UI, from here and without a script in the page."""
-    return framed("Reference", _REFERENCE, _REFERENCE_HEAD)
+    return framed(request, "Reference", _REFERENCE, _REFERENCE_HEAD)
 
 
 @router.get(PATH)
-async def list_problems() -> HTMLResponse:
+async def list_problems(request: Request) -> HTMLResponse:
     """Every kind of problem, and every reason for which a job fails."""
-    return page("Problems", "\n".join([_PROBLEMS, *map(_row, PROBLEMS.values()), _FAILURES, *map(_failure, FAILURES)]))
+    sections = [_PROBLEMS, *map(_row, PROBLEMS.values()), _FAILURES, *map(_failure, FAILURES)]
+    return page(request, "Problems", "\n".join(sections))
 
 
 @router.get(PATH + "/{name}")
-async def read_problem(name: str) -> HTMLResponse:
+async def read_problem(request: Request, name: str) -> HTMLResponse:
     """What a problem of this kind means, and what to do about it."""
     if name not in PROBLEMS:
         raise HTTPException(404, "there is no problem of this kind")
     kind = PROBLEMS[name]
-    return page(kind.title, _problem(kind))
+    return page(request, kind.title, _problem(kind))
 
 
-_REFERENCE_HEAD = """<link rel="stylesheet" href="/static/swagger/swagger-ui.css">
-<script src="/static/swagger/swagger-ui-bundle.js" defer></script>
-<script src="/static/reference.js" defer></script>
+_REFERENCE_HEAD = """<link rel="stylesheet" href="static/swagger/swagger-ui.css">
+<script src="static/swagger/swagger-ui-bundle.js" defer></script>
+<script src="static/reference.js" defer></script>
 """
 _REFERENCE = """<div id="reference"></div>
-<noscript><main><p>The contract itself is at <a href="/openapi.json">/openapi.json</a>.</p></main></noscript>"""
+<noscript><main><p>The contract itself is at <a href="openapi.json">/openapi.json</a>.</p></main></noscript>"""
 
 _PROBLEMS = """
 # Problems

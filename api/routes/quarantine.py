@@ -18,7 +18,7 @@ async def list_quarantine(gateway: OperatorGateway, limit: Limit = 20, cursor: C
     `unreadable` has the ids of those whose records cannot be read.
     """
     page = await gateway.quarantine.list(before=None if cursor is None else int(cursor), limit=limit)
-    return JobList.of(page, gateway.storage, gateway.settings.url_ttl_s)
+    return JobList.of(page, gateway.links)
 
 
 @router.post("/{job_id}/replay", status_code=202, response_model=Job, responses=problems(403, 404, 429, 503))

@@ -4,7 +4,7 @@ dark.addEventListener("change", paint);
 paint();
 
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#reference",
   deepLinking: true,
   tryItOutEnabled: true,

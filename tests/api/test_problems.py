@@ -65,7 +65,7 @@ async def test_type_of_a_problem_leads_to_its_page(gateway, name):
         assert told in answer.text
     assert kind.meaning
     assert kind.remedy
-    assert f'href="{problem.type}"' in (await gateway.get("/problems")).text
+    assert f'href=".{problem.type}"' in (await gateway.get("/problems")).text
 
 
 async def test_failures_have_their_place_on_the_page_of_problems(gateway):

@@ -26,6 +26,8 @@ def _no_environment(monkeypatch):
         ({"signing_key": SIGNING_KEY, "safety": ""}, "RAREBIT_SAFETY"),
         ({"signing_key": SIGNING_KEY, "output_ttl_s": MAX_KEEP_S + 1}, "RAREBIT_OUTPUT_TTL_S .* equal to 2592000"),
         ({"signing_key": SIGNING_KEY, "run_limit_s": MAX_RUN_S + 1}, "RAREBIT_RUN_LIMIT_S .* equal to 86400"),
+        ({"signing_key": SIGNING_KEY, "cors_origins": ["*"]}, "RAREBIT_CORS_ORIGINS"),
+        ({"signing_key": SIGNING_KEY, "cors_origins": ["https://design.test/"]}, "RAREBIT_CORS_ORIGINS"),
         ({"signing_key": SIGNING_KEY, "hosts": ["design.test:8000"]}, "RAREBIT_HOSTS"),
         ({"signing_key": SIGNING_KEY, "hosts": ["https://design.test"]}, "RAREBIT_HOSTS"),
     ],

@@ -60,7 +60,7 @@ export function submitJob(request, signal) {
 /** A picture's address; the gateway's own files come from the host that the page came from. */
 export function pictureUrl(url) {
   const { pathname, search } = new URL(url, document.baseURI);
-  return pathname.startsWith("/files/") ? pathname + search : url;
+  return pathname.startsWith(new URL("files/", document.baseURI).pathname) ? pathname + search : url;
 }
 
 const sentence = ({ title, message }) => `${title || message}.`.replace("..", ".");

@@ -302,7 +302,7 @@ export type BatchRequest = {
 /**
  * BatchUrls
  *
- * Where to go from here, relative to the gateway.
+ * Where to go from here: paths on the gateway's host.
  */
 export type BatchUrls = {
     /**
@@ -1315,7 +1315,7 @@ export type Upload = {
 /**
  * Urls
  *
- * Where to go from here, relative to the gateway.
+ * Where to go from here: paths on the gateway's host.
  */
 export type Urls = {
     /**
