@@ -2,10 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -93,18 +96,57 @@ _ALIASES = {"image/jpg": "image/jpeg"}  # what many programs make of a file's na
 
 class JsonRequest(Request):
     async def json(self) -> Any:
-        """The body's document; 400 for what RFC 8259 does not allow (NaN too) and for what is nested too deeply."""
-        body = await self.body()
-        try:
-            return json.loads(body, parse_constant=_refuse_constant)
-        except json.JSONDecodeError as error:
-            raise HTTPException(400, f"the body is not JSON: {error}") from None
-        except UnicodeDecodeError:
-            raise HTTPException(400, "the body is not JSON: it is not in UTF-8") from None
-        except RecursionError:
-            raise HTTPException(400, "the body is nested too deeply") from None
-        except ValueError:  # Python's bound on the digits of an integer, the one other thing that it finds
-            raise HTTPException(400, "the body has a number of too many digits") from None
+        """The body's document; 400 for what RFC 8259 does not allow (NaN too) and for what is nested too deeply.
+
+        RequestValidationError names the keys that an object has twice, of which JSON does not say which one holds.
+        """
+        if not hasattr(self, "_json"):
+            self._json = _parsed(await self.body())
+        return self._json
+
+
+def _parsed(body: bytes) -> Any:
+    ambiguous: list[_Ambiguous] = []
+    try:
+        document = json.loads(body, object_pairs_hook=partial(_object, ambiguous), parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise HTTPException(400, f"the body is not JSON: {error}") from None
+    except UnicodeDecodeError:
+        raise HTTPException(400, "the body is not JSON: it is not in UTF-8") from None
+    except RecursionError:
+        raise HTTPException(400, "the body is nested too deeply") from None
+    except ValueError:  # Python's bound on the digits of an integer, the one other thing that it finds
+        raise HTTPException(400, "the body has a number of too many digits") from None
+    if ambiguous:
+        raise RequestValidationError(list(_repeats(document)))
+    return document
+
+
+class _Ambiguous(dict[str, Any]):
+    """An object some of whose keys come again."""
+
+    repeated: Sequence[str] = ()
+
+
+def _object(found: list[_Ambiguous], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) == len(pairs):
+        return document
+    ambiguous, counts = _Ambiguous(document), Counter(key for key, _ in pairs)
+    ambiguous.repeated = [key for key, count in counts.items() if count > 1]
+    found.append(ambiguous)
+    return ambiguous
+
+
+def _repeats(document: Any) -> Iterator[dict[str, Any]]:
+    """The keys that come again, as pydantic would name them; without recursion, for what is nested deeply."""
+    left: list[tuple[tuple[str | int, ...], Any]] = [(("body",), document)]
+    while left:
+        place, value = left.pop()
+        if isinstance(value, _Ambiguous):
+            yield from ({"loc": (*place, key), "msg": "is there more than once"} for key in value.repeated)
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        left += [((*place, key), item) for key, item in inner]
 
 
 def _refuse_constant(name: str) -> NoReturn:

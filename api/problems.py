@@ -143,7 +143,8 @@ _KINDS = (
         "The request can be read, but a field, a parameter or a header is missing, unknown, of the wrong type or out "
         "of range, or names an output or an upload that is not there, or an output of another model. `errors` has one "
         "entry for each: where in the body (a JSON pointer) or in which parameter, and what is wrong.",
-        "Correct what `errors` names. Unknown fields are refused, so that no misspelt one is ignored.",
+        "Correct what `errors` names. Unknown fields are refused, so that no misspelt one is ignored, and so are those "
+        "that come twice.",
     ),
     Kind(
         "picture",

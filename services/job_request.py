@@ -1,5 +1,6 @@
 """What a client asks for, and all that is wrong with it, each at its place."""
 
+import unicodedata
 from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import (
@@ -36,14 +37,17 @@ def _some_word(text: str) -> str:
     return text
 
 
+def _nameable(key: str) -> str:
+    if not key.strip() or key in {".", ".."} or any(unicodedata.category(character) == "Cc" for character in key):
+        raise PydanticCustomError("key", "is blank, dots alone or has control characters: {key}", {"key": ascii(key)})
+    return key
+
+
 Prompt = Annotated[
     str, Field(max_length=1000, description="Has exactly one {} for the concept."), AfterValidator(_one_place)
 ]
-SomeText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S"), AfterValidator(_some_word)]
-_CONTROL = r"\x00-\x1f\x7f"
-ExposureKey = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$")
-]
+SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_some_word)]
+ExposureKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_nameable)]
 MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
 UploadId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 OutputRef = Annotated[str, Field(pattern="^[0-9a-f]{32}/(0|[1-9][0-9]?)$", description="JOB_ID/INDEX")]

@@ -101,6 +101,46 @@ async def test_invalid_field_is_named(gateway, change, pointer):
     assert await refusal(gateway, {"concept": "handbag"} | change) == (422, [pointer])
 
 
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        (b'{"concept": "cup", "concept": "  "}', ["/concept"]),
+        (b'{"concept": "cup", "rarity": {"bits": 4, "bits": 4}}', ["/rarity/bits"]),
+        (b'{"concept": "cup", "avoid": [{"text": "a"}, {"text": "b", "text": "c"}]}', ["/avoid/1/text"]),
+        (b'{"concept": "cup", "metadata": {"a": "1", "a": "1", "a": "2"}}', ["/metadata/a"]),
+        (
+            b'{"concept": "cup", "x": ' + b"[" * 900 + b'{"a": 1, "a": 2}' + b"]" * 900 + b"}",
+            ["/x" + "/0" * 900 + "/a"],
+        ),
+    ],
+)
+async def test_field_that_comes_twice_is_named(gateway, body, pointers):
+    assert await refusal(gateway, body) == (422, pointers)
+
+
+async def test_field_that_comes_twice_in_a_batch_is_named(gateway):
+    answer = await gateway.post("/batches", content=b'{"jobs": [{"concept": "a", "concept": "b"}]}', headers=JSON)
+    problem = {"pointer": "/jobs/0/concept", "detail": "is there more than once"}
+    assert (answer.status_code, answer.json()["errors"]) == (422, [problem])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"concept": "  "}, "has no letter or digit: '  '"),
+        ({"concept": "\0"}, "has no letter or digit: '\\x00'"),
+        ({"avoid": [{"text": "\u200b"}]}, "has no letter or digit: '\\u200b'"),
+        ({"prompt": "a {concept}"}, "has 0 places for the concept, needs one {}"),
+        ({"exposure": " "}, "is blank, dots alone or has control characters: ' '"),
+        ({"exposure": "line\nbreak"}, "is blank, dots alone or has control characters: 'line\\nbreak'"),
+        ({"exposure": ".."}, "is blank, dots alone or has control characters: '..'"),
+    ],
+)
+async def test_refusal_can_be_followed(gateway, change, sentence):
+    answer = await gateway.post("/jobs", json={"concept": "cup"} | change)
+    assert (answer.status_code, [error["detail"] for error in answer.json()["errors"]]) == (422, [sentence])
+
+
 async def test_answer_to_ten_thousand_mistakes_is_short(gateway):
     answer = await gateway.post("/jobs", json={"concept": "handbag"} | {f"{n}": 0 for n in range(5000)})
     assert (answer.status_code, len(answer.json()["errors"])) == (422, 50)
