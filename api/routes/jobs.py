@@ -77,7 +77,7 @@ async def submit(
     """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours.
 
     What the request refers to has to be there when the job is made, not when a repeated request finds it. 410: the
-    key's job has expired; 404: the job was erased before it could be answered with.
+    key's job has expired; 404: the job was erased while its end was waited for. Who erases a job frees its key.
     """
     await check_references(gateway, request, idempotency_key)
     accepted = accept(request, gateway.settings)

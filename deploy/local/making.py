@@ -27,6 +27,7 @@ def make(
     out: Path,
 ) -> list[str]:
     """Save the pictures in `out` and add them to the file of views; answers with the warnings, then a line for each."""
+    paths = picture_paths(out, request.concept, request.count, "png")
     with progress_bar() as show:
         models = in_process.load(data)
         start = None if image is None else in_process.start(models, image)
@@ -34,7 +35,7 @@ def make(
         seen = None if exposure is None else _read(exposure)
         wishes = {"avoid": avoid, "toward": toward}
         result = in_process.generate(models, subject, recipe_of(request), show, **wishes, seen=seen)
-    paths = picture_paths(out, request.concept, len(result.outputs), "png")
+    paths = paths[: len(result.outputs)]
     lines = [_save(path, output) for path, output in zip(paths, result.outputs, strict=True)]
     if exposure is not None:
         with exposure.open("a") as file:

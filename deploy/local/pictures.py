@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+_NAME_BYTES = 200  # a number and a suffix follow
+
 
 def picture_paths(folder: Path, concept: str, count: int, suffix: str) -> list[Path]:
     """`folder`/concept-1.suffix and so on; makes the folder."""
@@ -11,8 +13,9 @@ def picture_paths(folder: Path, concept: str, count: int, suffix: str) -> list[P
 
 
 def slug(concept: str) -> str:
-    """The concept as part of a file name."""
-    return "".join(letter if letter.isalnum() else "-" for letter in concept.lower())[:100]
+    """The concept as part of a file name, of which file systems take 255 bytes."""
+    letters = "".join(letter if letter.isalnum() else "-" for letter in concept.lower())
+    return letters.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
 def validity_in_words(validity: float | None) -> str:

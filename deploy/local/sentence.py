@@ -28,7 +28,7 @@ def one_sentence() -> Iterator[None]:
     except ValidationError as error:
         print(*(f"rarebit: {problem['msg']}" for problem in error.errors()), sep="\n", file=sys.stderr)
         raise typer.Exit(2) from None
-    except (StackError, RarebitError, ServiceError, RedisError) as error:
+    except (StackError, RarebitError, ServiceError, RedisError, OSError) as error:
         print(f"rarebit: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 

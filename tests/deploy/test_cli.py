@@ -59,6 +59,13 @@ def test_two_targets_at_once_are_refused(tmp_path):
     assert run.stderr == "rarebit: give exactly one of percentile and bits\n"
 
 
+def test_folder_for_the_pictures_that_cannot_be_is_named_before_the_run(tmp_path):
+    (tmp_path / "out").touch()
+    run = rarebit("generate", "handbag", "--out", str(tmp_path / "out"), "--data", str(tmp_path / "data"))
+    assert_one_sentence(run, "File exists", str(tmp_path / "out"))
+    assert not (tmp_path / "data").exists()
+
+
 def test_unknown_method_is_named(tmp_path):
     run = rarebit("evaluate", "--methods", "plain,magic", "--out", str(tmp_path), "--data", str(tmp_path))
     assert_one_sentence(run, "no method magic", "calibrated")

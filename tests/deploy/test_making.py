@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from dark_classifier import save_dark_classifier
-from deploy.local.pictures import validity_in_words
+from deploy.local.pictures import picture_paths, validity_in_words
 from services.errors import PictureError, ReplayError, UnsafeContentError
 from tests.accepted import accepted
 
@@ -31,6 +31,13 @@ def make(data, tmp_path):
         return make(request, avoid, toward, image=image, exposure=exposure, data=data, out=tmp_path / name)
 
     return run
+
+
+@pytest.mark.parametrize("concept", ["手提包" * 34, "é" * 300, "x" * 300, "🎒" * 90, "a/../b"])
+def test_any_concept_gives_a_file_name(tmp_path, concept):
+    for path in picture_paths(tmp_path, concept, 16, "safetensors"):
+        path.touch()
+    assert len(list(tmp_path.iterdir())) == 16
 
 
 def test_every_picture_comes_again_from_the_json_beside_it(make, data, tmp_path):

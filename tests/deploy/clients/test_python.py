@@ -38,6 +38,56 @@ def alone(url):
         yield client
 
 
+@pytest.mark.parametrize("name", ["..", ".", ""])
+def test_name_that_would_lead_to_another_path_is_refused(alone, name):
+    calls = (
+        alone.exposure,
+        alone.forget,
+        alone.get,
+        alone.delete,
+        alone.delete_upload,
+        alone.fit_density,
+        alone.replay,
+    )
+    for call in calls:
+        with pytest.raises(rarebit_client.InvalidRequest, match="empty or dots alone"):
+            call(name)
+
+
+class Answering(httpx.BaseTransport):
+    """Answers as a proxy does that has gone its own way."""
+
+    def __init__(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        self._answer = (status, headers, content)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        status, headers, content = self._answer
+        return httpx.Response(status, headers=headers, content=content, request=request)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "headers"),
+    [
+        (200, b"<html>Sign in</html>", {"content-type": "text/html"}),
+        (200, b"{}", {"content-type": "application/json"}),
+        (404, b"not JSON", {"content-type": "application/problem+json"}),
+        (404, b"[]", {"content-type": "application/problem+json"}),
+        (200, b"no gzip", {"content-encoding": "gzip"}),
+    ],
+)
+def test_whatever_answers_the_error_is_ours(status, content, headers):
+    with Client("http://gateway", retries=0, transport=Answering(status, content, headers)) as client:
+        for call in (lambda: client.get("x"), lambda: client.exposure("x"), lambda: list(client.jobs())):
+            with pytest.raises(rarebit_client.RarebitError):
+                call()
+
+
+def test_event_that_cannot_be_read_is_our_error():
+    stream = Answering(200, b"event: status\ndata: {}\n\n", {"content-type": "text/event-stream"})
+    with Client("http://gateway", retries=0, transport=stream) as client, pytest.raises(rarebit_client.RarebitError):
+        list(client.events("x"))
+
+
 class Lossy(httpx.HTTPTransport):
     """Loses the answers to the first `lost` requests, which arrive all the same, and keeps what was sent."""
 

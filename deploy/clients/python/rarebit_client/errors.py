@@ -1,8 +1,11 @@
 """Everything that can go wrong, as one tree: by the problem's `type` (RFC 9457), else by the status."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
+from pydantic import ValidationError
 
 from rarebit_client.documents import JobSummary
 
@@ -111,6 +114,15 @@ def no_answer(error: httpx.TransportError) -> Unavailable:
     return Unavailable(f"the gateway does not answer: {str(error) or type(error).__name__}")
 
 
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """RarebitError where a document cannot be read as what it should be."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RarebitError(f"{what} cannot be read: {error}") from error
+
+
 def raise_unless_succeeded(job: JobSummary) -> None:
     """JobFailed or JobCanceled, where the job ended so; ValueError where it has not ended."""
     if not job.ended:
@@ -122,10 +134,10 @@ def raise_unless_succeeded(job: JobSummary) -> None:
 
 
 def _document(response: httpx.Response) -> dict[str, Any]:
-    if not response.headers.get("content-type", "").startswith("application/problem+json"):
-        return {}
-    document: dict[str, Any] = response.json()
-    return document
+    with suppress(ValueError):
+        if isinstance(document := response.json(), dict):
+            return document if response.headers.get("content-type", "").startswith("application/problem+json") else {}
+    return {}
 
 
 def _seconds(retry_after: str | None) -> float | None:

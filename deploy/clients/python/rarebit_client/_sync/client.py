@@ -33,7 +33,7 @@ from rarebit_client.documents import (
     Upload,
     WatchedProgress,
 )
-from rarebit_client.errors import Expired, NotFound, WaitTimeout, raise_unless_succeeded
+from rarebit_client.errors import Expired, InvalidRequest, NotFound, WaitTimeout, raise_unless_succeeded, understood
 from rarebit_client.image import Image
 from rarebit_client.options import JobFields, JobOptions, body_of, media_type_of
 from rarebit_client.retries import Retries
@@ -134,7 +134,9 @@ class Client:
         with closing(self._transport.events(path, after, params)) as stream:
             for sent in stream:
                 if read := EVENTS.get(sent.event):
-                    yield (event := Event(sent.id, read(sent.data)))
+                    with understood(f"the event {sent.event}"):
+                        event = Event(sent.id, read(sent.data))
+                    yield event
                     if isinstance(event.data, StatusChange) and event.data.ended:
                         return
 
@@ -258,4 +260,6 @@ def _once(key: str | None) -> dict[str, str]:
 
 
 def _path(*parts: str) -> str:
+    if {"", ".", ".."} & set(parts):  # which would lead to another path, encoded too
+        raise InvalidRequest(f"a name is empty or dots alone: {parts}")
     return "".join(f"/{quote(part, safe='')}" for part in parts)

@@ -9,7 +9,7 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, connect_sse
 
 from rarebit_client.documents import Document
-from rarebit_client.errors import RarebitError, Unavailable, error_of, no_answer
+from rarebit_client.errors import RarebitError, Unavailable, error_of, no_answer, understood
 from rarebit_client.retries import Retries
 
 Answer = TypeVar("Answer", bound=Document)
@@ -24,8 +24,10 @@ class Transport:
         self._retries = retries
 
     def read(self, kind: type[Answer], method: str, url: str, **content: Any) -> Answer:
-        """The answer as a document."""
-        return kind.model_validate_json((self.send(method, url, **content)).content)
+        """The answer as a document; RarebitError where it is none, such as a proxy's own page."""
+        answer = self.send(method, url, **content)
+        with understood(f"the answer to {method} {url}"):
+            return kind.model_validate_json(answer.content)
 
     def send(self, method: str, url: str, **content: Any) -> httpx.Response:
         """The answer, which is a success; what is erased already counts as erased when the first answer was lost."""
@@ -44,6 +46,8 @@ class Transport:
             response = self._http.request(method, url, **content)
         except httpx.TransportError as error:
             raise no_answer(error) from error
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise RarebitError(f"{method} {url}: {error}") from error
         if not response.is_success:
             raise error_of(response)
         return response

@@ -37,7 +37,7 @@ export const jobsList = <ThrowOnError extends boolean = false>(options?: Options
  * Queue a job. The same idempotency key with the same body answers with the first job for 24 hours.
  *
  * What the request refers to has to be there when the job is made, not when a repeated request finds it. 410: the
- * key's job has expired; 404: the job was erased before it could be answered with.
+ * key's job has expired; 404: the job was erased while its end was waited for. Who erases a job frees its key.
  */
 export const jobsSubmit = <ThrowOnError extends boolean = false>(options: Options<JobsSubmitData, ThrowOnError>): RequestResult<JobsSubmitResponses, JobsSubmitErrors, ThrowOnError> => (options.client ?? client).post<JobsSubmitResponses, JobsSubmitErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
