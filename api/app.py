@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from api.body import BodyLimit, LingeringClose
+from api.body import BodyLimit
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
 from api.events import EVENTS
@@ -22,6 +22,7 @@ from api.files import Assets, HeadAsGet
 from api.headers import SecurityHeaders
 from api.hosts import ServedHosts
 from api.limits import RateLimiter, RateLimitHeaders
+from api.lingering import LingeringClose
 from api.links import BehindPrefix, Links
 from api.metrics import Measured, Metrics
 from api.origins import OtherOrigins
