@@ -40,7 +40,8 @@ class SecurityHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def add_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            # what a browser has keeps the headers that it came with: a 304 would put data's in place of a page's
+            if message["type"] == "http.response.start" and message["status"] != 304:
                 own = dict(message["headers"])
                 is_page = own.get(b"content-type", b"").startswith(b"text/html")
                 ours = self._of_pages if is_page else self._of_data

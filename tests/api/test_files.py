@@ -110,8 +110,8 @@ async def test_file_that_is_known_is_not_sent_again(gateway, storage, known):
         first = await gateway.get(path)
         again = await gateway.get(path, headers={"if-none-match": known.format(first.headers["etag"])})
         assert (again.status_code, again.content) == (304, b"")
-        for name in ("etag", "cache-control", "cross-origin-resource-policy"):
-            assert again.headers[name] == first.headers[name]
+        assert {"etag", "cache-control"} <= set(again.headers)
+        assert dict(again.headers).items() <= dict(first.headers).items()  # a browser takes them over
         other = await gateway.get(path, headers={"if-none-match": '"other"'})
         assert (other.status_code, other.content) == (200, first.content)
 
