@@ -30,7 +30,7 @@ def page_cost(request: Request) -> int:
 
 async def batch_cost(request: Request) -> int:
     """As how many requests a new batch counts: one for each of its jobs, which are checked later."""
-    body = await request.json()
+    body = await request.json() if await request.body() else None
     jobs = body.get("jobs") if isinstance(body, dict) else None
     return max(1, len(jobs)) if isinstance(jobs, list) else 1
 

@@ -96,3 +96,11 @@ async def test_unknown_batch_is_not_found(gateway):
 async def test_answer_is_the_documented_one(submit):
     batch = await submit({"concept": "cup"}, {"concept": ""})
     assert Batch.model_validate(batch).model_dump(mode="json", exclude_none=True).keys() <= batch.keys()
+
+
+async def test_a_batch_without_a_body_is_refused_as_a_job_without_one_is(gateway):
+    batch, job = [
+        await gateway.post(path, headers={"content-type": "application/json"}) for path in ("/batches", "/jobs")
+    ]
+    assert batch.status_code == job.status_code == 422
+    assert batch.json()["errors"] == job.json()["errors"]
