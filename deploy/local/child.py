@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -16,16 +17,26 @@ class StackError(Exception):
     """One sentence for the person at the terminal; never shown with a traceback."""
 
 
-def _tied_to_parent(death_signal: int) -> Callable[[], None] | None:
+@contextmanager
+def _heard_afterwards(*numbers: int) -> Iterator[set[int]]:
+    """Signals that come meanwhile wait; yields the mask that was before. What a handler raises in a fork is lost."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _tied_to_parent(death_signal: int, mask: set[int]) -> Callable[[], None]:
     """What a forked child runs before exec; Linux only, elsewhere a killed parent leaves its children running."""
-    if sys.platform != "linux":
-        return None
     parent = os.getpid()
 
     def tie() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:  # the parent died between fork and prctl
-            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if sys.platform == "linux":
+            _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
+            if os.getppid() != parent:  # the parent died between fork and prctl
+                os._exit(1)
 
     return tie
 
@@ -46,7 +57,7 @@ class Child:
         self.name = name
         self._log = log
         self._log_start = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as output:
+        with log.open("ab") as output, _heard_afterwards(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as mask:
             self._process = subprocess.Popen(
                 command,
                 env=env,
@@ -55,18 +66,24 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=pass_fds,
                 start_new_session=True,
-                preexec_fn=_tied_to_parent(death_signal),
+                preexec_fn=_tied_to_parent(death_signal, mask),
             )
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
+    def how_it_ended(self) -> str:
+        """A sentence with the child's last words; "" while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return ""
+        return f"the {self.name} ended with exit code {code}: {self._last_line()} (log: {self._log})"
+
     def check(self) -> None:
         """Raise StackError with the child's last words when it has ended."""
-        code = self._process.poll()
-        if code is not None:
-            raise StackError(f"the {self.name} ended with exit code {code}: {self._last_line()} (log: {self._log})")
+        if sentence := self.how_it_ended():
+            raise StackError(sentence)
 
     def stop(self, grace_s: float) -> None:
         """End the process: SIGTERM, then SIGKILL after `grace_s` seconds."""

@@ -14,7 +14,7 @@ from rarebit_client import Client, Image, Job
 from rarebit_client.abandon import abandon
 from services.accepted_request import AcceptedRequest
 
-_POLL_S = 0.2  # the events of a job say nothing of a worker that has died
+_POLL_S = 0.2  # between two looks at the job and at the processes
 
 
 def run_demo(concept: str, count: int, out: Path) -> list[str]:
@@ -41,11 +41,11 @@ def _through_the_service(stack: Stack, concept: str, count: int) -> list[Image]:
 
 
 def _watched(client: Client, job: Job, stack: Stack) -> Job:
-    """The job when it has ended; StackError when a process has ended before it."""
+    """The job when it has ended; StackError when a process cannot be kept running until then."""
     with progress_bar() as show:
         while not job.ended:
             time.sleep(_POLL_S)
-            stack.check()
+            stack.tend()
             job = client.get(job.id)
             if progress := job.progress:
                 show(progress.phase, progress.step, progress.steps, progress.rarity_bits)

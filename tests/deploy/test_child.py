@@ -18,6 +18,22 @@ print(child.pid, flush=True)
 time.sleep(60)
 """
 
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from deploy.local.child import Child
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGTERM, interrupt)
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+try:
+    Child("sleeper", ["sleep", "60"], log=Path(sys.argv[1]))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is a signal on Linux only")
 def test_child_ends_when_its_parent_is_killed(tmp_path):
@@ -26,6 +42,11 @@ def test_child_ends_when_its_parent_is_killed(tmp_path):
         child = psutil.Process(int(parent.stdout.readline()))
         os.kill(parent.pid, signal.SIGKILL)
     child.wait(timeout=5)
+
+
+def test_signal_that_comes_in_the_middle_of_a_start_is_heard(tmp_path):
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "log")]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout == "interrupted\n"
 
 
 def test_child_that_ended_is_reported_with_its_last_words(tmp_path):

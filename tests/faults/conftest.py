@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -62,6 +63,7 @@ class Served:
         self._data = data
         self._parent: subprocess.Popen[str] | None = None
         self.client = httpx.Client(trust_env=False, timeout=30)
+        self.told = ""  # on standard output since it was ready
 
     def start(self) -> None:
         command = [str(Path(sys.executable).with_name("rarebit")), "serve", "--port", "0", "--data", str(self._data)]
@@ -84,7 +86,7 @@ class Served:
 
     def last_words(self) -> tuple[int, str]:
         """The exit code and what was said on standard error, once the parent has ended."""
-        _, said = self._parent.communicate()
+        self.told, said = self._parent.communicate()
         return self._parent.returncode, said
 
     def stop(self) -> None:
@@ -94,9 +96,16 @@ class Served:
             self._parent.terminate()
         self.last_words()
 
-    def worker(self) -> psutil.Process:
+    def process(self, name: str) -> psutil.Process:
+        """The one whose command line has its mark."""
+        mark = {"queue": "valkey", "gateway": "--fd", "worker": "worker"}[name]
         children = psutil.Process(self._parent.pid).children()
-        return next(child for child in children if child.cmdline()[-1] == "worker")
+        return next(child for child in children if mark in " ".join(child.cmdline()))
+
+    def is_ready(self) -> bool:
+        with suppress(httpx.TransportError):
+            return self.client.get("/health/ready").is_success
+        return False
 
     def read(self, job_id: str) -> dict:
         return self.client.get(f"/jobs/{job_id}").raise_for_status().json()

@@ -1,9 +1,12 @@
 """What `rarebit serve` promises about its processes and its jobs."""
 
+import json
 import signal
 import sys
 
 import pytest
+
+from servers import eventually
 
 
 def is_optimizing(job):
@@ -47,9 +50,36 @@ def test_no_process_survives_a_killed_parent_and_its_job_is_found_again(served, 
     assert (done["status"], done["metrics"]["attempts"]) == ("succeeded", 2)
 
 
-def test_dead_worker_ends_the_service_with_a_sentence(served):
-    served.worker().kill()
-    code, said = served.last_words()
-    assert code == 1
-    assert said.startswith("rarebit: the worker ended with exit code -9")
-    assert len(said.splitlines()) == 1
+@pytest.mark.fault(
+    "running (real model)",
+    "`kill -9` of the worker of `rarebit serve`",
+    "a new one goes on; who waits hears of the end",
+)
+def test_job_of_a_killed_worker_goes_on_from_its_savepoint_in_a_new_one(served, endless):
+    job_id = served.submit(endless | {"steps": 40})
+    with served.client.stream("GET", f"/jobs/{job_id}/events") as events:
+        served.wait_for(job_id, lambda job: is_optimizing(job) and job["progress"]["step"] > 26)
+        served.process("worker").kill()
+        told = [json.loads(line[5:]) for line in events.iter_lines() if line.startswith("data:")]
+    statuses = [(place, event["status"]) for place, event in enumerate(told) if "status" in event]
+    assert [status for _, status in statuses] == ["running", "queued", "running", "succeeded"]
+    again = [event for event in told[statuses[2][0] :] if event.get("phase") == "optimize"]
+    assert again[0]["step"] > 25
+    assert served.end(signal.SIGTERM) == 0
+    (ended,) = served.told.splitlines()
+    assert ended.startswith("the worker ended with exit code -9: ")
+
+
+@pytest.mark.fault(
+    "running (real model)",
+    "`kill -9` of the gateway and the queue of `rarebit serve`",
+    "both are back, the attempt goes on",
+)
+def test_killed_gateway_and_queue_are_back_while_the_job_goes_on(served, endless):
+    job_id = served.submit(endless | {"steps": 80})
+    served.wait_for(job_id, is_optimizing)
+    for name in ("gateway", "queue"):
+        served.process(name).kill()
+        assert eventually(served.is_ready, limit_s=30)
+    done = served.wait_for(job_id, is_final)
+    assert (done["status"], done["metrics"]["attempts"]) == ("succeeded", 1)
