@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import redis.asyncio
 from redis.exceptions import RedisError
 
-_CHANNEL = "{rarebit}:changed:"
+CHANNEL = "{rarebit}:changed:"
 _PAUSE_S = 0.5
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Changes:
         """While Redis is away all are woken, to see it for themselves. No error ends it: they would wait for ever."""
         while True:
             try:
-                await self._subscribe(_CHANNEL)  # of no job: without any subscription, listening would end
+                await self._subscribe(CHANNEL)  # of no job: without any subscription, listening would end
                 async for message in self._pubsub.listen():
                     self._wake(message["channel"])
             except Exception as error:
@@ -53,7 +53,7 @@ class Changes:
     @asynccontextmanager
     async def of(self, job_id: str) -> AsyncIterator[asyncio.Event]:
         """An event that is set whenever there is news of the job; redis-py's errors while Redis is away."""
-        channel, news = f"{_CHANNEL}{job_id}", asyncio.Event()
+        channel, news = f"{CHANNEL}{job_id}", asyncio.Event()
         waiting = self._waiting.setdefault(channel, set())
         waiting.add(news)
         try:

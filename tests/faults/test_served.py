@@ -53,7 +53,7 @@ def test_no_process_survives_a_killed_parent_and_its_job_is_found_again(served, 
 @pytest.mark.fault(
     "running (real model)",
     "`kill -9` of the worker of `rarebit serve`",
-    "a new one goes on; who waits hears of the end",
+    "a new one goes on, and tells the end",
 )
 def test_job_of_a_killed_worker_goes_on_from_its_savepoint_in_a_new_one(served, endless):
     job_id = served.submit(endless | {"steps": 40})
@@ -66,13 +66,14 @@ def test_job_of_a_killed_worker_goes_on_from_its_savepoint_in_a_new_one(served, 
     again = [event for event in told[statuses[2][0] :] if event.get("phase") == "optimize"]
     assert again[0]["step"] > 25
     assert served.end(signal.SIGTERM) == 0
-    (ended,) = served.told.splitlines()
+    ended, done = served.told.splitlines()
     assert ended.startswith("the worker ended with exit code -9: ")
+    assert done.startswith(f"job {job_id} succeeded after ")
 
 
 @pytest.mark.fault(
     "running (real model)",
-    "`kill -9` of the gateway and the queue of `rarebit serve`",
+    "`kill -9` of gateway and queue of `rarebit serve`",
     "both are back, the attempt goes on",
 )
 def test_killed_gateway_and_queue_are_back_while_the_job_goes_on(served, endless):
