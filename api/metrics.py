@@ -128,7 +128,7 @@ _COUNTERS = {
 
 def _durations(durations_ms: Sequence[int]) -> Metric:
     tenths = statistics.quantiles(durations_ms, n=10, method="inclusive")
-    family = GaugeMetricFamily("rarebit_job_seconds", "What the last 100 jobs took.", labels=["quantile"])
+    family = Metric("rarebit_job_seconds", "What the last 100 jobs took.", "summary")
     for quantile, ms in (("0.5", tenths[4]), ("0.9", tenths[8])):
-        family.add_metric([quantile], ms / 1000)
+        family.add_sample(family.name, {"quantile": quantile}, ms / 1000)
     return family

@@ -116,6 +116,15 @@ async def test_job_store_is_told_in_figures(gateway, publish, leases, lose_next)
     assert samples["rarebit_job_seconds", "0.5"] <= samples["rarebit_job_seconds", "0.9"] < 10
 
 
+async def test_quantiles_are_a_summarys(gateway, publish):
+    for _ in range(2):
+        await submit(gateway)
+        publish()
+    families = text_string_to_metric_families((await gateway.get("/metrics")).text)
+    quantiles = {family.name: family.type for family in families if "quantile" in family.samples[0].labels}
+    assert quantiles == {"rarebit_job_seconds": "summary"}
+
+
 async def test_oldest_waiting_job_is_the_one_that_was_submitted_first(gateway, publish):
     """However many overtake it."""
     await submit(gateway, priority="low")
