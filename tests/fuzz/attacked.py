@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,6 +16,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import psutil
 
+from deploy.local.child import RAREBIT
 from services.errors import LeaseLostError
 from services.leases import Claim, Leases
 from services.schemas import JobError, Metrics
@@ -87,7 +87,6 @@ def attacked() -> Iterator[Gateway]:
 
 
 def _start(settings: Settings, port: int, log: Path) -> subprocess.Popen[bytes]:
-    options = ["--port", str(port), "--http", "api.protocol:BoundedHead", "--no-access-log"]
     env = os.environ | {
         "RAREBIT_REDIS_URL": settings.redis_url,
         "RAREBIT_DATA_DIR": str(settings.data_dir),
@@ -95,8 +94,9 @@ def _start(settings: Settings, port: int, log: Path) -> subprocess.Popen[bytes]:
         "RAREBIT_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "uvicorn", "api.main:app", *options]
-        return subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            [*RAREBIT, "gateway", "--port", str(port)], env=env, stdout=output, stderr=subprocess.STDOUT
+        )
 
 
 def _work(settings: Settings, ending: threading.Event) -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from minio import Minio
 
-from deploy.local.child import Child
+from deploy.local.child import RAREBIT, Child
 from servers import Server, eventually, free_port, redis_binaries, redis_server, s3_server
 
 # pragma: allowlist nextline secret
@@ -44,13 +44,13 @@ class Service:
             "RAREBIT_DENSITY_SAMPLES": "500",
             "RAREBIT_LEASE_S": "5",
         }
-        options = ["--port", str(self._port), "--http", "api.protocol:BoundedHead", "--log-level", "debug"]
-        self._gateway = self._start("gateway", ["-m", "uvicorn", "api.main:app", *options])
-        self._worker = self._start("worker", ["-m", "worker"])
+        loud = f"from api.main import main; main('127.0.0.1', {self._port}, log_level='debug')"
+        self._gateway = self._start("gateway", [sys.executable, "-c", loud])
+        self._worker = self._start("worker", [*RAREBIT, "worker"])
         self._client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False, timeout=60)
 
-    def _start(self, name: str, words: list[str]) -> Child:
-        return Child(name, [sys.executable, *words], log=self._folder / f"{name}.log", env=self.env)
+    def _start(self, name: str, command: list[str]) -> Child:
+        return Child(name, command, log=self._folder / f"{name}.log", env=self.env)
 
     def ask(self, method: str, path: str, **what: object) -> httpx.Response:
         """An answer, which is remembered with its headers."""
@@ -72,9 +72,9 @@ class Service:
         assert eventually(lambda: self.ask("GET", f"/jobs/{job_id}").json().get("status") in done, limit_s=180)
         return self.ask("GET", f"/jobs/{job_id}").json()
 
-    def refuse_to_start(self, module: str, **settings: str) -> str:
+    def refuse_to_start(self, name: str, **settings: str) -> str:
         """What the process says that cannot start with these settings."""
-        command = [sys.executable, "-m", module]
+        command = [*RAREBIT, name]
         ended = subprocess.run(command, env=self.env | settings, capture_output=True, text=True, timeout=120)
         assert ended.returncode == 1
         self.said.append(ended.stdout + ended.stderr)
@@ -140,7 +140,7 @@ def test_no_secret_shows_whatever_goes_wrong(service):
         ("WEBHOOK_SECRET", HOOKS[6:]),
         ("PRELOAD", SECRET),
     ]:
-        said = service.refuse_to_start("api.main", **{f"RAREBIT_{name}": value})
+        said = service.refuse_to_start("gateway", **{f"RAREBIT_{name}": value})
         assert name in said.upper()
     stranger = service.env["RAREBIT_REDIS_URL"].replace(PASSWORD, f"not-{PASSWORD}")
     assert "Redis does not answer" in service.refuse_to_start("worker", RAREBIT_REDIS_URL=stranger)

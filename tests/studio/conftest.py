@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from deploy.local.child import Child
+from deploy.local.child import RAREBIT, Child
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, url_of
 from services.store import connect
 from services.tenants import Tenants
@@ -60,8 +59,7 @@ def environment(redis: Server, data: Path, port: int) -> dict[str, str]:
 
 
 def start_gateway(port: int, env: Mapping[str, str]) -> Server:
-    command = [sys.executable, "-m", "uvicorn", "api.main:app", "--http", "api.protocol:BoundedHead"]
-    gateway = Server([*command, "--port", str(port), "--no-access-log"], port, env)
+    gateway = Server([*RAREBIT, "gateway", "--port", str(port)], port, env)
     gateway.start()
     return gateway
 
@@ -76,7 +74,7 @@ def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         exits.callback(redis.stop)
         port = free_port()
         env = environment(redis, folder, port)
-        worker = Child("worker", [sys.executable, "-m", "worker"], log=folder / "worker.log", env=env)
+        worker = Child("worker", [*RAREBIT, "worker"], log=folder / "worker.log", env=env)
         exits.callback(worker.stop, 30)
         gateway = start_gateway(port, env)
         exits.callback(gateway.kill)

