@@ -14,7 +14,7 @@ from api.deps import Gateway
 from api.documents import Output, StatusChange, pictures_of
 from services.errors import JobExpiredError, JobNotFoundError, UnreadableError
 from services.records import Event
-from services.schemas import JobRecord, JobStatus, Preview, WatchedProgress
+from services.schemas import JobRecord, JobStatus, Preview, Progress, WatchedProgress
 
 EVENTS: dict[str, type[BaseModel]] = {
     "status": StatusChange,
@@ -23,6 +23,7 @@ EVENTS: dict[str, type[BaseModel]] = {
     "output": Output,
 }
 KEEP_ALIVE_S = 15.0
+LOOK_S = 5.0  # between two looks at a job that runs, of whose worker's death nobody tells
 ASK_S = 2 * KEEP_ALIVE_S  # that previews are made for a reader that has left
 
 
@@ -39,7 +40,8 @@ async def wait_until_final(gateway: Gateway, job_id: str, timeout_s: float) -> N
 async def follow(gateway: Gateway, job_id: str, after: str, *, previews: bool = False) -> AsyncIterator[bytes]:
     """The events after the one with the id `after`, as they come, until the job has ended; comments keep it alive.
 
-    Previews have no id, so that nobody resumes from one: a slow reader sees the newest, and misses others.
+    Previews have no id, so that nobody resumes from one: a slow reader sees the newest, and misses others. Nor has
+    progress that says no more than that the worker is silent.
     Ends early when the job is erased or Redis is away: who comes again with the last id misses nothing.
     """
     ended, seen = False, ""
@@ -55,10 +57,13 @@ async def follow(gateway: Gateway, job_id: str, after: str, *, previews: bool = 
                 if previews and (preview := await gateway.jobs.preview(job_id, seen, ask_s=ASK_S)):
                     seen, data = preview
                     yield format_sse_event(event="preview", data_str=data)
+                if not events and record.progress and record.progress.silent_s is not None:
+                    yield _silence(record.progress)
                 if ended and not events:
                     return
                 ended = record.status.final
-                if not ended and not events and not await _woken(news, KEEP_ALIVE_S):
+                patience_s = KEEP_ALIVE_S if record.status is JobStatus.QUEUED else LOOK_S
+                if not ended and not events and not await _woken(news, patience_s):
                     yield format_sse_event(comment="")
 
 
@@ -70,6 +75,12 @@ async def _woken(news: asyncio.Event, timeout_s: float) -> bool:
         return False
     news.clear()
     return True
+
+
+def _silence(progress: Progress) -> bytes:
+    """Where the run stands, with how long the worker has been silent: no event, so without an id."""
+    data = WatchedProgress(**progress.model_dump()).model_dump_json()
+    return format_sse_event(event="progress", data_str=data)
 
 
 def _written(gateway: Gateway, record: JobRecord, event: Event) -> bytes:

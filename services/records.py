@@ -37,6 +37,7 @@ class Event:
     data: str
 
 
+SILENT_MS = 10_000  # without a beat of the worker's heart, of which there are two meanwhile, or of a third of its lease
 logger = logging.getLogger(__name__)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _TIMES = ("created_at", "started_at", "finished_at", "expires_at")
@@ -118,8 +119,7 @@ def _read(fields: dict[str, str]) -> JobRecord:
     document |= {name: fields[name] for name in ("kind", "density") if name in fields}
     document["request"] = _read_request(fields["request"])
     document |= {name: time_of(fields[name]) for name in _TIMES if name in fields}
-    told = [fields["progress"]] if "progress" in fields else []
-    document["progress"], *_ = [*read_each("a job's progress", Progress.model_validate_json, told), None]
+    document["progress"] = _read_progress(fields)
     document["metrics"] = json.loads(fields.get("metrics", "{}")) | {
         "queue_ms": fields.get("queue_ms", 0),
         "attempts": fields["attempt"],
@@ -129,6 +129,16 @@ def _read(fields: dict[str, str]) -> JobRecord:
     for output in result.get("outputs", []) if common else []:
         output["replay"] = common | output.get("replay", {})
     return JobRecord.model_validate(document | result)
+
+
+def _read_progress(fields: dict[str, str]) -> Progress | None:
+    told = [fields["progress"]] if "progress" in fields else []
+    progress, *_ = [*read_each("a job's progress", Progress.model_validate_json, told), None]
+    silent_ms = int(fields.get("silent_ms", 0))
+    if silent_ms < max(SILENT_MS, int(fields.get("lease_ms", 0)) / 3):
+        return progress
+    progress = progress or Progress(phase="load", step=0, steps=1)  # with which each attempt begins
+    return progress.model_copy(update={"silent_s": round(silent_ms / 1000, 1)})
 
 
 @lru_cache(maxsize=4096)

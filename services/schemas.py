@@ -39,12 +39,17 @@ Phase = Literal["load", "fit", "optimize", "check", "decode", "upload"]
 
 
 class Progress(Stored):
-    """What the attempt is doing: step of steps in its phase, and the batch's median rarity so far."""
+    """What the attempt is doing: step of steps in its phase, and the batch's median rarity so far.
+
+    `silent_s` is for how long the worker has given no sign, once that is so long that it has probably died: another one
+    takes over when its lease ends.
+    """
 
     phase: Phase
     step: int
     steps: int
     rarity_bits: float | None = None
+    silent_s: float | None = None
 
 
 class TrialProgress(Stored):

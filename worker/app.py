@@ -22,7 +22,7 @@ from services.settings import Settings
 from services.storage import open_storage
 from services.store import connect
 from worker.fit_lock import fit_lock, owned
-from worker.heartbeat import Heartbeat
+from worker.heartbeat import BEATS, Heartbeat
 from worker.models import load_models
 from worker.notify import notify_ready
 from worker.shutdown import Shutdown
@@ -58,7 +58,7 @@ def build(settings: Settings) -> Celery:
     kept = partial(owned, leases, "", lock)
     preloaded = [densities.facts(subject, densities.get(subject, _silently, kept)) for subject in subjects]
     leases.serve(densities.family, preloaded)
-    heartbeat = Heartbeat(leases, interval_s=settings.lease_s / 3)
+    heartbeat = Heartbeat(leases, interval_s=settings.lease_s / BEATS)
     shutdown = Shutdown(settings.shutdown_grace_s)
     signals.worker_shutting_down.connect(shutdown.begin, weak=False)
     runner = Runner(

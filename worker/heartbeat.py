@@ -14,7 +14,8 @@ from services.errors import LeaseLostError, ServiceError
 from services.leases import Leases
 from worker.attempt import Attempt
 
-DEAF_BEATS = 6  # two leases: far longer than a consumer takes to come back after a restart of Redis
+BEATS = 6  # in a lease, so that one may be late before anybody takes the worker for dead
+DEAF_BEATS = 2 * BEATS  # two leases: far longer than a consumer takes to come back after a restart of Redis
 STALL_S = 600.0  # a run without a step for so long is hung: its lease is left to expire
 logger = logging.getLogger(__name__)
 

@@ -136,8 +136,9 @@ async def stream(
     """What happens to the job, from its start or from the header `Last-Event-ID` on, until it has ended.
 
     `status` has `status`, with the last one `error` and `warnings`; `progress` is the job's, and in the phase
-    `optimize` has `trials`, each always in the same place; `output` is an output. `preview`, the one event without an
-    id, has small pictures of trials; whoever comes late or is slow misses some.
+    `optimize` has `trials`, each always in the same place; `output` is an output. `preview`, an event without an id,
+    has small pictures of trials; whoever comes late or is slow misses some. While the worker gives no sign for ten
+    seconds and more, `progress` comes again, without an id and with `silent_s`.
     Who comes again after the end gets 204, which has an EventSource stop.
     """
     record, _ = await gateway.jobs.get(job_id)

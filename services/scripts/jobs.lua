@@ -73,7 +73,7 @@ local function requeue(id)
   drop_outputs(id)
   move(id, 'queued')
   redis.call('ZREM', LEASES, id)
-  redis.call('HDEL', job(id), 'started_at', 'progress', 'claim')
+  redis.call('HDEL', job(id), 'started_at', 'progress', 'claim', 'lease_ms')
   enqueue(id, unpack(redis.call('HMGET', job(id), 'tenant', 'turn', 'priority', 'created_at')))
 end
 
@@ -107,7 +107,16 @@ function expire.jobs(id, keep_ms)
   erase(id)
 end
 
-local function fields(id) return redis.call('HGETALL', job(id)) end
+-- The hash, and of a job that runs for how long its worker has not renewed the lease.
+local function fields(id)
+  local all = redis.call('HGETALL', job(id))
+  local ends, lease_ms = redis.call('ZSCORE', LEASES, id), field(id, 'lease_ms')
+  if ends and lease_ms then
+    table.insert(all, 'silent_ms')
+    table.insert(all, string.format('%.0f', now - ends + lease_ms))
+  end
+  return all
+end
 
 local function overdue() return redis.call('ZRANGEBYSCORE', STARTS, '-inf', now, 'LIMIT', 0, BATCH) end
 
@@ -317,7 +326,8 @@ function frees.claim(worker, lease_ms, token)
   give_hints()
   redis.call('SET', claimed_with(token), id, 'PX', math.max(1, lease_ms))
   redis.call('HINCRBY', job(id), 'attempt', 1)
-  redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'), 'claim', token)
+  redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'), 'claim', token,
+    'lease_ms', lease_ms)
   redis.call('ZADD', LEASES, now + lease_ms, id)
   return fields(id)
 end

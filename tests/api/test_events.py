@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import aclosing
 
 import httpx
 import pytest
@@ -101,6 +102,26 @@ async def test_who_comes_again_after_the_end_is_told_to_stop(gateway, publish):
     assert (answer.status_code, answer.content) == (204, b"")
 
 
+async def test_silence_of_a_worker_is_told_without_an_id_until_another_takes_over(url, leases, redis_url):
+    job = await submitted(url)
+    leases.progress(leases.claim(), STEP)
+    with connect(redis_url) as client:
+        client.zincrby("{rarebit}:leases", -12_000, job["id"])
+    async with aclosing(follow(url, job)) as events:
+        before = [await anext(events) for _ in range(2)]
+        silences = [await anext(events) for _ in range(3)]
+        with connect(redis_url) as client:
+            client.zadd("{rarebit}:leases", {job["id"]: 0})
+        leases.recover()
+        leases.claim()
+        after = [await anext(events) for _ in range(2)]
+    assert [data.get("silent_s") for _, _, data in before + after] == [None] * 4
+    assert [data["status"] for _, _, data in after] == ["queued", "running"]
+    for event_id, name, data in silences:
+        assert (event_id, name, data | {"silent_s": None}) == (None, "progress", before[1][2])
+    assert 12 <= silences[0][2]["silent_s"] < silences[-1][2]["silent_s"] < 30
+
+
 async def test_a_failed_job_says_why_in_its_last_event(gateway, leases):
     job = (await gateway.post("/jobs", json={"concept": "handbag"})).json()
     error = JobError(code="storage", title="The object store does not answer", detail="it is away")
@@ -186,7 +207,7 @@ async def test_the_contract_says_what_each_event_has(gateway):
     told = [schemas[one["$ref"].rpartition("/")[2]]["properties"].keys() for one in data]
     assert [set(keys) for keys in told[:3]] == [
         {"status", "error", "warnings"},
-        {"phase", "step", "steps", "rarity_bits", "trials"},
+        {"phase", "step", "steps", "rarity_bits", "silent_s", "trials"},
         {"step", "pictures"},
     ]
     assert {"index", "url", "rarity"} < set(told[3])

@@ -1,22 +1,55 @@
 """Workers that die, freeze or are told to stop, in any phase; the sampler is a pause, all else is real."""
 
+import json
 import os
 import signal
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.local.child import Child
-from tests.faults.rig import LEASE_S
-from tests.servers import eventually
+from tests.faults.rig import LEASE_S, rig
+from tests.servers import eventually, redis_binaries
 
 STEP_S = 0.4
 ELSEWHERE_S = LEASE_S + LEASE_S / 3 + 5  # the lease, a beat, and what a busy machine adds
 GRACE_S = 2
 SKEW_S = 600  # S3 refuses requests whose clock is wrong by 15 minutes
 FAKETIME = os.environ.get("LIBFAKETIME") or next(map(str, Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+
+
+@pytest.fixture
+def patient():
+    """A service with leases as they are unless told otherwise, of 30 s."""
+    with rig(redis_binaries()["valkey"], lease_s=30) as built:
+        yield built
+
+
+def silences(lines):
+    """Of a stream of events, how long the worker was silent by then, as often as that is told."""
+    for line in lines:
+        if line.startswith("data:") and (silent_s := json.loads(line[5:]).get("silent_s")):
+            yield silent_s
+
+
+@pytest.mark.fault("running", "`kill -9` of its worker, lease 30 s", "who watches is told after 10 s, and not before")
+def test_whoever_watches_hears_of_a_silent_worker_and_of_no_slow_one(patient):
+    patient.start_workers()
+    gateway = patient.start_gateway()
+    job_id = patient.submit(step_s=14)
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{gateway.address}", trust_env=False, timeout=60) as client,
+        client.stream("GET", f"/jobs/{job_id}/events") as events,
+    ):
+        signaled(patient, job_id, "fit", signal.SIGKILL)  # after fourteen seconds in one step
+        begin = time.monotonic()
+        first = next(silences(events.iter_lines()))
+        heard_s = time.monotonic() - begin
+    assert 10 <= first < 20
+    assert 4 < heard_s < 20
 
 
 def signaled(broken, job_id, phase, number):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.local.child import RAREBIT, Child
@@ -130,6 +131,15 @@ def endless(service: Service) -> Iterator[str]:
 def finished(service: Service) -> dict:
     """A job with two images."""
     return service.finish(service.submit(count=2))
+
+
+@pytest.fixture
+def workerless(own_redis: Server, tmp_path: Path) -> Iterator[tuple[str, redis.Redis]]:
+    """The URL of a gateway whose jobs nobody runs but the test, and its Redis."""
+    gateway = start_gateway(port := free_port(), environment(own_redis, tmp_path, port))
+    with connect(url_of(own_redis)) as client:
+        yield f"http://127.0.0.1:{port}/", client
+    gateway.kill()
 
 
 @pytest.fixture

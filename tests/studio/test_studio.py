@@ -10,8 +10,11 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from servers import eventually
+from services.leases import Leases
+from services.schemas import Metrics, Progress
 
 LIMIT_S = 60
+STEP = Progress(phase="optimize", step=12, steps=50, rarity_bits=2.5)
 RESULT = ".rare .tile:has(.steering)"
 FOCUS_IS_SEEN = """(() => {
   const { outlineStyle, boxShadow } = getComputedStyle(document.activeElement);
@@ -284,6 +287,27 @@ def test_nothing_is_wider_than_a_small_phone(open_page, finished):
     page.goto(f"/#/jobs/{finished['id']}")
     expect(page.locator(RESULT)).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_worker_that_stopped_answering_is_told_until_another_has_taken_over(open_page, workerless):
+    url, client = workerless
+    page = open_page(url)
+    ask(page)
+    leases = Leases(client, worker="w", lease_s=30)
+    expect(state(page)).to_contain_text("Waiting")
+    while (claim := leases.claim()).id != job_of(page):
+        leases.succeed(claim, [], [], Metrics())  # of the plain samples
+    leases.progress(claim, STEP)
+    expect(state(page)).to_contain_text("Moving outward")
+    client.zincrby("{rarebit}:leases", -12_000, claim.id)
+    expect(state(page)).to_contain_text("The worker stopped answering")
+    expect(page.locator("#run .detail")).to_contain_text("Another one takes over")
+    client.zadd("{rarebit}:leases", {claim.id: 0})
+    leases.recover()
+    again = leases.claim()
+    expect(state(page)).to_contain_text("The worker stopped answering")
+    leases.progress(again, STEP)
+    expect(state(page)).to_contain_text("Moving outward")
 
 
 def test_a_service_that_wants_a_key_is_given_one_for_this_tab(open_page, locked):

@@ -13,7 +13,7 @@ from worker.heartbeat import DEAF_BEATS, DeafError, Heartbeat
 
 @pytest.fixture
 def heartbeat(leases):
-    return Heartbeat(leases, interval_s=10)
+    return Heartbeat(leases, interval_s=5)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_beat_while_redis_is_away_starts_the_count_anew(own_redis):
     async with connect_async(url_of(own_redis)) as client:
         await Jobs(client).submit(accepted(concept="lamp"), keep_s=60, max_queued=9)
     with connect(url_of(own_redis)) as client:
-        heartbeat = Heartbeat(Leases(client, worker="w", lease_s=30), interval_s=10)
+        heartbeat = Heartbeat(Leases(client, worker="w", lease_s=30), interval_s=5)
         beat(heartbeat, DEAF_BEATS)
         own_redis.kill()
         heartbeat.beat()

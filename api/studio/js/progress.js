@@ -5,7 +5,7 @@ import { cancelJob } from "./api.js";
 import { byId, each, h, s, set } from "./dom.js";
 import { createPlot } from "./plot.js";
 import { isFinal, trialsOf } from "./run.js";
-import { bits, standing, startsIn, targetBits } from "./words.js";
+import { bits, isLost, standing, startsIn, targetBits } from "./words.js";
 
 const STATES = [
   ["moving", "on its way"],
@@ -60,6 +60,7 @@ function details(job) {
   const { progress } = job;
   if (job.status === "failed") return job.error?.detail ?? "";
   if (job.status === "succeeded") return took(job);
+  if (isLost(job)) return "Another one takes over, from where this one last saved.";
   if (job.status !== "running" || !progress) return startsIn(job);
   const step = progress.steps > 1 ? `${progress.step} of ${progress.steps}` : "";
   const median =

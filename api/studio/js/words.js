@@ -43,8 +43,13 @@ export const surety = (validity) => (validity === null ? "validity unknown" : `$
 /** What the job was asked for, in bits. */
 export const targetBits = ({ rarity }) => rarity.bits ?? -Math.log2(1 - rarity.percentile / 100);
 
+/** Whether the worker that ran the job gives no sign, and nothing has come of another one yet. */
+export const isLost = ({ status, progress }) =>
+  (status === "running" || status === "queued") && (progress?.silent_s ?? null) !== null;
+
 /** One line on where the job stands. */
 export function standing(job) {
+  if (isLost(job)) return "The worker stopped answering";
   if (job.status === "queued")
     return job.queue && job.queue.position > 1 ? `Waiting, place ${job.queue.position}` : "Waiting for a worker";
   if (job.status === "running") return PHASES[job.progress?.phase] ?? "Starting";

@@ -26,12 +26,16 @@ class TrialProgress(Document):
 
 
 class Progress(Document):
-    """Step of steps in a phase, and the batch's median rarity so far."""
+    """Step of steps in a phase, and the batch's median rarity so far.
+
+    `silent_s` is set when the worker has given no sign for so many seconds: another one will take over.
+    """
 
     phase: str
     step: int
     steps: int
     rarity_bits: float | None = None
+    silent_s: float | None = None
 
 
 class WatchedProgress(Progress):

@@ -1135,6 +1135,9 @@ export type Problem = {
  * Progress
  *
  * What the attempt is doing: step of steps in its phase, and the batch's median rarity so far.
+ *
+ * `silent_s` is for how long the worker has given no sign, once that is so long that it has probably died: another one
+ * takes over when its lease ends.
  */
 export type Progress = {
     /**
@@ -1153,6 +1156,10 @@ export type Progress = {
      * Rarity Bits
      */
     rarity_bits?: number | null;
+    /**
+     * Silent S
+     */
+    silent_s?: number | null;
 };
 
 /**
@@ -1426,6 +1433,10 @@ export type WatchedProgress = {
      * Rarity Bits
      */
     rarity_bits?: number | null;
+    /**
+     * Silent S
+     */
+    silent_s?: number | null;
     /**
      * Trials
      */
