@@ -16,6 +16,7 @@ GUIDES = {  # of docs/
     "api": "The API",
     "webhooks": "Webhooks",
     "operating": "Operating the service",
+    "proxies": "Behind a proxy",
     "lifetimes": "What is kept, and when it ends",
 }
 _DOCS = Path(__file__).parents[2] / "docs"

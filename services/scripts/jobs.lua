@@ -109,9 +109,9 @@ end
 
 -- The hash, and of a job that runs for how long its worker has not renewed the lease.
 local function fields(id)
-  local all = redis.call('HGETALL', job(id))
-  local ends, lease_ms = redis.call('ZSCORE', LEASES, id), field(id, 'lease_ms')
-  if ends and lease_ms then
+  local all, ends = redis.call('HGETALL', job(id)), redis.call('ZSCORE', LEASES, id)
+  local lease_ms = ends and field(id, 'lease_ms')
+  if lease_ms then
     table.insert(all, 'silent_ms')
     table.insert(all, string.format('%.0f', now - ends + lease_ms))
   end

@@ -17,7 +17,7 @@ from servers import Server, free_port, served
 from services.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs/proxies.md"
-[CONFIGURATION] = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
+CONFIGURATION = re.search(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
 AROUND = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/log;
 events {{}}
