@@ -84,7 +84,7 @@ async def acme(settings, storage, redis_url):
     transport, headers = httpx.ASGITransport(app), {"Authorization": f"Bearer {key}"}
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://g", headers=headers) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client,
     ):
         app.state.gateway = replace(app.state.gateway, storage=storage)
         yield client
