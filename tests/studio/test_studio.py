@@ -98,6 +98,58 @@ def test_rare_images_come_with_their_figures_beside_plain_ones(open_page, servic
     expect(page.locator("#history-list [aria-current]")).to_contain_text("handbag")
 
 
+def made(service, concept: str) -> list[dict]:
+    jobs = service.client.get("/jobs?limit=100").raise_for_status().json()["jobs"]
+    return [job for job in jobs if job["concept"] == concept]
+
+
+@pytest.mark.parametrize("activate", ["dblclick", "held Enter"])
+def test_activations_within_half_a_second_are_one_job_and_its_plain_samples(open_page, service, activate):
+    page, concept = open_page(), f"hat of the {activate}"
+    page.locator("#concept").fill(concept)
+    if activate == "dblclick":
+        page.locator("#find").dblclick(delay=50)
+    else:
+        for _ in range(4):
+            page.locator("#concept").press("Enter")
+    job_id = job_of(page)
+    expect(state(page)).not_to_be_empty()
+    assert page.locator("#stop").is_hidden()
+    assert [(job["id"] == job_id, job["metadata"]) for job in made(service, concept)] == [
+        (True, {}),
+        (False, {"studio": "plain"}),
+    ]
+    for job in made(service, concept):
+        service.client.post(f"/jobs/{job['id']}/cancel").raise_for_status()
+
+
+def test_sending_that_is_stopped_says_so_and_leaves_no_job(open_page, service):
+    page = open_page()
+    service.gateway.freeze()
+    page.locator("#concept").fill("clock that stands")
+    page.locator("#find").click()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#say")).to_have_text("Stopped. No job goes on.")
+    expect(page.locator("#find")).to_be_focused()
+    service.gateway.thaw()
+    assert eventually(lambda: [job["status"] for job in made(service, "clock that stands")] == ["canceled"], LIMIT_S)
+
+
+def test_plain_samples_of_a_sending_that_is_stopped_are_canceled(open_page, service, endless):
+    waiting = [service.submit() for _ in range(3)]
+    page = open_page()
+    page.locator("#concept").fill("cup that waits")
+    page.locator("#find").click()
+    expect(page.locator("#banner")).to_contain_text("Trying again")
+    assert [job["status"] for job in made(service, "cup that waits")] == ["queued"]
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#banner")).to_be_hidden()
+    assert eventually(lambda: made(service, "cup that waits")[0]["status"] == "canceled", LIMIT_S)
+    assert page.evaluate("localStorage.getItem('rarebit.plain')") == "[]"
+    for job_id in waiting:
+        service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+
+
 def test_plain_samples_of_a_concept_are_made_once(open_page, service):
     page = open_page()
     ask(page)
@@ -326,6 +378,14 @@ def test_a_service_that_wants_a_key_is_given_one_for_this_tab(open_page, locked)
     assert page.evaluate("Object.values(sessionStorage)") == [key]
 
 
+def test_double_click_takes_one_chip(open_page):
+    page = open_page()
+    page.locator("#toward").fill("red, blue, green")
+    page.locator("#toward").press("Enter")
+    page.get_by_role("button", name="Remove red").dblclick()
+    expect(page.locator("#toward-list li span")).to_have_text(["blue", "green"])
+
+
 def test_history_pages_back_to_what_was_looked_for_first(open_page, service, finished):
     for _ in range(24):
         service.client.post(f"/jobs/{service.submit(concept='cup')}/cancel").raise_for_status()
@@ -333,7 +393,11 @@ def test_history_pages_back_to_what_was_looked_for_first(open_page, service, fin
     first = page.locator(f"#history a[href='#/jobs/{finished['id']}']")
     expect(page.locator("#history li")).to_have_count(24)
     expect(first).to_have_count(0)
-    page.get_by_role("button", name="Older").click()
+    page.get_by_role("button", name="Older").dblclick()
+    expect(first).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+    links = page.eval_on_selector_all("#history a", "links => links.map((link) => link.href)")
+    assert len(links) == len(set(links))
     first.click()
     expect(page.locator(RESULT)).to_have_count(2)
 

@@ -16,18 +16,19 @@ export class Problem extends Error {
   }
 }
 
-/** What `read` makes of the response, as soon as there is one to go on with; a Problem otherwise. */
-export async function send(path, { headers = {}, signal, read = (response) => response, ...options } = {}) {
+/** What `read` makes of the response, as soon as there is one to go on with; a Problem otherwise. `until` ends tries. */
+export async function send(path, { headers = {}, signal, until = signal, read = (answer) => answer, ...options } = {}) {
   for (;;) {
+    until?.throwIfAborted();
     const key = authorization();
     try {
       const response = await fetch(path, { ...options, signal, headers: { ...headers, ...key } });
       answered();
       if (response.ok) return await read(response);
-      await waitOut(response, key, signal);
+      await waitOut(response, key, until);
     } catch (error) {
-      if (error instanceof Problem || signal?.aborted) throw error;
-      await away(signal);
+      if (error instanceof Problem || until?.aborted) throw error;
+      await away(until);
     }
   }
 }
@@ -51,10 +52,12 @@ export const readBaseline = (id, signal) => json(`jobs/${id}/baseline`, { signal
 export const cancelJob = (id) => json(`jobs/${id}/cancel`, { method: "POST" });
 export const listJobs = (cursor) => json(`jobs?limit=24${cursor ? `&cursor=${cursor}` : ""}`);
 
-/** Submits once, however often it has to be sent. */
+/** Submits once, however often it has to be sent; a job that comes of it after `signal` has aborted is canceled. */
 export function submitJob(request, signal) {
   const headers = { "Content-Type": "application/json", "Idempotency-Key": unique() };
-  return json("jobs", { method: "POST", body: JSON.stringify(request), headers, signal });
+  const sent = json("jobs", { method: "POST", body: JSON.stringify(request), headers, until: signal });
+  sent.then(({ id }) => signal.aborted && cancelJob(id)).catch(() => {}); // whoever waits for it hears what is wrong
+  return Promise.race([sent, end(signal)]);
 }
 
 /** A picture's address; the gateway's own files come from the host that the page came from. */
@@ -62,6 +65,10 @@ export function pictureUrl(url) {
   const { pathname, search } = new URL(url, document.baseURI);
   return pathname.startsWith(new URL("files/", document.baseURI).pathname) ? pathname + search : url;
 }
+
+/** Rejects when `signal` aborts. */
+const end = (signal) =>
+  new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 
 const sentence = ({ title, message }) => `${title || message}.`.replace("..", ".");
 

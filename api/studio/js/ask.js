@@ -1,11 +1,14 @@
 // The form: what to look for. Reads and fills the request; shows each problem at the field that it names.
 
+import { announce } from "./announce.js";
 import { Problem, submitJob } from "./api.js";
 import { createDirections } from "./directions.js";
 import { byId, h } from "./dom.js";
 import { targetBits } from "./words.js";
 
 const EXAMPLES = ["handbag", "chair", "lamp", "cup", "clock", "hat", "shoe"];
+const REPEAT_MS = 500; // activations that follow each other faster are one intention: a double click, a key held down
+const STOP_MS = 1000; // what takes longer can be stopped
 const form = byId("ask");
 const value = (id) => byId(id).value.trim();
 
@@ -53,29 +56,30 @@ function choose(name) {
   byId("find").focus();
 }
 
-/** One submission at a time; the button stops one that waits for the service. */
+/** One submission at a time, and one for each intention; one that takes its time can be stopped. */
 function createSend(before, accepted) {
-  const button = byId("find");
   let sending = null;
-  button.addEventListener("click", (event) => {
-    if (!sending) return;
-    event.preventDefault();
-    sending.abort();
-  });
+  let last = -Infinity;
+  byId("stop").addEventListener("click", () => sending.abort());
   return async (request) => {
-    if (sending) return;
+    const repeated = performance.now() - last < REPEAT_MS;
+    last = performance.now();
+    if (sending || repeated) return;
     sending = new AbortController();
     forget();
-    button.textContent = "Sending. Stop";
+    const offer = setTimeout(() => (byId("sending").hidden = false), STOP_MS);
     try {
       await before(request, sending.signal);
       accepted(await submitJob(request, sending.signal));
     } catch (error) {
-      if (error instanceof Problem) tell(error);
-      else if (!sending.signal.aborted) throw error;
+      if (sending.signal.aborted) announce("Stopped. No job goes on.");
+      else if (error instanceof Problem) tell(error);
+      else throw error;
     } finally {
       sending = null;
-      button.textContent = "Find them";
+      clearTimeout(offer);
+      if (document.activeElement === byId("stop")) byId("find").focus();
+      byId("sending").hidden = true;
     }
   };
 }

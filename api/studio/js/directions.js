@@ -45,11 +45,12 @@ function chip(direction, remove) {
   const look = direction.output && lookOf(direction.output);
   const picture = look ? h("img", { src: look, alt: "" }) : null;
   const text = look ? "this image" : name;
+  const once = (event) => event.detail < 2 && remove(); // the next chip moves under a double click
   return h(
     "li",
     {},
     picture,
     h("span", { text }),
-    h("button", { type: "button", "aria-label": `Remove ${name}`, text: "×", on: { click: remove } }),
+    h("button", { type: "button", "aria-label": `Remove ${name}`, text: "×", on: { click: once } }),
   );
 }

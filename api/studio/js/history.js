@@ -21,8 +21,10 @@ export function createHistory() {
     byId("history").classList.toggle("empty", !list.childElementCount);
   };
   more.addEventListener("click", async () => {
-    const before = list.childElementCount;
-    add(await listJobs(cursor));
+    const [before, from] = [list.childElementCount, cursor];
+    const page = await listJobs(from);
+    if (cursor !== from) return; // another click, or a refresh, was faster
+    add(page);
     list.children[before]?.querySelector("a").focus();
   });
   return {

@@ -1,6 +1,6 @@
 // Plain samples: a small job of its own for each concept, remembered in this browser.
 
-import { Problem, readJob, submitJob } from "./api.js";
+import { Problem, cancelJob, readJob, submitJob } from "./api.js";
 import { plain } from "./requests.js";
 import { emptyRun, isFinal, watch } from "./run.js";
 
@@ -15,7 +15,9 @@ export const isKnown = (request) => recall().has(nameOf(request));
 
 /** Makes plain samples for a request that is about to be sent, unless it was done before: the ordinary comes first. */
 export async function ensurePlain(request, signal) {
-  if (!isKnown(request)) await make(request, signal);
+  if (isKnown(request)) return;
+  const id = await make(request, signal);
+  signal.addEventListener("abort", () => abandon(id), { once: true });
 }
 
 /** The run of the plain samples of the request's concept, made unless they are there; `changed(run)` as it goes on. */
@@ -39,14 +41,18 @@ async function known(request, signal) {
 /** Remembers the job by the request as it was sent, and as it was accepted: with its prompt. */
 async function make(request, signal) {
   const job = await submitJob(plain(request, COUNT), signal);
-  const all = recall();
-  for (const name of [nameOf(request), nameOf(job.request)]) {
-    all.delete(name);
-    all.set(name, job.id);
-  }
-  localStorage.setItem(NAME, JSON.stringify([...all].slice(-KEPT)));
+  const names = [nameOf(request), nameOf(job.request)];
+  const others = [...recall()].filter(([name]) => !names.includes(name));
+  keep([...others, ...names.map((name) => [name, job.id])]);
   return job.id;
 }
+
+function abandon(id) {
+  keep([...recall()].filter(([, known]) => known !== id));
+  cancelJob(id).catch(() => {}); // it has ended meanwhile, or is gone
+}
+
+const keep = (all) => localStorage.setItem(NAME, JSON.stringify(all.slice(-KEPT)));
 
 function recall() {
   try {
