@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     cors_origins: list[Origin] = []
     body_limit_bytes: int = Field(default=64 * 1024, ge=1024)
     picture_limit_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    wait_limit_s: Seconds = Field(default=50, le=3600)  # proxies give up after a minute, as they come
     max_queued: int = Field(default=1000, ge=1)
     auth: Literal["off", "keys", "proxy"] = "off"
 

@@ -26,7 +26,6 @@ from services.records import Found
 from services.schemas import JobStatus, QueuePlace
 from services.settings import Settings
 
-MAX_WAIT_S = 60
 MAX_POLL_S = 30
 
 router = Router(prefix="/jobs", tag="jobs")
@@ -58,8 +57,9 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")]
 LastEventId = Annotated[str, Header(pattern="^[0-9]{1,19}-[0-9]{1,19}$", description="The `id` of an event.")]
 IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255)]
+Prefer = Annotated[str, Header(description="`wait=N`: answer when the job has ended, or after N seconds, 50 at most.")]
 Previews = Annotated[bool, Query(description="Whether to show what checks decode, at most twice a second.")]
-Wait = Annotated[int, Query(ge=0, description=f"Seconds to wait for the job's end, {MAX_WAIT_S} at most.")]
+Wait = Annotated[int, Query(ge=0, description="Seconds to wait for the job's end, 50 at most.")]
 
 
 @router.post(
@@ -72,7 +72,7 @@ async def submit(
     request: JobRequest,
     gateway: CurrentGateway,
     idempotency_key: IdempotencyKey = "",
-    prefer: Annotated[str, Header(description="`wait=N`: answer when the job has ended, or after N seconds.")] = "",
+    prefer: Prefer = "",
 ) -> Response:
     """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours.
 
@@ -89,7 +89,7 @@ async def submit(
         body_hash=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
     )
     headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
-    if not (wait_s := _preferred_wait_s(prefer)):
+    if not (wait_s := min(_preferred_wait_s(prefer), gateway.settings.wait_limit_s)):
         return answer_with(submitted.found, gateway, 202, headers)
     await wait_until_final(gateway, submitted.id, wait_s)
     headers["Preference-Applied"] = f"wait={wait_s}"
@@ -100,7 +100,7 @@ async def submit(
 async def read(job_id: JobId, gateway: CurrentGateway, wait: Wait = 0) -> Response:
     """The job; with `wait`, as soon as it has ended, or after that many seconds."""
     if wait:
-        await wait_until_final(gateway, job_id, min(wait, MAX_WAIT_S))
+        await wait_until_final(gateway, job_id, min(wait, gateway.settings.wait_limit_s))
     return answer_with(await gateway.jobs.get(job_id), gateway)
 
 
@@ -199,10 +199,10 @@ def accept(request: JobRequest, settings: Settings) -> AcceptedRequest:
 
 
 def _preferred_wait_s(prefer: str) -> int:
-    """Seconds of the first `wait` among the preferences (RFC 7240), at most MAX_WAIT_S; 0 without one."""
+    """Seconds of the first `wait` among the preferences (RFC 7240), of which an hour is enough; 0 without one."""
     for preference in _PREFERENCE.findall(prefer):
         name, _, value = preference.partition(";")[0].partition("=")
         if name.strip().lower() == "wait":
             seconds = value.strip().strip('"').lstrip("0")
-            return min(int(seconds[:3]), MAX_WAIT_S) if seconds.isdecimal() else 0
+            return int(seconds[:4]) if seconds.isdecimal() else 0
     return 0

@@ -1,44 +1,27 @@
 """Behind a real nginx, under a path of its own that it takes away or passes on, everything leads where it should."""
 
 import re
-import shutil
 from urllib.parse import urldefrag, urljoin
 
 import httpx
 import pytest
 
 from api.app import create_app
-from servers import Server, free_port, served
+from nginx import nginx
+from servers import free_port, served
+from services.settings import Settings
 
-CONFIGURATION = """
-daemon off; master_process off; pid {folder}/pid; error_log {folder}/log;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{
-    listen 127.0.0.1:{port};
-    location {location} {{ proxy_pass {upstream}; proxy_set_header Host $http_host; }}
-  }}
-}}
-"""
 PAGES = ["", "docs", "guide", "guide/operating", "problems", "problems/expired"]
 
 
 @pytest.fixture(params=["taken away", "passed on"])
 def base(request, settings, tmp_path):
     """The public URL of the gateway, with a slash at its end."""
-    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-    if nginx is None:
-        pytest.skip("there is no nginx, which .ci/run installs where it can")
     port = free_port()
     public = f"http://127.0.0.1:{port}/rarebit"
     with served(create_app(settings.model_copy(update={"public_url": public}))) as url:
         location, upstream = ("/rarebit/", f"{url}/") if request.param == "taken away" else ("/rarebit", url)
-        options = {"location": location, "upstream": upstream, "folder": tmp_path, "port": port}
-        (tmp_path / "nginx.conf").write_text(CONFIGURATION.format(**options))
-        server = Server([nginx, "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "log")], port)
+        server = nginx(tmp_path, port, upstream, location)
         server.start()
         yield f"{public}/"
         server.stop()
@@ -93,3 +76,17 @@ def test_contract_leads_to_the_service(base, client):
 def test_page_without_its_slash_leads_to_the_page(base, client):
     answer = client.get(base[:-1], follow_redirects=True)
     assert (answer.status_code, str(answer.url)) == (200, base)
+
+
+def test_long_wait_is_answered_before_the_proxy_gives_up(settings, tmp_path):
+    port = free_port()
+    short = settings.model_copy(update={"public_url": f"http://127.0.0.1:{port}", "wait_limit_s": 1})
+    assert Settings.model_fields["wait_limit_s"].default < 60 - 5  # nginx gives up after 60, as it comes
+    with served(create_app(short)) as url, httpx.Client(base_url=short.public_url, trust_env=False) as client:
+        server = nginx(tmp_path, port, url, directives="proxy_read_timeout 3s;")
+        server.start()
+        posted = client.post("/jobs", json={"concept": "lamp"}, headers={"prefer": "wait=60"})
+        assert (posted.status_code, posted.headers["preference-applied"]) == (202, "wait=1")
+        read = client.get(f"/jobs/{posted.json()['id']}?wait=60")
+        assert (read.status_code, read.json()["status"]) == (200, "queued")
+        server.stop()

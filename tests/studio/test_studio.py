@@ -307,6 +307,16 @@ def test_a_full_queue_is_said_and_waited_for(open_page, service, endless):
     assert service.read(job_of(page))["status"] == "queued"
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_page_of_a_proxy_is_no_answer_and_waited_out(open_page, service, status):
+    page = open_page()
+    html = {"status": status, "content_type": "text/html", "body": "<h1>nginx</h1>"}
+    page.route("**/jobs", lambda route: route.fulfill(**html), times=1)
+    ask(page)
+    expect(page.locator("#banner")).to_contain_text(f"The service answered {status}. Trying again in")
+    assert service.finish(job_of(page))["status"] == "succeeded"
+
+
 def test_the_keyboard_alone_is_enough(open_page):
     page = open_page()
     order = []

@@ -4,6 +4,7 @@ import { answered, asked, away } from "./connection.js";
 import { askForKey, authorization, has } from "./key.js";
 
 const RETRY_S = 2;
+const TEMPORARY = [429, 502, 503, 504]; // some of a proxy, with a page of its own
 
 /** A problem of RFC 9457, as the service answered it. */
 export class Problem extends Error {
@@ -38,7 +39,7 @@ async function waitOut(response, key, signal) {
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
   if (problem.status === 401) {
     if (key.Authorization === authorization().Authorization) await askForKey(has());
-  } else if (problem.status === 429 || problem.status === 503) {
+  } else if (TEMPORARY.includes(problem.status)) {
     await asked(Number(response.headers.get("Retry-After")) || RETRY_S, sentence(problem), signal);
   } else {
     throw problem;

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from deploy.local.child import RAREBIT
+from nginx import nginx
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, served, url_of
 from tests.faults.fleet import Fleet
 
@@ -53,6 +54,15 @@ def service() -> Iterator[Service]:
         gateway.stop()
         server.stop()
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def impatient(service: Service, tmp_path: Path) -> Iterator[str]:
+    """The URL of a real proxy before the service, which waits two seconds for an answer."""
+    proxy = nginx(tmp_path, free_port(), service.url, directives="proxy_read_timeout 2s;")
+    proxy.start()
+    yield f"http://127.0.0.1:{proxy.address}"
+    proxy.stop()
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,12 @@ const laws: Record<string, () => Promise<void>> = {
     await assert.rejects(new Rarebit({ baseUrl: 'http://127.0.0.1:9', retries: 1 }).wait(id), /fetch failed/);
   },
 
+  async impatient() {
+    const behindProxy = new Rarebit({ baseUrl: process.env.RAREBIT_PROXY, retries: 0 });
+    const { id } = await behindProxy.submit({ ...slow, metadata: { step_s: '0.15' } });
+    assert.equal((await behindProxy.wait(id)).status, 'succeeded');
+  },
+
   async lost() {
     const real = globalThis.fetch;
     let lost = 2;

@@ -23,6 +23,7 @@ from services.store import connect
 from services.tenants import Tenants
 
 SLOW = {"steps": 40, "metadata": {"step_s": "0.05"}}  # two seconds of the stand-in's
+SLOWER = SLOW | {"metadata": {"step_s": "0.15"}}
 
 
 @pytest.fixture
@@ -229,6 +230,16 @@ def test_wait_that_is_over_leaves_the_job(alone):
     with pytest.raises(TimeoutError):
         alone.wait(job.id, timeout_s=0.1)
     assert alone.get(job.id).status == "queued"
+
+
+def test_wait_goes_on_where_a_proxy_has_less_patience(impatient):
+    with Client(impatient, retries=0) as client:
+        assert client.wait(client.submit("chair", **SLOWER).id).status == "succeeded"
+
+
+async def test_wait_of_tasks_goes_on_where_a_proxy_has_less_patience(impatient):
+    async with AsyncClient(impatient, retries=0) as client:
+        assert (await client.wait((await client.submit("chair", **SLOWER)).id)).status == "succeeded"
 
 
 def test_interrupted_generate_cancels_its_job(client):

@@ -16,11 +16,11 @@ LIMIT_S = 60
 
 
 @pytest.fixture
-def law(service, node) -> Callable[[str], None]:
+def law(service, node) -> Callable[..., None]:
     """Run the law; restart the gateway when it says so."""
 
-    def run(name: str) -> None:
-        env = os.environ | {"RAREBIT_URL": service.url}
+    def run(name: str, **further: str) -> None:
+        env = os.environ | {"RAREBIT_URL": service.url} | further
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen([node, str(LAWS), name], env=env, text=True, **pipes) as process:
             limit = threading.Timer(LIMIT_S, process.kill)
@@ -48,6 +48,10 @@ def test_aborted_generate_cancels_its_job(law):
 
 def test_errors_are_told_by_their_names(law):
     law("errors")
+
+
+def test_wait_goes_on_where_a_proxy_has_less_patience(law, impatient):
+    law("impatient", RAREBIT_PROXY=impatient)
 
 
 def test_job_whose_answers_were_lost_is_one_job(law):

@@ -67,6 +67,10 @@ class Unavailable(RarebitError):
     """The gateway, or what it needs, does not answer, still after the retries."""
 
 
+class TimedOut(Unavailable):
+    """A proxy did not wait for the gateway's answer."""
+
+
 class WaitTimeout(RarebitError, TimeoutError):
     """The job goes on; only the wait for it is over."""
 
@@ -96,7 +100,7 @@ _BY_STATUS: dict[int, type[RarebitError]] = {
     429: RateLimited,
     502: Unavailable,
     503: Unavailable,
-    504: Unavailable,
+    504: TimedOut,
 }
 TEMPORARY = (QueueFull, RateLimited, Unavailable)
 

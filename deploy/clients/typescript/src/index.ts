@@ -21,17 +21,20 @@ export type RarebitOptions = { baseUrl?: string; apiKey?: string; retries?: numb
 
 type Stopped = { signal?: AbortSignal };
 
-const LONGEST_WAIT_S = 60;
+const LONGEST_WAIT_S = 40; // of the gateway's 50: whatever is between has time left
+const TIMED_OUT = 504; // a proxy did not wait for the gateway's answer
 
 export class Rarebit {
   /** For the generated calls: `jobsList({ client: rarebit.client })`. They send again and throw as the others do. */
   readonly client: Client;
   readonly #retries: number;
   readonly #fetch: typeof fetch;
+  readonly #held: typeof fetch;
 
   constructor({ baseUrl = 'http://127.0.0.1:8000', apiKey, retries = 5 }: RarebitOptions = {}) {
     this.#retries = retries;
     this.#fetch = patient(fetch, retries);
+    this.#held = patient(fetch, retries, TIMED_OUT);
     this.client = createClient({ baseUrl, auth: apiKey, fetch: this.#fetch, throwOnError: true });
     this.client.interceptors.error.use(errorOf);
   }
@@ -65,10 +68,15 @@ export class Rarebit {
 
   /** The job when it has ended, in whichever way. */
   async wait(jobId: string, { signal }: Stopped = {}): Promise<Job> {
-    for (;;) {
-      const options = { path: { job_id: jobId }, query: { wait: LONGEST_WAIT_S }, signal };
-      const { data: job } = await jobsRead({ client: this.client, ...options, throwOnError: true });
-      if (hasEnded(job.status)) return job;
+    for (let wait = LONGEST_WAIT_S; ; ) {
+      const options = { path: { job_id: jobId }, query: { wait }, signal, fetch: wait > 1 ? this.#held : this.#fetch };
+      try {
+        const { data: job } = await jobsRead({ client: this.client, ...options, throwOnError: true });
+        if (hasEnded(job.status)) return job;
+      } catch (error) {
+        if (wait === 1 || !(error instanceof RarebitError) || error.status !== TIMED_OUT) throw error;
+        wait = Math.floor(wait / 2); // a proxy has less patience
+      }
     }
   }
 

@@ -3,8 +3,9 @@ const LONGEST_MS = 8_000;
 const PATIENCE_MS = 60_000; // a gateway that asks for more is left to the caller
 const TEMPORARY = [429, 502, 503, 504];
 
-/** A fetch that sends again, at most `limit` times, what met a full queue, a rate limit or no answer. */
-export function patient(fetch: typeof globalThis.fetch, limit: number): typeof globalThis.fetch {
+/** A fetch that sends again, at most `limit` times, what met a full queue, a rate limit or no answer; never after the
+ * status `final`. */
+export function patient(fetch: typeof globalThis.fetch, limit: number, final?: number): typeof globalThis.fetch {
   return async (input, init) => {
     const request = new Request(input, init);
     // The gateway makes one job of a key, however often it hears it.
@@ -14,7 +15,8 @@ export function patient(fetch: typeof globalThis.fetch, limit: number): typeof g
     for (let failures = 1; ; failures++) {
       const answer = await fetch(request.clone()).catch((error: unknown) => error);
       const pauseMs = answer instanceof Response ? pauseAfter(answer, failures) : backoffMs(failures);
-      const over = failures > limit || request.signal.aborted || pauseMs === null;
+      const known = answer instanceof Response && answer.status === final;
+      const over = known || failures > limit || request.signal.aborted || pauseMs === null;
       if (!over) await sleep(pauseMs, request.signal);
       else if (answer instanceof Response) return answer;
       else throw answer;

@@ -29,14 +29,21 @@ class Transport:
         with understood(f"the answer to {method} {url}"):
             return kind.model_validate_json(answer.content)
 
-    def send(self, method: str, url: str, **content: Any) -> httpx.Response:
-        """The answer, which is a success; what is erased already counts as erased when the first answer was lost."""
+    def send(
+        self, method: str, url: str, *, final: type[RarebitError] | tuple[()] = (), **content: Any
+    ) -> httpx.Response:
+        """The answer, which is a success; what is erased already counts as erased when the first answer was lost.
+
+        An error that is `final` is raised at once.
+        """
         failures = 0
         while True:
             try:
                 return self._send_once(method, url, **content)
             except RarebitError as error:
                 failures += 1
+                if isinstance(error, final):
+                    raise
                 if failures > 1 and method == "DELETE" and error.problem and error.problem.status in {404, 410}:
                     return httpx.Response(204)
                 time.sleep(self._retries.pause_s(failures, error))

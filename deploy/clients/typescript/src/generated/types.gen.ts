@@ -1545,7 +1545,7 @@ export type JobsSubmitData = {
         /**
          * Prefer
          *
-         * `wait=N`: answer when the job has ended, or after N seconds.
+         * `wait=N`: answer when the job has ended, or after N seconds, 50 at most.
          */
         prefer?: string;
     };
@@ -1670,7 +1670,7 @@ export type JobsReadData = {
         /**
          * Wait
          *
-         * Seconds to wait for the job's end, 60 at most.
+         * Seconds to wait for the job's end, 50 at most.
          */
         wait?: number;
     };
