@@ -29,6 +29,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m deploy.clients.check
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-files '\.safetensors$$|tokenizer\.json$$|recorded_store\.json$$'
 
 audit: .venv/installed-dev

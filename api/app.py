@@ -170,7 +170,8 @@ def _openapi(app: FastAPI, *, prefix: str, keys: bool) -> dict[str, Any]:
             summary=app.summary,
             routes=app.routes,
             webhooks=app.webhooks.routes,
-            servers=[{"url": prefix}] if prefix else None,
+            servers=[{"url": prefix or "/"}],
+            license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
         )
         paths = [*document["paths"].values(), *document["webhooks"].values()]
         for operation in (operation for path in paths for operation in path.values()):
@@ -183,6 +184,7 @@ def _openapi(app: FastAPI, *, prefix: str, keys: bool) -> dict[str, Any]:
         for model in models:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+        document["security"] = []
         if keys:
             _document_keys(document)
         app.openapi_schema = document

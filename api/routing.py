@@ -13,6 +13,8 @@ from starlette.types import Scope
 
 from api.body import JsonRequest, check_media_type
 
+FILE = {"schema": {"type": "string", "format": "binary"}}  # by which generated clients know one
+
 
 class Router(APIRouter):
     """Routes of a kind of thing; generated clients call them `jobs_submit`, `jobs_list`."""

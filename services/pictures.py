@@ -37,6 +37,16 @@ def read_picture(data: bytes, media_type: str) -> Image.Image:
         return picture
 
 
+def media_type_of(data: bytes) -> str:
+    """Which of MEDIA_TYPES the file is by its first bytes; PictureError for none."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    for media_type, signature in (("image/png", b"\x89PNG\r\n\x1a\n"), ("image/jpeg", b"\xff\xd8\xff")):
+        if data.startswith(signature):
+            return media_type
+    raise PictureError("the picture is none of " + ", ".join(MEDIA_TYPES))
+
+
 def encode_png(image: Image.Image) -> bytes:
     """The picture as a PNG file."""
     file = io.BytesIO()

@@ -41,7 +41,7 @@ class BatchRequest(Strict):
 
 @router.post("", status_code=202, responses=problems(400, 404, 413, 415, 422, 503))
 async def submit(
-    request: BatchRequest, response: Response, gateway: NewBatchGateway, idempotency_key: IdempotencyKey = ""
+    request: BatchRequest, response: Response, gateway: NewBatchGateway, idempotency_key: IdempotencyKey
 ) -> Batch:
     """Queue many jobs at once. Each is taken, or refused with the problem that it would have had on its own.
 

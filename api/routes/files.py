@@ -8,13 +8,13 @@ from fastapi.responses import FileResponse
 from api.deps import OpenGateway
 from api.errors import Responses, problems
 from api.files import PartialFile
-from api.routing import Router
+from api.routing import FILE, Router
 from services.storage import LocalStorage, media_type_of
 
 router = Router(tag="files")
 _OBJECT: Responses = {
-    200: {"content": {"image/*": {}}, "description": "The object"},
-    206: {"content": {"image/*": {}}, "description": "The part that `Range` asks for"},
+    200: {"content": {"image/*": FILE}, "description": "The object"},
+    206: {"content": {"image/*": FILE}, "description": "The part that `Range` asks for"},
     304: {"description": "The object is as `If-None-Match` knows it"},
 }
 _HEADERS = {

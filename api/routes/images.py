@@ -12,16 +12,18 @@ from api.body import check_media_type
 from api.deps import CurrentGateway
 from api.documents import Picture
 from api.errors import problems
-from api.routing import Router
+from api.routing import FILE, Router
 from services.objects import upload_key, upload_prefix
-from services.pictures import MEDIA_TYPES, encode_png, read_picture
+from services.pictures import MEDIA_TYPES, encode_png, media_type_of, read_picture
 from services.uploads import Upload
 
 PATH = "/images"
 
 router = Router(prefix=PATH, tag="images")
 
-_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {kind: {} for kind in MEDIA_TYPES}}}
+_ANY = "application/octet-stream"  # all that many generated clients know of files
+_TAKEN = (*MEDIA_TYPES, _ANY)
+_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": dict.fromkeys(_TAKEN, FILE)}}
 
 UploadId = Annotated[str, Path(description="As the picture's `id` has it.")]
 
@@ -29,7 +31,7 @@ UploadId = Annotated[str, Path(description="As the picture's `id` has it.")]
 @router.post("", status_code=201, openapi_extra=_BODY, responses=problems(413, 415, 422, 503))
 async def upload(request: Request, response: Response, gateway: CurrentGateway) -> Upload:
     """Keep a still picture for jobs to start from: upright, on white, without metadata, 1,024 pixels at most."""
-    media_type = check_media_type(request, *MEDIA_TYPES)
+    media_type = check_media_type(request, *_TAKEN)
     body = await request.body()
     png, size = await asyncio.get_running_loop().run_in_executor(gateway.decoders, _normalize, body, media_type)
     kept = _describe(png, size, gateway.settings.output_ttl_s)
@@ -58,7 +60,7 @@ async def erase(upload_id: UploadId, gateway: CurrentGateway) -> None:
 
 def _normalize(data: bytes, media_type: str) -> tuple[bytes, tuple[int, int]]:
     """The picture as PNG, with its size."""
-    image = read_picture(data, media_type)
+    image = read_picture(data, media_type_of(data) if media_type == _ANY else media_type)
     return encode_png(image), image.size
 
 

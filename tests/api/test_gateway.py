@@ -150,7 +150,8 @@ async def test_contract_documents_every_answer(gateway):
     assert set(paths["/quarantine"]["get"]["responses"]) == {"200", "403", "422", "503"}
     assert set(paths["/quarantine/{job_id}/replay"]["post"]["responses"]) == {"202", "403", "404", "429", "503"}
     assert set(paths["/images"]["post"]["responses"]) == {"201", "413", "415", "422", "503"}
-    assert set(paths["/images"]["post"]["requestBody"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
+    pictures = {"image/png", "image/jpeg", "image/webp", "application/octet-stream"}
+    assert set(paths["/images"]["post"]["requestBody"]["content"]) == pictures
     seen = {"200", "400", "404", "413", "415", "422", "503"}
     assert set(paths["/exposures/{key}/views"]["post"]["responses"]) == seen
     assert set(paths["/exposures/{key}"]["delete"]["responses"]) == {"204", "404", "422", "503"}

@@ -44,7 +44,16 @@ async def test_picture_comes_back_as_it_is_kept(gateway, storage, kind):
 async def test_jpeg_may_be_called_jpg(gateway):
     assert (await post(gateway, encoded("jpeg"), "image/jpg")).status_code == 201
     refused = await post(gateway, encoded("gif"), "image/gif")
-    assert refused.json()["detail"] == "the body has to be image/png or image/jpeg or image/webp, not image/gif"
+    named = "image/png or image/jpeg or image/webp or application/octet-stream"
+    assert refused.json()["detail"] == f"the body has to be {named}, not image/gif"
+
+
+async def test_file_of_no_stated_kind_is_known_by_its_first_bytes(gateway):
+    taken = [await post(gateway, encoded(kind), "application/octet-stream") for kind in ("png", "jpeg", "webp")]
+    assert [(answer.status_code, answer.json()["width"]) for answer in taken] == [(201, 200)] * 3
+    refused = await post(gateway, encoded("gif"), "application/octet-stream")
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "the picture is none of image/png, image/jpeg, image/webp"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ export class Rarebit {
 
   /** Keep a PNG, JPEG or WebP, of that `type`, for jobs to start from. */
   async upload(picture: Blob): Promise<Upload> {
-    const sent = { body: picture, bodySerializer: null, headers: { 'Content-Type': picture.type } };
+    const sent = { body: picture, headers: { 'Content-Type': picture.type } };
     return (await imagesUpload({ client: this.client, ...sent, throwOnError: true })).data;
   }
 

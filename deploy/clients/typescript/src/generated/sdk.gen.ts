@@ -231,6 +231,7 @@ export const quarantineReplay = <ThrowOnError extends boolean = false>(options: 
  * Keep a still picture for jobs to start from: upright, on white, without metadata, 1,024 pixels at most.
  */
 export const imagesUpload = <ThrowOnError extends boolean = false>(options: Options<ImagesUploadData, ThrowOnError>): RequestResult<ImagesUploadResponses, ImagesUploadErrors, ThrowOnError> => (options.client ?? client).post<ImagesUploadResponses, ImagesUploadErrors, ThrowOnError>({
+    bodySerializer: null,
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/images',
     ...options,

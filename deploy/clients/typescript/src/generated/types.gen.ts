@@ -2330,7 +2330,7 @@ export type QuarantineReplayResponses = {
 export type QuarantineReplayResponse = QuarantineReplayResponses[keyof QuarantineReplayResponses];
 
 export type ImagesUploadData = {
-    body: unknown;
+    body: Blob | File;
     path?: never;
     query?: never;
     url: '/images';
@@ -2760,12 +2760,14 @@ export type FilesReadFileResponses = {
     /**
      * The object
      */
-    200: unknown;
+    200: Blob | File;
     /**
      * The part that `Range` asks for
      */
-    206: unknown;
+    206: Blob | File;
 };
+
+export type FilesReadFileResponse = FilesReadFileResponses[keyof FilesReadFileResponses];
 
 export type HealthLiveData = {
     body?: never;
