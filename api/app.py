@@ -40,6 +40,7 @@ from api.routes import (
     quarantine,
     studio,
 )
+from api.store_check import StoreCheck
 from api.webhooks import describe, secret_of
 from services.batches import Batches
 from services.changes import Changes
@@ -138,6 +139,7 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             outbox=Outbox(client),
             density_models=DensityModels(client),
             storage=storage,
+            store=StoreCheck(storage),
             links=Links(settings.prefix, storage, settings.url_ttl_s),
             decoders=decoders,
             metrics=app.metrics,

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from api.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
 from api.links import Links
 from api.metrics import Metrics
+from api.store_check import StoreCheck
 from services.batches import Batches
 from services.changes import Changes
 from services.density_models import DensityModels
@@ -40,6 +41,7 @@ class Gateway:
     outbox: Outbox
     density_models: DensityModels
     storage: Storage
+    store: StoreCheck
     links: Links
     decoders: Executor
     metrics: Metrics

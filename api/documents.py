@@ -1,5 +1,6 @@
 """The documents that clients read, made from the store's records."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,6 +31,7 @@ from services.schemas import (
 from services.uploads import Upload
 
 Shown = TypeVar("Shown", bound="PublishedPicture")
+_NAME_CHARACTERS = 60  # of a file's name
 
 
 class PublishedPicture(PictureFacts):
@@ -41,8 +43,9 @@ class PublishedPicture(PictureFacts):
 
 
 class Output(PublishedPicture):
-    """One image, where to fetch it, and what reproduces it."""
+    """One image, where to fetch it, also as a file to be saved, and what reproduces it."""
 
+    download_url: str
     replay: dict[str, Any]
 
 
@@ -266,12 +269,19 @@ def pictures_of(kind: type[Shown], record: JobRecord, links: Links) -> list[Show
     """The job's images, with URLs that last."""
     url_expires_at = links.expiry(record.expires_at)
     own = kind.model_fields.keys() & StoredOutput.model_fields.keys()
-    return [
-        kind.model_construct(
-            **{name: value for name, value in stored if name in own},
-            index=index,
-            url=links.picture(stored.key, url_expires_at),
-            url_expires_at=url_expires_at,
-        )
-        for index, stored in enumerate(record.outputs)
-    ]
+
+    def shown(index: int, stored: StoredOutput) -> Shown:
+        fields = {name: value for name, value in stored if name in own}
+        if "download_url" in kind.model_fields:
+            name = _file_name(record.request.concept, record.id, index, stored.key)
+            fields["download_url"] = links.picture(stored.key, url_expires_at, name)
+        url = links.picture(stored.key, url_expires_at)
+        return kind.model_construct(**fields, index=index, url=url, url_expires_at=url_expires_at)
+
+    return [shown(index, stored) for index, stored in enumerate(record.outputs)]
+
+
+def _file_name(concept: str, job_id: str, index: int, key: str) -> str:
+    """Of a saved picture: `red-chair-0b5f3e3c-1.png`."""
+    words = re.sub(r"\W+", "-", concept)[:_NAME_CHARACTERS].strip("-")
+    return f"{words}-{job_id[:8]}-{index + 1}.{key.rpartition('.')[2]}"

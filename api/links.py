@@ -28,9 +28,9 @@ class Links:
         rounded = (time.time() // half_s + 2) * half_s
         return min(datetime.fromtimestamp(int(rounded), UTC), erased_at.replace(microsecond=0))
 
-    def picture(self, key: str, expires_at: datetime) -> str:
-        """The URL of the stored picture until then."""
-        return self.storage.signed_url(key, expires_at, self.url_ttl_s)
+    def picture(self, key: str, expires_at: datetime, saved_as: str = "") -> str:
+        """The URL of the stored picture until then; one by which a browser saves it, where it is given a name."""
+        return self.storage.signed_url(key, expires_at, self.url_ttl_s, saved_as)
 
 
 class BehindPrefix:

@@ -78,6 +78,10 @@ class StorageError(ServiceError):
     title = "The object store failed"
 
 
+class NoStorageError(StorageError):
+    """The object store is there, and takes nothing: without the bucket, the right or the room that it needs."""
+
+
 class StoreUnsafeError(ServiceError):
     """Redis is set up in a way that loses jobs."""
 

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     signing_key: SecretStr | None = Field(default=None, min_length=16)
     s3_endpoint: str | None = None
+    s3_public_url: str | None = None
     s3_access_key: SecretStr | None = None
     s3_secret_key: SecretStr | None = None
     s3_bucket: str = Field(default="rarebit", min_length=3, max_length=63)
@@ -157,6 +158,19 @@ class Settings(BaseSettings):
     def _http_url(cls, url: str) -> str:
         TypeAdapter(HttpUrl).validate_python(url)
         return url.rstrip("/")
+
+    @field_validator("s3_endpoint", "s3_public_url")
+    @classmethod
+    def _s3_host(cls, url: str | None) -> str | None:
+        """A bucket's name follows the host, in what is signed, too."""
+        if url is None:
+            return None
+        url = url.rstrip("/") if "://" in url else f"https://{url}"
+        TypeAdapter(HttpUrl).validate_python(url)
+        parts = urlsplit(url)
+        if parts.path or parts.query or parts.username:
+            raise ValueError(f"{parts.scheme}://{parts.hostname} may be followed by a port alone")
+        return url
 
     @model_validator(mode="after")
     def _storage_is_complete(self) -> Self:

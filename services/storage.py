@@ -12,16 +12,17 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
-from services.errors import StorageError
+from services.errors import NoStorageError, StorageError
 from services.settings import Settings
 
 Result = TypeVar("Result")
@@ -51,11 +52,14 @@ class Storage(Protocol):
     def delete(self, prefix: str) -> None:
         """Erase every object below `prefix`, which ends in a slash."""
 
-    def signed_url(self, key: str, expires_at: datetime, ttl_s: int) -> str:
-        """A URL that anybody can GET from `ttl_s` seconds before `expires_at` until then; the same each time."""
+    def signed_url(self, key: str, expires_at: datetime, ttl_s: int, saved_as: str = "") -> str:
+        """A URL that anybody can GET from `ttl_s` seconds before `expires_at` until then; the same each time.
+
+        A browser saves what it leads to as `saved_as`, where there is a name, instead of showing it.
+        """
 
     def check(self) -> None:
-        """Return when objects can be stored."""
+        """Return when objects can be stored; NoStorageError when the store is there and refuses."""
 
 
 def open_storage(settings: Settings, patience_s: float = PATIENCE_S) -> Storage:
@@ -70,7 +74,14 @@ def open_storage(settings: Settings, patience_s: float = PATIENCE_S) -> Storage:
         bucket=settings.s3_bucket,
         region=settings.s3_region,
         patience_s=patience_s,
+        public_url=settings.s3_public_url,
     )
+
+
+def attachment(saved_as: str) -> str:
+    """The header `Content-Disposition` by which a browser saves a file of that name (RFC 6266)."""
+    encoded = quote(saved_as, safe="")
+    return f'attachment; filename="{saved_as}"' if encoded == saved_as else f"attachment; filename*=UTF-8''{encoded}"
 
 
 class LocalStorage:
@@ -114,12 +125,17 @@ class LocalStorage:
         except OSError as error:
             raise StorageError(f"{prefix} cannot be erased: {error.strerror}") from error
 
-    def signed_url(self, key: str, expires_at: datetime, ttl_s: int) -> str:
+    def signed_url(self, key: str, expires_at: datetime, ttl_s: int, saved_as: str = "") -> str:
         expires = int(expires_at.timestamp())
-        return f"{self._public_url}/files/{quote(key)}?expires={expires}&signature={self._sign(key, expires)}"
+        query = {"expires": expires, "signature": self._sign(key, expires, saved_as)}
+        query |= {"saved_as": saved_as} if saved_as else {}
+        return f"{self._public_url}/files/{quote(key)}?{urlencode(query)}"
 
     def check(self) -> None:
-        self.put(".check/0", b"", "application/octet-stream")
+        try:
+            self.put(".check/0", b"", "application/octet-stream")
+        except StorageError as error:
+            raise NoStorageError(str(error)) from error
 
     def path(self, key: str) -> Path:
         """Where the object lies; StorageError for a key that leads out of the root."""
@@ -128,13 +144,14 @@ class LocalStorage:
             raise StorageError(f"{key!r} is no object key")
         return path
 
-    def signature_holds(self, key: str, expires: int, signature: str) -> bool:
-        """Whether `signed_url` made this signature for the key, and its time has not passed."""
-        good = hmac.compare_digest(self._sign(key, expires).encode(), signature.encode())
+    def signature_holds(self, key: str, expires: int, signature: str, saved_as: str = "") -> bool:
+        """Whether `signed_url` made this signature for the key and the name, and its time has not passed."""
+        good = hmac.compare_digest(self._sign(key, expires, saved_as).encode(), signature.encode())
         return good and time.time() < expires
 
-    def _sign(self, key: str, expires: int) -> str:
-        return hmac.new(self._signing_key, f"{expires}\n{key}".encode(), hashlib.sha256).hexdigest()
+    def _sign(self, key: str, expires: int, saved_as: str) -> str:
+        signed = "\n".join([str(expires), key] + [saved_as] * bool(saved_as))
+        return hmac.new(self._signing_key, signed.encode(), hashlib.sha256).hexdigest()
 
 
 def media_type_of(key: str) -> str:
@@ -143,7 +160,7 @@ def media_type_of(key: str) -> str:
 
 
 class S3Storage:
-    """A bucket; `endpoint` is a URL whose scheme says whether to use TLS.
+    """A bucket; `endpoint` is a URL whose scheme says whether to use TLS, `public_url` the one that others know it by.
 
     A store that is away is tried again with growing pauses for `patience_s` seconds; a refusal is final.
     """
@@ -157,19 +174,20 @@ class S3Storage:
         bucket: str,
         region: str,
         patience_s: float = PATIENCE_S,
+        public_url: str | None = None,
     ) -> None:
-        url = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
         try_s = min(_TRY_S, patience_s)
         self._bucket = bucket
         self._patience_s = patience_s
-        self._client = Minio(
-            url.netloc,
+        connect = partial(
+            _client,
             access_key=access_key,
             secret_key=secret_key,
-            secure=url.scheme == "https",
             region=region,
             http_client=urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=try_s, read=try_s)),
         )
+        self._client = connect(endpoint)
+        self._signer = connect(public_url) if public_url else self._client  # a signature covers the host
 
     def put(self, key: str, data: bytes, media_type: str) -> None:
         def upload() -> None:
@@ -216,13 +234,31 @@ class S3Storage:
 
         _patiently(erase, f"{prefix} cannot be erased", self._patience_s)
 
-    def signed_url(self, key: str, expires_at: datetime, ttl_s: int) -> str:
+    def signed_url(self, key: str, expires_at: datetime, ttl_s: int, saved_as: str = "") -> str:
         ttl = timedelta(seconds=ttl_s)
-        return self._client.presigned_get_object(self._bucket, key, expires=ttl, request_date=expires_at - ttl)
+        answer: dict[str, Any] | None = {"response-content-disposition": attachment(saved_as)} if saved_as else None
+        return self._signer.presigned_get_object(
+            self._bucket, key, expires=ttl, response_headers=answer, request_date=expires_at - ttl
+        )
 
     def check(self) -> None:
-        if not _patiently(lambda: self._client.bucket_exists(self._bucket), "the store does not answer", 0):
-            raise StorageError(f"there is no bucket {self._bucket!r}")
+        try:
+            found = _patiently(lambda: self._client.bucket_exists(self._bucket), "the store does not answer", 0)
+        except StorageError as error:
+            if _is_refusal(error.__cause__):
+                raise NoStorageError(f"the store refuses the bucket {self._bucket!r} to these keys") from error
+            raise
+        if not found:
+            raise NoStorageError(f"there is no bucket {self._bucket!r}")
+
+
+def _client(url: str, **options: Any) -> Minio:
+    host = urlsplit(url)
+    return Minio(host.netloc, secure=host.scheme == "https", **options)
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    return isinstance(error, S3Error) and error.response.status < 500
 
 
 def _patiently(action: Callable[[], Result], failure: str, patience_s: float) -> Result:
@@ -235,9 +271,8 @@ def _patiently(action: Callable[[], Result], failure: str, patience_s: float) ->
         try:
             return action()
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-            refused = isinstance(error, S3Error) and error.response.status < 500
             jittered_s = pause_s * random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
-            if refused or time.monotonic() + jittered_s > deadline:
+            if _is_refusal(error) or time.monotonic() + jittered_s > deadline:
                 logger.warning("%s: %s", failure, error)  # names hosts and buckets, which are no client's business
                 raise StorageError(failure) from error
             time.sleep(jittered_s)

@@ -14,16 +14,16 @@ from redis.exceptions import RedisError
 
 from services.diffusion.subject import Subject
 from services.durability import require_durable
-from services.errors import ServiceError, StoreUnsafeError
+from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
 from services.job_request import DEFAULT_PROMPT
 from services.leases import Leases
 from services.queue import RUN_TASK, celery_app
 from services.settings import Settings
-from services.storage import open_storage
+from services.storage import Storage, open_storage
 from services.store import connect
 from worker.fit_lock import fit_lock, owned
 from worker.heartbeat import BEATS, Heartbeat
-from worker.models import load_models
+from worker.models import KEEP_PATIENCE_S, load_models
 from worker.notify import notify_ready
 from worker.shutdown import Shutdown
 from worker.sweeper import Sweeper
@@ -32,6 +32,7 @@ from worker.tasks import Runner
 OPTIONS = ("--pool=threads", "--without-gossip", "--without-mingle", "--loglevel=INFO")
 RECONNECT_S = 5  # at most, between two looks for a Redis that is away
 SWEEP_PATIENCE_S = 5.0  # with a store that is away: what it keeps is put off
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -50,6 +51,7 @@ def build(settings: Settings) -> Celery:
     client = connect(settings.redis_url)
     check_redis(client)
     storage = open_storage(settings)
+    check_store(open_storage(settings, KEEP_PATIENCE_S))
     models = load_models(settings, storage)
     worker = f"{socket.gethostname()}:{os.getpid()}"
     leases = Leases(client, worker=worker, lease_s=settings.lease_s, bounds=settings.bounds)
@@ -95,6 +97,16 @@ def check_redis(client: Redis) -> None:
         require_durable(client.info())
     except RedisError as error:
         raise StoreUnsafeError(f"Redis does not answer: {error}") from error
+
+
+def check_store(storage: Storage) -> None:
+    """NoStorageError when the store is there and takes nothing; one that is away may be back before a job has ended."""
+    try:
+        storage.check()
+    except NoStorageError:
+        raise
+    except StorageError as error:
+        logger.warning("%s; the worker starts nevertheless", error)
 
 
 def _announce(**_: object) -> None:

@@ -47,6 +47,7 @@ async def submit(
 
     Counts as one request for each of the jobs.
     """
+    await gateway.store.require()
     if found := list(webhook_problems(gateway.settings, request.webhook)):
         raise RequestValidationError(found)
     requests = await _jobs(gateway, [request.shared | fields for fields in request.jobs])

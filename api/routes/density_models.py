@@ -46,6 +46,7 @@ async def fit(
     """
     if facts := await _ready(gateway, concept, prompt):
         return DensityModel.ready(facts)
+    await gateway.store.require()
     settings = gateway.settings
     job_id = await gateway.density_models.fit(
         _request(concept, prompt, settings), keep_s=settings.output_ttl_s, max_queued=settings.max_queued

@@ -9,7 +9,7 @@ from api.deps import OpenGateway
 from api.errors import Responses, problems
 from api.files import PartialFile
 from api.routing import FILE, Router
-from services.storage import LocalStorage, media_type_of
+from services.storage import LocalStorage, attachment, media_type_of
 
 router = Router(tag="files")
 _OBJECT: Responses = {
@@ -33,13 +33,15 @@ def read_file(
     expires: Annotated[int, Query(ge=0, le=10**12)],
     signature: Annotated[str, Query(max_length=128)],
     gateway: OpenGateway,
+    saved_as: Annotated[str, Query(max_length=255, description="The name that the file is saved under.")] = "",
 ) -> PartialFile:
     """An output, until its URL expires; only where the service stores on local disk."""
     storage = gateway.storage
     if not isinstance(storage, LocalStorage):
         raise HTTPException(404, "outputs are kept in the object store, not here")
-    if not storage.signature_holds(key, expires, signature):
+    if not storage.signature_holds(key, expires, signature, saved_as):
         raise HTTPException(403, "the URL is not signed by this service, or has expired")
     if not storage.exists(key):
         raise HTTPException(404, "the object is erased")
-    return PartialFile(storage.path(key), media_type=media_type_of(key), headers=_HEADERS)
+    named = {"Content-Disposition": attachment(saved_as)} if saved_as else {}
+    return PartialFile(storage.path(key), media_type=media_type_of(key), headers=_HEADERS | named)

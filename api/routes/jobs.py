@@ -80,6 +80,7 @@ async def submit(
     What the request refers to has to be there when the job is made, not when a repeated request finds it. 410: the
     key's job has expired; 404: the job was erased while its end was waited for. Who erases a job frees its key.
     """
+    await gateway.store.require()
     await check_references(gateway, request, idempotency_key)
     accepted = accept(request, gateway.settings)
     submitted = await gateway.jobs.submit(

@@ -24,4 +24,5 @@ async def list_quarantine(gateway: OperatorGateway, limit: Limit = 20, cursor: C
 @router.post("/{job_id}/replay", status_code=202, response_model=Job, responses=problems(403, 404, 429, 503))
 async def replay(job_id: JobId, gateway: OperatorGateway) -> Response:
     """Queue a new job of the same request, seed and all, once; the old one leaves the quarantine and stays failed."""
+    await gateway.store.require()
     return answer_with(await gateway.quarantine.replay(job_id, max_queued=gateway.settings.max_queued), gateway, 202)

@@ -85,6 +85,31 @@ async def test_names_of_jobs_and_pictures_are_drawn(gateway):
     assert len(names) == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("red-chair-1.png", 'attachment; filename="red-chair-1.png"'),
+        ('椅 "1".png', "attachment; filename*=UTF-8''%E6%A4%85%20%221%22.png"),
+    ],
+)
+async def test_file_is_saved_under_the_name_that_was_signed(gateway, storage, name, header):
+    url = storage.signed_url("jobs/a/1/0.webp", datetime.now(UTC) + timedelta(seconds=60), 60, name)
+    answer = await gateway.get(url)
+    assert (answer.status_code, answer.headers["content-disposition"]) == (200, header)
+    for forged in (url.partition("&saved_as")[0], f"{url}.exe"):
+        assert (await gateway.get(forged)).status_code == 403
+    assert "content-disposition" not in (await gateway.get(url_of(storage, "jobs/a/1/0.webp"))).headers
+
+
+async def test_output_is_saved_under_the_names_of_its_concept_and_its_job(gateway, publish):
+    job = (await gateway.post("/jobs", json={"concept": "椅子/red  chair"})).json()
+    publish(2)
+    outputs = (await gateway.get(f"/jobs/{job['id']}")).json()["outputs"]
+    saved = [(await gateway.get(output["download_url"])).headers["content-disposition"] for output in outputs]
+    end = f"-red-chair-{job['id'][:8]}"
+    assert saved == [f"attachment; filename*=UTF-8''%E6%A4%85%E5%AD%90{end}-{n}.png" for n in (1, 2)]
+
+
 async def test_head_is_get_without_content(gateway, storage):
     await gateway.post("/jobs", json={"concept": "lamp"})
     picture = url_of(storage, "jobs/a/1/0.webp")

@@ -18,6 +18,8 @@ def _no_environment(monkeypatch):
     ("fields", "sentence"),
     [
         ({}, "needs RAREBIT_SIGNING_KEY"),
+        ({"s3_endpoint": "https://s3.test/bucket"}, "RAREBIT_S3_ENDPOINT https://s3.test may be followed"),
+        ({"s3_public_url": "https://media.test/s3"}, "RAREBIT_S3_PUBLIC_URL https://media.test may be followed"),
         ({"storage": "s3"}, "needs RAREBIT_S3_ENDPOINT, RAREBIT_S3_ACCESS_KEY, RAREBIT_S3_SECRET_KEY"),
         ({"signing_key": "short-secret"}, "RAREBIT_SIGNING_KEY"),
         ({"signing_key": SIGNING_KEY, "redis_url": "http://x"}, "RAREBIT_REDIS_URL begins with none of redis://"),

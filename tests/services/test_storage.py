@@ -121,6 +121,33 @@ def test_presigned_url_opens_its_object_only(s3_url):
         assert fetch(forged)[0] == 403
 
 
+def test_presigned_url_leads_where_the_public_reaches_the_store(s3_url):
+    with proxied(urlsplit(s3_url).port) as proxy:
+        storage = s3(s3_url, public_url=f"http://localhost:{proxy.port}")
+        storage.put(KEY, b"x", "image/png")
+        assert proxy.taken == 0
+        url = signed(storage, KEY, 60)
+        assert url.startswith(f"http://localhost:{proxy.port}/{BUCKET}/")
+        assert fetch(url) == (200, b"x", "image/png")
+        assert proxy.taken > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("red-chair-1.png", 'attachment; filename="red-chair-1.png"'),
+        ('椅 "1".png', "attachment; filename*=UTF-8''%E6%A4%85%20%221%22.png"),
+    ],
+)
+def test_presigned_url_has_the_file_saved_under_its_name(s3_url, name, header):
+    storage = s3(s3_url)
+    storage.put(KEY, b"x", "image/png")
+    url = storage.signed_url(KEY, datetime.now(UTC) + timedelta(seconds=60), 60, name)
+    with urllib.request.urlopen(url) as answer:
+        assert answer.headers["content-disposition"] == header
+    assert fetch(re.sub("response-content-disposition=[^&]*", "response-content-disposition=inline", url))[0] == 403
+
+
 def test_presigned_url_ends_and_cannot_be_altered(s3_url):
     storage = s3(s3_url)
     storage.put("jobs/a/1/0.webp", b"x", "image/webp")

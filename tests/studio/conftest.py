@@ -14,8 +14,13 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.local.child import RAREBIT, Child
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, url_of
+from services.leases import Leases
+from services.schemas import Metrics
+from services.storage import S3Storage
 from services.store import connect
 from services.tenants import Tenants
+from tests.conftest import BUCKET, S3_KEYS
+from tests.published import store_output
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --no-proxy-server"
@@ -139,6 +144,21 @@ def workerless(own_redis: Server, tmp_path: Path) -> Iterator[tuple[str, redis.R
     gateway = start_gateway(port := free_port(), environment(own_redis, tmp_path, port))
     with connect(url_of(own_redis)) as client:
         yield f"http://127.0.0.1:{port}/", client
+    gateway.kill()
+
+
+@pytest.fixture
+def from_bucket(own_redis: Server, tmp_path: Path, s3_url: str) -> Iterator[str]:
+    """The URL of a finished job in the studio of a gateway whose pictures lie in a real bucket, on another origin."""
+    s3 = {"ENDPOINT": s3_url, "ACCESS_KEY": S3_KEYS[0], "SECRET_KEY": S3_KEYS[1], "BUCKET": BUCKET}
+    env = environment(own_redis, tmp_path, port := free_port()) | {"RAREBIT_STORAGE": "s3"}
+    gateway = start_gateway(port, env | {f"RAREBIT_S3_{name}": value for name, value in s3.items()})
+    job = httpx.post(f"http://127.0.0.1:{port}/jobs", json=QUICK, trust_env=False).raise_for_status().json()
+    storage = S3Storage(s3_url, access_key=S3_KEYS[0], secret_key=S3_KEYS[1], bucket=BUCKET, region="us-east-1")
+    with connect(url_of(own_redis)) as client:
+        leases = Leases(client, worker="worker-1", lease_s=30)
+        leases.succeed(claim := leases.claim(), [store_output(storage, claim, 0)], [], Metrics())
+    yield f"http://127.0.0.1:{port}/#/jobs/{job['id']}"
     gateway.kill()
 
 

@@ -288,6 +288,17 @@ def test_curl_is_the_request_that_the_service_takes(open_page, service, finished
     assert service.finish(job["id"])["outputs"][0]["sha256"] == finished["outputs"][0]["sha256"]
 
 
+@pytest.mark.parametrize("kept", ["on disk", "in a bucket"])
+def test_save_saves_a_file_and_opens_nothing(open_page, finished, from_bucket, kept):
+    page = open_page(from_bucket if kept == "in a bucket" else f"/#/jobs/{finished['id']}")
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save: handbag, image 1").click()
+    job_id = job_of(page)
+    assert re.fullmatch(rf"handbag-{job_id[:8]}-1\.(webp|png)", saved.value.suggested_filename)
+    assert saved.value.path().stat().st_size > 0
+    assert len(page.context.pages) == 1
+
+
 def test_problems_stand_at_the_fields_that_they_name(open_page):
     page = open_page()
     ask(page, count="99", seed="late")

@@ -20,14 +20,17 @@ export function tile(job, output, preview, act, stale) {
       text,
       on: { click: () => act[verb](output) },
     });
+  const refresh = (event) => {
+    if (Date.now() < Date.parse(output.url_expires_at)) return;
+    event.preventDefault(); // it would lead to an error page
+    stale();
+  };
   const download = h("a", {
     class: "quiet",
-    href: pictureUrl(output.url),
-    download: fileName(job, output),
-    target: "_blank",
-    rel: "noopener",
+    href: pictureUrl(output.download_url),
     "aria-label": `Save: ${name}`,
     text: "Save",
+    on: { click: refresh },
   });
   const on = {
     pointerenter: () => act.point(output.index),
@@ -108,8 +111,4 @@ function figures({ rarity, validity, seed }) {
     }),
     h("span", { text: `seed ${seed}` }),
   );
-}
-
-function fileName({ concept, id }, { index, media_type: type }) {
-  return `${concept.replace(/[^\p{L}\p{N}]+/gu, "-")}-${id.slice(0, 8)}-${index + 1}.${type.split("/")[1]}`;
 }

@@ -88,8 +88,9 @@ class PublishedPicture(Document):
 
 
 class Output(PublishedPicture):
-    """An image of a job that was read by itself: `replay` makes it again bit for bit."""
+    """An image of a job that was read by itself: `replay` makes it again bit for bit; `download_url` saves it."""
 
+    download_url: str
     replay: dict[str, Any]
 
 

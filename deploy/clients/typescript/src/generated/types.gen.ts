@@ -965,7 +965,7 @@ export type Metrics = {
 /**
  * Output
  *
- * One image, where to fetch it, and what reproduces it.
+ * One image, where to fetch it, also as a file to be saved, and what reproduces it.
  */
 export type Output = {
     /**
@@ -1017,6 +1017,10 @@ export type Output = {
      * Url Expires At
      */
     url_expires_at: string;
+    /**
+     * Download Url
+     */
+    download_url: string;
     /**
      * Replay
      */
@@ -2731,6 +2735,12 @@ export type FilesReadFileData = {
          * Signature
          */
         signature: string;
+        /**
+         * Saved As
+         *
+         * The name that the file is saved under.
+         */
+        saved_as?: string;
     };
     url: '/files/{key}';
 };
