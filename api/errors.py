@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.problems import PROBLEMS, Kind
+from api.words import in_words
 from services.errors import RateLimitedError, ServiceError, UnauthorizedError
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def example_of(kind: Kind) -> dict[str, Any]:
     """A body of a problem of this kind."""
     problem = _problem(kind, kind.detail or None)
     if kind is _INVALID:
-        problem.errors = [FieldProblem(pointer="/rarity/bits", detail="Input should be less than or equal to 30")]
+        problem.errors = [FieldProblem(pointer="/rarity/bits", detail="has to be 30 or less")]
     return problem.model_dump()
 
 
@@ -112,12 +113,14 @@ def _problem(kind: Kind, detail: str | None = None) -> Problem:
 async def _service_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, ServiceError) or PROBLEMS.get(error.code, _INTERNAL) is _INTERNAL:
         raise error
+    if error.told != str(error):
+        logger.warning("%s", error)
     return answer(problem_of(error), _headers(error))
 
 
 def problem_of(error: ServiceError) -> Problem:
     """The problem that tells of the error; KeyError for one that no client causes."""
-    return _problem(PROBLEMS[error.code], str(error))
+    return _problem(PROBLEMS[error.code], error.told)
 
 
 def _headers(error: ServiceError) -> dict[str, str]:
@@ -133,7 +136,7 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
 
 def invalid_request(found: Sequence[Any]) -> Problem:
     """The problem of a request in which pydantic found these errors."""
-    fields = [_field_problem(one["loc"], one["msg"]) for one in found[:_FIELD_PROBLEMS]]
+    fields = [_field_problem(one["loc"], in_words(one)) for one in found[:_FIELD_PROBLEMS]]
     return _problem(_INVALID).model_copy(update={"errors": fields})
 
 

@@ -10,6 +10,11 @@ class ServiceError(Exception):
     code = "internal"
     title = "The service failed"
 
+    @property
+    def told(self) -> str:
+        """What clients are told of it."""
+        return str(self)
+
 
 class SettingsError(ServiceError):
     """The environment does not describe a service that can start."""
@@ -77,9 +82,19 @@ class StorageError(ServiceError):
     code = "storage"
     title = "The object store failed"
 
+    @property
+    def told(self) -> str:
+        """Without the store's keys, which are the log's."""
+        return "what belongs to the job or the picture cannot be stored or read now"
+
 
 class NoStorageError(StorageError):
     """The object store is there, and takes nothing: without the bucket, the right or the room that it needs."""
+
+    @property
+    def told(self) -> str:
+        """The reason: whoever asks for it is an operator."""
+        return str(self)
 
 
 class StoreUnsafeError(ServiceError):

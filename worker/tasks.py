@@ -108,7 +108,8 @@ class Runner:
             return lambda: self._leases.hand_back(claim)
         except Exception as error:
             failure = describe(error)
-            logger.warning("job %s: %s", claim.id, failure.detail, exc_info=failure.code == "internal")
+            told = failure.detail if failure.code == "internal" else error
+            logger.warning("job %s: %s", claim.id, told, exc_info=failure.code == "internal")
             if failure.code == "out_of_memory":
                 free_memory(error)
             return lambda: self._leases.fail(claim, failure, attempt.metrics)
@@ -174,7 +175,7 @@ def views_of(claim: Claim, outputs: list[Output]) -> list[View]:
 def describe(error: Exception) -> JobError:
     """What the client is told: a stable code, and no more than we meant to say."""
     if isinstance(error, ServiceError):
-        return JobError(code=error.code, title=error.title, detail=str(error))
+        return JobError(code=error.code, title=error.title, detail=error.told)
     if is_out_of_memory(error):
         return JobError(
             code="out_of_memory", title="The job needs more memory", detail="Ask for fewer trials or a smaller size."

@@ -151,3 +151,4 @@ async def test_store_that_is_away_is_said_so(gateway, settings):
     (settings.data_dir / "objects").write_text("a file where the folder belongs")
     answer = await post(gateway, encoded("png"))
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/storage")
+    assert answer.json()["detail"] == "what belongs to the job or the picture cannot be stored or read now"

@@ -288,3 +288,35 @@ async def test_compressed_body_is_refused_by_its_name(gateway, path, media_type)
 async def test_run_limit_of_the_service_bounds_the_request(gateway, settings):
     job = (await gateway.post("/jobs", json={"concept": "handbag", "run_within": 86400})).json()
     assert job["request"]["run_within"] == settings.run_limit_s
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "words"),
+    [
+        ({"concept": ""}, "/concept", "is empty"),
+        ({"concept": "x" * 201}, "/concept", "may have 200 characters at most"),
+        ({"concept": None}, "/concept", "has to be text"),
+        ({"count": 17}, "/count", "has to be 16 or less"),
+        ({"count": 0}, "/count", "has to be 1 or more"),
+        ({"count": 1.5}, "/count", "has to be a whole number"),
+        ({"rarity": {"bits": "10"}}, "/rarity/bits", "has to be a number"),
+        ({"rarity": []}, "/rarity", "has to be an object"),
+        ({"mode": "quick"}, "/mode", "has to be one of 'calibrated' or 'paper'"),
+        ({"space": []}, "/space", "needs 1 at least, has 0"),
+        ({"avoid": "red"}, "/avoid", "has to be a list"),
+        ({"avoid": [{"text": ""}]}, "/avoid/0/text", "is empty"),
+        ({"colour": "red"}, "/colour", "is not known here"),
+        ({"image": {"upload": "x"}}, "/image/upload", "is not of the form ^[0-9a-f]{32}$"),
+    ],
+)
+async def test_what_is_wrong_with_a_field_is_said_in_our_words(gateway, fields, pointer, words):
+    answer = await gateway.post("/jobs", json={"concept": "lamp"} | fields)
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": pointer, "detail": words}]
+
+
+async def test_what_is_missing_is_said_in_our_words(gateway):
+    missing = (await gateway.post("/jobs", json={})).json()["errors"]
+    wait = (await gateway.get(f"/jobs/{'0' * 32}?wait=soon")).json()["errors"]
+    assert missing == [{"pointer": "/concept", "detail": "is missing"}]
+    assert wait == [{"parameter": "wait", "detail": "has to be a whole number"}]

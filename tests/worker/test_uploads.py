@@ -34,6 +34,7 @@ async def test_upload_that_breaks_off_fails_the_job_without_a_second_run_and_its
         await run
     record, _ = await jobs.get(job_id)
     assert (record.status, record.error.code, record.attempt, record.outputs) == (JobStatus.FAILED, "storage", 1, [])
+    assert record.error.detail == "what belongs to the job or the picture cannot be stored or read now"
     assert direct.exists(output_key(job_id, 1, 0, "png"))
     Sweeper(leases, direct, interval_s=10).sweep()
     assert not direct.exists(output_key(job_id, 1, 0, "png"))
