@@ -20,6 +20,8 @@ def progress_bar() -> Iterator[ShowProgress]:
 
         def show(phase: str, step: int, steps: int, rarity_bits: float | None) -> None:
             text = "" if rarity_bits is None else f"{rarity_bits:.1f} bits"
+            if phase == "fit" and step == steps:  # all samples are drawn
+                text = "fitting the mixture"
             bar.update(line, description=phase, completed=step, total=steps, bits=text)
 
         yield show

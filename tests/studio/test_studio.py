@@ -4,6 +4,7 @@ import json
 import re
 from base64 import b64encode
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ from playwright.sync_api import Page, expect
 from servers import eventually
 from services.leases import Leases
 from services.schemas import Metrics, Progress
+from tests.studio.conftest import ENDLESS
 
 LIMIT_S = 60
 STEP = Progress(phase="optimize", step=12, steps=50, rarity_bits=2.5)
@@ -20,6 +22,8 @@ FOCUS_IS_SEEN = """(() => {
   const { outlineStyle, boxShadow } = getComputedStyle(document.activeElement);
   return outlineStyle !== "none" || boxShadow !== "none";
 })()"""
+
+CONTRASTS = Path(__file__).with_name("contrasts.js").read_text()
 
 
 def ask(page: Page, mode: str = "paper", **fields: str) -> None:
@@ -302,10 +306,17 @@ def test_save_saves_a_file_and_opens_nothing(open_page, finished, from_bucket, k
 def test_problems_stand_at_the_fields_that_they_name(open_page):
     page = open_page()
     ask(page, count="99", seed="late")
-    expect(page.locator(".field:has(#count) .problem")).to_contain_text("less than or equal to 16")
-    expect(page.locator(".field:has(#seed) .problem")).to_contain_text("integer")
+    expect(page.locator(".field:has(#count) .problem")).to_have_text("has to be 16 or less")
+    expect(page.locator(".field:has(#seed) .problem")).to_have_text("has to be a whole number")
     expect(page.locator("#seed")).to_be_focused()
     expect(page.locator("#ask-problem")).to_be_hidden()
+
+
+def test_nothing_asked_for_is_said_in_words(open_page):
+    page = open_page()
+    page.locator("#find").click()
+    expect(page.locator(".field:has(#concept) .problem")).to_have_text("is empty")
+    expect(page.locator("#concept")).to_be_focused()
 
 
 def test_a_full_queue_is_said_and_waited_for(open_page, service, endless):
@@ -423,6 +434,88 @@ def test_history_pages_back_to_what_was_looked_for_first(open_page, service, fin
     expect(page.locator(RESULT)).to_have_count(2)
 
 
-def test_a_run_that_is_gone_is_said_to_be_gone(open_page):
-    page = open_page(f"/#/jobs/{'0' * 32}")
-    expect(page.locator("#say")).to_contain_text("no longer kept")
+@pytest.mark.parametrize("named", ["0" * 32, "0-of-another-kind", "%2e%2e"])
+def test_a_run_that_is_not_there_is_said_to_be_so_with_a_way_on(open_page, named):
+    page = open_page(f"/#/jobs/{named}")
+    expect(page.get_by_role("alert")).to_contain_text("There is no such run")
+    for other in (".invitation", ".live"):
+        expect(page.locator(other)).to_be_hidden()
+    page.get_by_role("link", name="Look for something new").click()
+    expect(page.locator(".invitation")).to_be_visible()
+    expect(page.locator(".lost")).to_be_hidden()
+    assert page.evaluate("location.hash") == "#/"
+
+
+def test_a_run_that_has_expired_is_told_from_one_that_never_was(open_page, service):
+    job_id = service.submit(expires_in=1)
+    service.finish(job_id)
+    assert eventually(lambda: service.client.get(f"/jobs/{job_id}").status_code == 410, LIMIT_S)
+    page = open_page(f"/#/jobs/{job_id}")
+    expect(page.get_by_role("alert")).to_contain_text("That run is no longer kept")
+
+
+@pytest.mark.parametrize("width", [320, 1360])
+def test_long_words_widen_nothing(open_page, finished, width):
+    page = open_page("/", viewport={"width": width, "height": 800})
+    word = "Lang" * 50
+    error = {"code": "storage", "title": word, "detail": word}
+    failed = {"status": "failed", "outputs": [], "error": error, "concept": word, "warnings": [word]}
+    asked = finished["request"] | {"concept": word, "toward": [{"text": word}], "avoid": [{"text": word}]}
+    job = answer(page, finished | failed | {"request": asked})
+    page.goto(f"/#/jobs/{job['id']}")
+    expect(page.locator(".detail")).to_have_text(word)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for place in (".detail", ".rare h2", ".rare > p", ".warnings p", "figcaption"):
+        box = page.locator(place).first.bounding_box()
+        assert box["x"] + box["width"] <= width, place
+
+
+def test_history_follows_what_goes_on(open_page, service):
+    page = open_page()
+    ask(page, concept="hat that ends")
+    shown = page.locator(f"#history a[href='#/jobs/{job_of(page)}']")
+    expect(state(page)).to_have_text("Done")
+    expect(shown).to_contain_text("hat that ends")
+    expect(shown).not_to_contain_text(re.compile("queued|running"))
+    expect(shown.locator("img")).to_have_count(1)
+
+
+def test_history_follows_a_job_that_is_not_open(open_page, service):
+    job_id = service.submit(concept="shoe elsewhere", **ENDLESS)
+    page = open_page()
+    shown = page.locator(f"#history a[href='#/jobs/{job_id}']")
+    expect(shown).to_contain_text(re.compile("queued|running"))
+    shown.focus()
+    service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    expect(shown).to_contain_text("canceled")
+    expect(shown).to_be_focused()
+
+
+def test_focus_goes_on_where_a_button_has_gone(open_page, service, endless):
+    page = open_page(f"/#/jobs/{endless}")
+    page.get_by_role("button", name="Cancel").focus()
+    page.keyboard.press("Enter")
+    expect(state(page)).to_have_text("Canceled")
+    expect(page.locator("#run")).to_be_focused()
+    page.get_by_role("button", name="Show plain samples").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".ordinary")).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_word_stands_out_from_what_is_behind_it(open_page, finished, scheme):
+    page = open_page(f"/#/jobs/{finished['id']}", color_scheme=scheme)
+    expect(page.locator(RESULT)).to_have_count(2)
+    page.locator("#more").evaluate("details => { details.open = true }")
+    assert page.evaluate(CONTRASTS) == []
+
+
+def test_fitting_is_said_when_all_samples_are_drawn(open_page, finished):
+    page = open_page()
+    progress = {"phase": "fit", "steps": 5000, "rarity_bits": None}
+    running = {"status": "running", "finished_at": None, "outputs": [], "progress": None}
+    job = answer(page, finished | running, *[events(progress=progress | {"step": step}) for step in (4750, 5000)])
+    page.goto(f"/#/jobs/{job['id']}")
+    expect(page.locator(".detail")).to_have_text("4750 of 5000")
+    expect(page.locator(".detail")).to_have_text("Fitting the mixture to all samples")
+    assert page.locator("#run progress").get_attribute("value") is None

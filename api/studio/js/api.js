@@ -48,7 +48,7 @@ async function waitOut(response, key, signal) {
 
 const json = (path, options) => send(path, { ...options, read: (response) => response.json() });
 
-export const readJob = (id, signal) => json(`jobs/${id}`, { signal });
+export const readJob = (id, signal) => json(`jobs/${encodeURIComponent(id)}`, { signal });
 export const readBaseline = (id, signal) => json(`jobs/${id}/baseline`, { signal });
 export const cancelJob = (id) => json(`jobs/${id}/cancel`, { method: "POST" });
 export const listJobs = (cursor) => json(`jobs?limit=24${cursor ? `&cursor=${cursor}` : ""}`);

@@ -3,7 +3,7 @@
 import { announce } from "./announce.js";
 import { Problem, submitJob } from "./api.js";
 import { createDirections } from "./directions.js";
-import { byId, h } from "./dom.js";
+import { byId, h, hide } from "./dom.js";
 import { targetBits } from "./words.js";
 
 const EXAMPLES = ["handbag", "chair", "lamp", "cup", "clock", "hat", "shoe"];
@@ -78,8 +78,7 @@ function createSend(before, accepted) {
     } finally {
       sending = null;
       clearTimeout(offer);
-      if (document.activeElement === byId("stop")) byId("find").focus();
-      byId("sending").hidden = true;
+      hide(byId("sending"), true, byId("find"));
     }
   };
 }

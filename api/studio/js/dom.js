@@ -23,6 +23,13 @@ export function set(element, attributes) {
   return element;
 }
 
+/** Hides the element; the focus, where it was in there, goes on at `next`, and not back to the top. */
+export function hide(element, hidden, next) {
+  const held = hidden && element.contains(document.activeElement);
+  element.hidden = hidden;
+  if (held) next.focus({ preventScroll: true });
+}
+
 /** As many children with the tag as there are items, each brought up to date; a redraw makes only what is new. */
 export function each(parent, tag, items, update) {
   while (parent.childElementCount > items.length) parent.lastElementChild.remove();

@@ -1,6 +1,6 @@
 // The ordinary beside the rare: plain samples of the concept, and the job's images as they come.
 
-import { byId, each, h } from "./dom.js";
+import { byId, each, h, hide } from "./dom.js";
 import { isFinal, previewOf } from "./run.js";
 import { plainTile, showPreview, tile, waitingTile } from "./tile.js";
 import { bits, targetBits } from "./words.js";
@@ -16,15 +16,16 @@ export function createGallery(act, askForPlain, stale) {
   const [ordinaryNote, rareTitle, rareNote] = [h("p", {}), h("h2", {}), h("p", {})];
   const warnings = h("div", { class: "warnings", role: "status" });
   const offer = h("button", { type: "button", text: "Show plain samples", on: { click: askForPlain } });
+  const ordinarySection = h(
+    "section",
+    { class: "ordinary", "aria-label": "Plain samples", tabindex: -1 },
+    h("h2", { text: "The ordinary" }),
+    ordinaryNote,
+    ordinary,
+    offer,
+  );
   host.append(
-    h(
-      "section",
-      { class: "ordinary", "aria-label": "Plain samples" },
-      h("h2", { text: "The ordinary" }),
-      ordinaryNote,
-      ordinary,
-      offer,
-    ),
+    ordinarySection,
     h("section", { class: "rare", "aria-label": "Rare images" }, rareTitle, rareNote, warnings, rare),
   );
   const drawPlain = keeping(ordinary);
@@ -41,7 +42,7 @@ export function createGallery(act, askForPlain, stale) {
     });
     drawRare(rareItems(run, act, stale));
     ordinaryNote.textContent = plainSentence(job, plain);
-    offer.hidden = Boolean(plain);
+    hide(offer, Boolean(plain), ordinarySection);
     drawPlain(plainItems(plain, stale));
   };
 }

@@ -1,21 +1,36 @@
 // What was looked for before: the service's own list of jobs, newest first.
 
-import { listJobs, pictureUrl } from "./api.js";
+import { Problem, listJobs, pictureUrl } from "./api.js";
+import { sleep } from "./connection.js";
 import { byId, h } from "./dom.js";
 import { remember } from "./pictures.js";
 import { isPlain } from "./requests.js";
+import { isFinal } from "./run.js";
 import { ago, bits, targetBits } from "./words.js";
 
 const PICTURES = 4;
+const LOOK_MS = 5000; // between two looks at jobs that go on
 
-/** Shows the first page; `refresh(openId)` shows it anew, with the open job marked. */
+/** Shows the first page; `refresh(openId)` shows it anew, with the open job marked, and `update(job)` how far one is. */
 export function createHistory() {
   const [list, more] = [byId("history-list"), byId("history-more")];
+  const listed = new Map(); // by its id each job's link, its status, and how far it is shown to be
   let cursor = null;
   let open = null;
+  const update = (job) => {
+    const [one, look] = [listed.get(job.id), `${job.status} ${job.outputs.filter(Boolean).length}`];
+    if (!one || one.look === look) return;
+    Object.assign(one, { look, status: job.status });
+    one.link.replaceChildren(...contents(job)); // the link stays, and the focus on it
+  };
   const add = (page) => {
+    for (const job of page.jobs.filter((job) => !isPlain(job))) {
+      const link = h("a", { href: `#/jobs/${job.id}`, "aria-current": job.id === open ? "true" : null });
+      list.append(h("li", {}, link));
+      listed.set(job.id, { link });
+      update(job);
+    }
     page.jobs.forEach(remember);
-    list.append(...page.jobs.filter((job) => !isPlain(job)).map((job) => item(job, open)));
     cursor = page.next_cursor;
     more.hidden = !cursor;
     byId("history").classList.toggle("empty", !list.childElementCount);
@@ -27,29 +42,42 @@ export function createHistory() {
     add(page);
     list.children[before]?.querySelector("a").focus();
   });
+  const keepUp = async () => {
+    for (;;) {
+      await sleep(LOOK_MS);
+      const goesOn = [...listed.values()].some((one) => !isFinal(one));
+      if (goesOn && !document.hidden) (await listJobs().catch(noNews)).jobs.forEach(update);
+    }
+  };
+  keepUp();
   return {
+    update,
     async refresh(openId) {
       open = openId;
       const page = await listJobs();
       list.replaceChildren();
+      listed.clear();
       add(page);
     },
   };
 }
 
-function item(job, open) {
+function contents(job) {
   const pictures = job.outputs
+    .filter(Boolean)
     .slice(0, PICTURES)
     .map(({ url }) => h("img", { src: pictureUrl(url), alt: "", loading: "lazy" }));
   const target = bits(targetBits(job.request));
-  const state = job.status === "succeeded" ? target : `${target}, ${job.status}`;
-  const link = h(
-    "a",
-    { href: `#/jobs/${job.id}`, "aria-current": job.id === open ? "true" : null },
+  return [
     h("span", { class: "strip", "aria-hidden": "true" }, ...pictures),
-    h("strong", { text: job.concept }),
-    h("span", { text: state }),
+    h("strong", { text: job.concept, title: job.concept }),
+    h("span", { text: job.status === "succeeded" ? target : `${target}, ${job.status}` }),
     h("time", { datetime: job.created_at, text: ago(job.created_at) }),
-  );
-  return h("li", {}, link);
+  ];
+}
+
+/** What is wrong is said by those who need the answer. */
+function noNews(error) {
+  if (error instanceof Problem) return { jobs: [] };
+  throw error;
 }

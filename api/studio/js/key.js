@@ -1,6 +1,6 @@
 // The API key: asked for when the service wants one, kept for this tab alone.
 
-import { byId } from "./dom.js";
+import { byId, hide } from "./dom.js";
 
 const NAME = "rarebit.key";
 const NOTE = "Kept in this tab until it is closed.";
@@ -13,7 +13,7 @@ export const has = () => sessionStorage.getItem(NAME) !== null;
 export function askForKey(wrong) {
   byId("key-note").textContent = wrong ? "That key does not open this service." : NOTE;
   asking ??= new Promise((resolve) => {
-    const [form, field] = [byId("key"), byId("key-text")];
+    const [form, field, before] = [byId("key"), byId("key-text"), document.activeElement];
     form.hidden = false;
     field.focus();
     form.addEventListener(
@@ -22,7 +22,7 @@ export function askForKey(wrong) {
         event.preventDefault();
         sessionStorage.setItem(NAME, field.value.trim());
         field.value = "";
-        form.hidden = true;
+        hide(form, true, before);
         byId("key-note").textContent = NOTE;
         asking = null;
         resolve();

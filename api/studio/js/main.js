@@ -1,7 +1,6 @@
 // The studio: which job is open, and what is drawn of it where.
 
 import { Problem, pictureUrl, readJob } from "./api.js";
-import { announce } from "./announce.js";
 import { createAsk } from "./ask.js";
 import { createDial } from "./dial.js";
 import { byId } from "./dom.js";
@@ -18,7 +17,8 @@ import { emptyRun, isFinal, trialsOf, watch } from "./run.js";
 import { createTheme } from "./theme.js";
 import { targetBits } from "./words.js";
 
-let view = { run: emptyRun(), plain: null, lit: null };
+const nothing = () => ({ run: emptyRun(), plain: null, lit: null, problem: null });
+let view = nothing();
 let watching = new AbortController();
 let due = false;
 
@@ -59,20 +59,21 @@ openNamed();
 
 /** Opens the job that the address names, or none. */
 async function openNamed() {
-  const id = /^#\/jobs\/(\w+)$/.exec(location.hash)?.[1];
+  const id = /^#\/jobs\/(.+)$/.exec(location.hash)?.[1];
   watching.abort();
   const { signal } = (watching = new AbortController());
-  view = { run: emptyRun(), plain: null, lit: null };
+  view = nothing();
   draw();
   history.refresh(id);
   if (!id) return void (document.title = "Rarebit studio");
   try {
     await watchOpen(id, signal);
-    history.refresh(id);
   } catch (error) {
-    if (error instanceof Problem)
-      announce(error.status === 404 || error.status === 410 ? "That run is no longer kept." : error.message);
-    else if (!signal.aborted) throw error;
+    if (signal.aborted) return;
+    if (!(error instanceof Problem)) throw error;
+    document.title = "Rarebit studio";
+    view = { ...nothing(), problem: error };
+    draw();
   }
 }
 
@@ -146,11 +147,12 @@ function draw() {
   due = true;
   requestAnimationFrame(() => {
     due = false;
-    const { run, plain, lit } = view;
+    const { run, plain, lit, problem } = view;
     const target = run.job ? targetBits(run.job.request) : undefined;
     if (run.job) remember(run.job);
+    if (run.job) history.update(run.job);
     drawMap({ target, baseline: points(run.baseline), trials: trialsOf(run), pictures: pictures(run), lit });
-    drawProgress(run, plain?.job);
+    drawProgress(run, plain?.job, problem);
     drawGallery(view);
     caption(run);
   });

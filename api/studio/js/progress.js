@@ -2,10 +2,10 @@
 
 import { announce, whisper } from "./announce.js";
 import { cancelJob } from "./api.js";
-import { byId, each, h, s, set } from "./dom.js";
+import { byId, each, h, hide, s, set } from "./dom.js";
 import { createPlot } from "./plot.js";
 import { isFinal, trialsOf } from "./run.js";
-import { bits, isLost, standing, startsIn, targetBits } from "./words.js";
+import { bits, isFitting, isLost, standing, startsIn, targetBits } from "./words.js";
 
 const STATES = [
   ["moving", "on its way"],
@@ -14,7 +14,15 @@ const STATES = [
   ["chosen", "in the gallery"],
 ];
 
-/** Draws the run that it is called with, and before any an invitation; `plain` is the job that may come before it. */
+const LOSSES = {
+  404: ["There is no such run", "The address is wrong, the run was erased, or it belongs to another key."],
+  410: ["That run is no longer kept", "Its images and its record were kept as long as was promised."],
+};
+
+/**
+ * Draws the run that it is called with, and before any an invitation; `plain` is the job that may come before it,
+ * `problem` the reason why there is none where one was asked for.
+ */
 export function createProgress() {
   const host = byId("run");
   const [state, detail, legend] = [
@@ -26,20 +34,23 @@ export function createProgress() {
   const cancel = h("button", { type: "button", text: "Cancel" });
   const chart = h("div", { class: "plot" });
   const live = h("div", { class: "live" }, h("div", { class: "state" }, state, cancel), bar, detail, chart, legend);
-  host.append(invitation(), live);
+  const lost = h("div", { class: "lost", role: "alert" });
+  host.append(invitation(), live, lost);
   const plot = createPlot(chart);
   let job = null;
   const tell = onChange(whisper);
   cancel.addEventListener("click", () => cancelJob(job.id).catch((problem) => announce(problem.message)));
-  return (run, plain) => {
+  return (run, plain, problem) => {
     ({ job } = run);
-    host.classList.toggle("idle", !job);
+    host.classList.toggle("idle", !job && !problem);
+    host.classList.toggle("gone", Boolean(problem));
+    if (Boolean(problem) !== lost.hasChildNodes()) lost.replaceChildren(...(problem ? loss(problem) : []));
     if (!job) return;
     const first = job.status === "queued" && plain?.status === "running" ? plain : null;
     state.textContent = first ? "First, the ordinary" : standing(job);
     detail.textContent = first ? `${standing(first)} · ${details(first)}` : details(job);
     tell(`${job.concept}: ${state.textContent}`);
-    cancel.hidden = isFinal(job) || job.status === "canceling";
+    hide(cancel, isFinal(job) || job.status === "canceling", host);
     set(bar, { value: share(first ?? job) });
     bar.style.visibility = isFinal(job) ? "hidden" : ""; // what is below stays where it is
     const trials = trialsOf(run);
@@ -62,6 +73,7 @@ function details(job) {
   if (job.status === "succeeded") return took(job);
   if (isLost(job)) return "Another one takes over, from where this one last saved.";
   if (job.status !== "running" || !progress) return startsIn(job);
+  if (isFitting(job)) return "Fitting the mixture to all samples";
   const step = progress.steps > 1 ? `${progress.step} of ${progress.steps}` : "";
   const median =
     progress.phase === "optimize" && progress.rarity_bits !== null
@@ -77,8 +89,9 @@ function took({ metrics, outputs }) {
   return `${images} in ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 }
 
-function share({ status, progress }) {
-  if (status !== "running" || !progress?.steps) return null;
+function share(job) {
+  const { status, progress } = job;
+  if (status !== "running" || !progress?.steps || isFitting(job)) return null;
   return progress.step / progress.steps;
 }
 
@@ -90,6 +103,16 @@ function drawLegend(list, trials) {
     const mark = s("svg", { viewBox: "-6 -6 12 12", "aria-hidden": "true" }, s("circle", { r: 4, class: state }));
     item.replaceChildren(mark, `${count(state)} ${text}`);
   });
+}
+
+/** What stands in place of a run that cannot be shown. */
+function loss({ status, message }) {
+  const [title, text] = LOSSES[status] ?? ["This run cannot be shown", message];
+  return [
+    h("h2", { text: title }),
+    h("p", { text }),
+    h("p", {}, h("a", { href: "#/", text: "Look for something new" }), " or choose a run from the history below."),
+  ];
 }
 
 function invitation() {

@@ -56,6 +56,10 @@ export function standing(job) {
   return ENDS[job.status];
 }
 
+/** Whether all samples are drawn, and the mixture is being fitted to them, which tells no steps. */
+export const isFitting = ({ status, progress }) =>
+  status === "running" && progress?.phase === "fit" && progress.step === progress.steps;
+
 /** When a queued job will start, if anything was measured. */
 export function startsIn(job) {
   const eta = job.status === "queued" && job.queue?.eta_seconds;
