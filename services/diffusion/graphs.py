@@ -39,7 +39,8 @@ class Graphs:
 
         One that cannot be captured, or gives something else, is done without, and said.
         """
-        pool = {"pool": torch.cuda.graph_pool_handle()} if self.sampler.prior.device.type == "cuda" else {}
+        on_cuda = self.sampler.prior.device.type == "cuda"
+        pool = {"pool": torch.cuda.graph_pool_handle()} if on_cuda else {}
         for rows in reversed(sizes_up_to(most)):
             try:
                 graph = self._capture(self._sampled, self._inputs(rows), **pool)
@@ -48,6 +49,8 @@ class Graphs:
                 self._graphs[rows] = graph
             except Exception as error:  # a driver's, a library's or the device's: steps as written need none of them
                 logger.warning("steps of %d rows run without a CUDA graph: %s", rows, error)
+        if on_cuda:
+            torch.cuda.empty_cache()  # what the runs before each capture took
 
     def rows(self, least: int) -> int:
         """The smallest number that there is a graph of, and that holds so many; `least` itself if there is none."""
