@@ -165,10 +165,9 @@ class Settings(BaseSettings):
         """A bucket's name follows the host, in what is signed, too."""
         if url is None:
             return None
-        url = url.rstrip("/") if "://" in url else f"https://{url}"
-        TypeAdapter(HttpUrl).validate_python(url)
-        parts = urlsplit(url)
-        if parts.path or parts.query or parts.username:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+        TypeAdapter(HttpUrl).validate_python(parts.geturl())
+        if parts.path.strip("/") or parts.query or parts.username:
             raise ValueError(f"{parts.scheme}://{parts.hostname} may be followed by a port alone")
         return url
 

@@ -160,7 +160,7 @@ def media_type_of(key: str) -> str:
 
 
 class S3Storage:
-    """A bucket; `endpoint` is a URL whose scheme says whether to use TLS, `public_url` the one that others know it by.
+    """A bucket; `endpoint` is a URL, with TLS unless its scheme is http, `public_url` the one that others know it by.
 
     A store that is away is tried again with growing pauses for `patience_s` seconds; a refusal is final.
     """
@@ -253,7 +253,7 @@ class S3Storage:
 
 
 def _client(url: str, **options: Any) -> Minio:
-    host = urlsplit(url)
+    host = urlsplit(url if "://" in url else f"https://{url}")
     return Minio(host.netloc, secure=host.scheme == "https", **options)
 
 

@@ -12,7 +12,6 @@ import trustme
 from PIL import Image
 
 from api.app import create_app
-from api.routes.jobs import MAX_WAIT_S
 from servers import Server, free_port, served
 from services.settings import Settings
 
@@ -73,7 +72,8 @@ def test_gateway_says_itself_that_a_picture_is_too_large(proxy):
 
 
 def test_wait_ends_before_the_proxys_patience():
-    assert int(re.search(r"proxy_read_timeout (\d+)s;", CONFIGURATION)[1]) > MAX_WAIT_S + 10
+    wait_s = Settings.model_fields["wait_limit_s"].default
+    assert int(re.search(r"proxy_read_timeout (\d+)s;", CONFIGURATION)[1]) > wait_s + 10
 
 
 def test_events_come_as_they_happen(proxy, leases):

@@ -130,7 +130,7 @@ async def test_deliveries_of_nothing_are_not_found(gateway, publish):
         ("https://me:secret@design.test/", "credentials"),  # pragma: allowlist secret
         ("https://me@design.test/", "credentials"),
         ("https://design.test/#part", "fragment"),
-        ("https://design.test/" + "x" * 2048, "at most 2048"),
+        ("https://design.test/" + "x" * 2048, "2048 characters at most"),
         ("https://design.test/" + "ü" * 2000, "longer than 2048"),
         ("https://10.0.0.7/", "may not call"),
         ("https://0xa000007/", "may not call"),
