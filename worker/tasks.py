@@ -108,7 +108,7 @@ class Runner:
             return lambda: self._leases.hand_back(claim)
         except Exception as error:
             failure = describe(error)
-            told = failure.detail if failure.code == "internal" else error
+            told = failure.detail if failure.code == "internal" else str(error)
             logger.warning("job %s: %s", claim.id, told, exc_info=failure.code == "internal")
             if failure.code == "out_of_memory":
                 free_memory(error)

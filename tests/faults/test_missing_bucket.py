@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 
 import httpx
@@ -11,6 +10,7 @@ from conftest import BUCKET, S3_KEYS
 from minio import Minio
 
 from api.app import create_app
+from deploy.local.child import RAREBIT
 from servers import free_port
 from services.settings import Settings
 from services.storage import S3Storage
@@ -91,8 +91,8 @@ async def test_job_is_taken_while_the_store_is_away(environment):
     ],
 )
 def test_worker_without_its_bucket_does_not_start_and_says_why(environment, wrong, sentence):
-    command = [sys.executable, "-m", "worker"]
-    ended = subprocess.run(command, env=os.environ | environment | wrong, capture_output=True, text=True, timeout=120)
+    command, env = [*RAREBIT, "worker"], os.environ | environment | wrong
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, f"the worker cannot start: {sentence}")
 
 
