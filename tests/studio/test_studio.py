@@ -2,84 +2,18 @@
 
 import json
 import re
-from base64 import b64encode
-from io import BytesIO
-from pathlib import Path
 
 import pytest
-from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from servers import eventually
 from services.leases import Leases
 from services.schemas import Metrics, Progress
-from tests.studio.conftest import ENDLESS
+from tests.studio.steps import answer, ask, boxes, events, job_of, loaded, preview, state, step
 
 LIMIT_S = 60
 STEP = Progress(phase="optimize", step=12, steps=50, rarity_bits=2.5)
 RESULT = ".rare .tile:has(.steering)"
-FOCUS_IS_SEEN = """(() => {
-  const { outlineStyle, boxShadow } = getComputedStyle(document.activeElement);
-  return outlineStyle !== "none" || boxShadow !== "none";
-})()"""
-
-CONTRASTS = Path(__file__).with_name("contrasts.js").read_text()
-
-
-def ask(page: Page, mode: str = "paper", **fields: str) -> None:
-    """Fill the form, with settings under which a job takes seconds, and send it by Enter."""
-    page.locator("#more").evaluate("details => { details.open = true }")
-    page.locator("#mode").select_option(mode)
-    for name, value in ({"concept": "handbag", "count": "1", "steps": "1"} | fields).items():
-        page.locator(f"#{name}").fill(value)
-    page.locator("#concept").press("Enter")
-
-
-def state(page: Page):
-    return page.locator("#run h2")
-
-
-def step(page: Page) -> int:
-    """Of how many the panel says that the trials have made."""
-    expect(page.locator(".detail")).to_have_text(re.compile(r"^\d+ of 1000"))
-    return int(page.locator(".detail").inner_text().split()[0])
-
-
-def job_of(page: Page) -> str:
-    page.wait_for_url(re.compile("#/jobs/"))
-    return page.url.rpartition("/")[2]
-
-
-def loaded(page: Page, selector: str) -> bool:
-    return page.eval_on_selector_all(selector, "images => images.every((image) => image.naturalWidth > 0)")
-
-
-def answer(page: Page, job: dict, *streams: str) -> dict:
-    """Let the page read `job`, which a test may change, and follow these streams of events, each once and in turn."""
-    left = list(streams)
-    page.route(f"**/jobs/{job['id']}", lambda route: route.fulfill(json=job))
-    page.route(f"**/jobs/{job['id']}/events?*", lambda route: route.fulfill(**stream(left)))
-    return job
-
-
-def stream(left: list[str]) -> dict:
-    return {"content_type": "text/event-stream", "body": left.pop(0)} if left else {"status": 204}
-
-
-def events(**data: object) -> str:
-    """Server-sent events, one of each kind."""
-    return "".join(f"event: {kind}\ndata: {json.dumps(of_it)}\n\n" for kind, of_it in data.items())
-
-
-def preview(trial: int, bits: float, colour: str) -> dict:
-    file = BytesIO()
-    Image.new("RGB", (64, 64), colour).save(file, "png")
-    url = f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
-    return {"trial": trial, "bits": bits, "validity": None, "url": url}
-
-
-def boxes(page: Page, selector: str) -> list[dict]:
-    return [place.bounding_box() for place in page.locator(selector).all()]
 
 
 def test_the_page_may_load_nothing_but_its_own_files_and_pictures(service):
@@ -175,19 +109,6 @@ def test_trials_leave_the_cloud_and_previews_show_what_they_look_like(open_page,
     expect(page.locator(".map .preview image").first).to_have_attribute("href", re.compile("^data:image/jpeg"))
     expect(page.locator(".rare .preview img")).to_have_count(8)
     assert len(page.locator(".map .trails path").first.get_attribute("d").split("Q")) > 10
-
-
-@pytest.mark.parametrize("density", [1, 2])
-def test_each_pixel_of_a_picture_is_one_of_the_screens_or_less(open_page, finished, density):
-    page = open_page(f"/#/jobs/{finished['id']}", device_scale_factor=density, viewport={"width": 1360, "height": 900})
-    expect(page.locator(RESULT)).to_have_count(2)
-    pixels = finished["outputs"][0]["width"]
-    edges = {box[side] for box in boxes(page, ".rare .frame img") for side in ("width", "height")}
-    assert edges == {min(256, max(128, pixels / density))}
-    page.get_by_role("button", name=re.compile("^handbag, image 1")).click()
-    expect(page.locator("#large-picture")).to_have_js_property("width", pixels)
-    page.get_by_role("button", name="Close").click()
-    expect(page.locator("#large")).to_be_hidden()
 
 
 def test_a_preview_gives_way_to_the_next_of_its_trial_and_to_the_picture_where_it_stands(open_page, finished):
@@ -292,33 +213,6 @@ def test_curl_is_the_request_that_the_service_takes(open_page, service, finished
     assert service.finish(job["id"])["outputs"][0]["sha256"] == finished["outputs"][0]["sha256"]
 
 
-@pytest.mark.parametrize("kept", ["on disk", "in a bucket"])
-def test_save_saves_a_file_and_opens_nothing(open_page, finished, from_bucket, kept):
-    page = open_page(from_bucket if kept == "in a bucket" else f"/#/jobs/{finished['id']}")
-    with page.expect_download() as saved:
-        page.get_by_role("link", name="Save: handbag, image 1").click()
-    job_id = job_of(page)
-    assert re.fullmatch(rf"handbag-{job_id[:8]}-1\.(webp|png)", saved.value.suggested_filename)
-    assert saved.value.path().stat().st_size > 0
-    assert len(page.context.pages) == 1
-
-
-def test_problems_stand_at_the_fields_that_they_name(open_page):
-    page = open_page()
-    ask(page, count="99", seed="late")
-    expect(page.locator(".field:has(#count) .problem")).to_have_text("has to be 16 or less")
-    expect(page.locator(".field:has(#seed) .problem")).to_have_text("has to be a whole number")
-    expect(page.locator("#seed")).to_be_focused()
-    expect(page.locator("#ask-problem")).to_be_hidden()
-
-
-def test_nothing_asked_for_is_said_in_words(open_page):
-    page = open_page()
-    page.locator("#find").click()
-    expect(page.locator(".field:has(#concept) .problem")).to_have_text("is empty")
-    expect(page.locator("#concept")).to_be_focused()
-
-
 def test_a_full_queue_is_said_and_waited_for(open_page, service, endless):
     waiting = [service.submit() for _ in range(4)]
     page = open_page()
@@ -337,40 +231,6 @@ def test_page_of_a_proxy_is_no_answer_and_waited_out(open_page, service, status)
     ask(page)
     expect(page.locator("#banner")).to_contain_text(f"The service answered {status}. Trying again in")
     assert service.finish(job_of(page))["status"] == "succeeded"
-
-
-def test_the_keyboard_alone_is_enough(open_page):
-    page = open_page()
-    order = []
-    page.keyboard.press("Tab")
-    while (name := page.evaluate("document.activeElement.id || document.activeElement.textContent")) != "find":
-        order.append(name)
-        assert page.evaluate(FOCUS_IS_SEEN), name
-        if name == "concept":
-            page.keyboard.type("handbag")
-        if name == "bits":
-            page.keyboard.press("ArrowRight")
-        page.keyboard.press("Tab")
-    assert [name for name in order if name in {"concept", "bits", "toward", "avoid", "count"}] == [
-        "concept",
-        "bits",
-        "toward",
-        "avoid",
-        "count",
-    ]
-    expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "rare, 10.5 bits, 1 in 1,400 plain samples")
-    page.keyboard.press("Enter")
-    expect(state(page)).not_to_be_empty()
-    page.get_by_role("button", name="Cancel").press("Enter")
-    expect(state(page)).to_have_text("Canceled")
-
-
-def test_nothing_is_wider_than_a_small_phone(open_page, finished):
-    page = open_page("/", viewport={"width": 320, "height": 640})
-    assert page.evaluate("document.documentElement.scrollWidth") == 320
-    page.goto(f"/#/jobs/{finished['id']}")
-    expect(page.locator(RESULT)).to_have_count(2)
-    assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
 def test_worker_that_stopped_answering_is_told_until_another_has_taken_over(open_page, workerless):
@@ -392,124 +252,6 @@ def test_worker_that_stopped_answering_is_told_until_another_has_taken_over(open
     expect(state(page)).to_contain_text("The worker stopped answering")
     leases.progress(again, STEP)
     expect(state(page)).to_contain_text("Moving outward")
-
-
-def test_a_service_that_wants_a_key_is_given_one_for_this_tab(open_page, locked):
-    url, key = locked
-    page = open_page(url)
-    field = page.get_by_label("This service asks for an API key")
-    for given in ("rb_of-somebody-else", key):
-        expect(field).to_be_focused()
-        page.keyboard.type(given)
-        page.keyboard.press("Enter")
-        expect(page.locator("#key-note")).to_contain_text("does not open" if given != key else "Kept")
-    expect(field).to_be_hidden()
-    ask(page)
-    expect(state(page)).to_contain_text("Waiting")
-    assert key not in page.evaluate("JSON.stringify(localStorage)")
-    assert page.evaluate("Object.values(sessionStorage)") == [key]
-
-
-def test_double_click_takes_one_chip(open_page):
-    page = open_page()
-    page.locator("#toward").fill("red, blue, green")
-    page.locator("#toward").press("Enter")
-    page.get_by_role("button", name="Remove red").dblclick()
-    expect(page.locator("#toward-list li span")).to_have_text(["blue", "green"])
-
-
-def test_history_pages_back_to_what_was_looked_for_first(open_page, service, finished):
-    for _ in range(24):
-        service.client.post(f"/jobs/{service.submit(concept='cup')}/cancel").raise_for_status()
-    page = open_page()
-    first = page.locator(f"#history a[href='#/jobs/{finished['id']}']")
-    expect(page.locator("#history li")).to_have_count(24)
-    expect(first).to_have_count(0)
-    while not first.count():
-        shown = page.locator("#history li").count()
-        page.get_by_role("button", name="Older").dblclick()
-        expect(page.locator("#history li").nth(shown)).to_be_attached()
-        page.wait_for_load_state("networkidle")
-        links = page.eval_on_selector_all("#history a", "links => links.map((link) => link.href)")
-        assert len(links) == len(set(links))
-    first.click()
-    expect(page.locator(RESULT)).to_have_count(2)
-
-
-@pytest.mark.parametrize("named", ["0" * 32, "0-of-another-kind", "%2e%2e"])
-def test_a_run_that_is_not_there_is_said_to_be_so_with_a_way_on(open_page, named):
-    page = open_page(f"/#/jobs/{named}")
-    expect(page.get_by_role("alert")).to_contain_text("There is no such run")
-    for other in (".invitation", ".live"):
-        expect(page.locator(other)).to_be_hidden()
-    page.get_by_role("link", name="Look for something new").click()
-    expect(page.locator(".invitation")).to_be_visible()
-    expect(page.locator(".lost")).to_be_hidden()
-    assert page.evaluate("location.hash") == "#/"
-
-
-def test_a_run_that_has_expired_is_told_from_one_that_never_was(open_page, service):
-    job_id = service.submit(expires_in=1)
-    service.finish(job_id)
-    assert eventually(lambda: service.client.get(f"/jobs/{job_id}").status_code == 410, LIMIT_S)
-    page = open_page(f"/#/jobs/{job_id}")
-    expect(page.get_by_role("alert")).to_contain_text("That run is no longer kept")
-
-
-@pytest.mark.parametrize("width", [320, 1360])
-def test_long_words_widen_nothing(open_page, finished, width):
-    page = open_page("/", viewport={"width": width, "height": 800})
-    word = "Lang" * 50
-    error = {"code": "storage", "title": word, "detail": word}
-    failed = {"status": "failed", "outputs": [], "error": error, "concept": word, "warnings": [word]}
-    asked = finished["request"] | {"concept": word, "toward": [{"text": word}], "avoid": [{"text": word}]}
-    job = answer(page, finished | failed | {"request": asked})
-    page.goto(f"/#/jobs/{job['id']}")
-    expect(page.locator(".detail")).to_have_text(word)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    for place in (".detail", ".rare h2", ".rare > p", ".warnings p", "figcaption"):
-        box = page.locator(place).first.bounding_box()
-        assert box["x"] + box["width"] <= width, place
-
-
-def test_history_follows_what_goes_on(open_page, service):
-    page = open_page()
-    ask(page, concept="hat that ends")
-    shown = page.locator(f"#history a[href='#/jobs/{job_of(page)}']")
-    expect(state(page)).to_have_text("Done")
-    expect(shown).to_contain_text("hat that ends")
-    expect(shown).not_to_contain_text(re.compile("queued|running"))
-    expect(shown.locator("img")).to_have_count(1)
-
-
-def test_history_follows_a_job_that_is_not_open(open_page, service):
-    job_id = service.submit(concept="shoe elsewhere", **ENDLESS)
-    page = open_page()
-    shown = page.locator(f"#history a[href='#/jobs/{job_id}']")
-    expect(shown).to_contain_text(re.compile("queued|running"))
-    shown.focus()
-    service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
-    expect(shown).to_contain_text("canceled")
-    expect(shown).to_be_focused()
-
-
-def test_focus_goes_on_where_a_button_has_gone(open_page, service, endless):
-    page = open_page(f"/#/jobs/{endless}")
-    page.get_by_role("button", name="Cancel").focus()
-    page.keyboard.press("Enter")
-    expect(state(page)).to_have_text("Canceled")
-    expect(page.locator("#run")).to_be_focused()
-    page.get_by_role("button", name="Show plain samples").focus()
-    page.keyboard.press("Enter")
-    expect(page.locator(".ordinary")).to_be_focused()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_word_stands_out_from_what_is_behind_it(open_page, finished, scheme):
-    page = open_page(f"/#/jobs/{finished['id']}", color_scheme=scheme)
-    expect(page.locator(RESULT)).to_have_count(2)
-    page.locator("#more").evaluate("details => { details.open = true }")
-    assert page.evaluate(CONTRASTS) == []
 
 
 def test_fitting_is_said_when_all_samples_are_drawn(open_page, finished):
