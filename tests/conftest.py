@@ -77,6 +77,13 @@ def redis_url(shared_redis: Server) -> Iterator[str]:
 
 
 @pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """Calls the test's Redis past the service's own code."""
+    with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
 def own_redis(short_folder: Path) -> Iterator[Server]:
     """A server that the test may kill and start again; it remembers."""
     server = redis_server(redis_binaries()["valkey"], short_folder, appendfsync="always")

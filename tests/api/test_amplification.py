@@ -5,18 +5,11 @@ import pytest
 
 from api.app import create_app
 from services.schemas import Metrics
-from services.store import connect
 from services.tenants import Limits, Tenants
 from tests.published import store_output
 
 STEERED = {"recipe": {"concept": "lamp", "avoid": [["x" * 9_000, "y" * 9_000, 0.5]]}, "threads": 2}
 BODY = {"concept": "lamp"}
-
-
-@pytest.fixture
-def client(redis_url):
-    with connect(redis_url) as client:
-        yield client
 
 
 @pytest.fixture

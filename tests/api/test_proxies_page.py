@@ -1,7 +1,6 @@
 """The configuration of docs/proxies.md, in a real nginx before a real gateway."""
 
 import re
-import shutil
 import ssl
 from io import BytesIO
 from pathlib import Path
@@ -12,30 +11,18 @@ import trustme
 from PIL import Image
 
 from api.app import create_app
-from servers import Server, free_port, served
+from nginx import configured
+from servers import free_port, served
 from services.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs/proxies.md"
 CONFIGURATION = re.search(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
-AROUND = """
-daemon off; master_process off; pid {folder}/pid; error_log {folder}/log;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  {configuration}
-}}
-"""
 LIMIT_BYTES = Settings.model_fields["picture_limit_bytes"].default
 
 
 @pytest.fixture
 def proxy(settings, tmp_path):
     """A client of the proxy, as the public reaches it."""
-    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-    if nginx is None:
-        pytest.skip("there is no nginx, which .ci/run installs where it can")
     authority, port = trustme.CA(), free_port()
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "pem")
     public = f"https://localhost:{port}"
@@ -47,8 +34,7 @@ def proxy(settings, tmp_path):
         for shown, meant in own.items():
             assert shown in text
             text = text.replace(shown, meant)
-        (tmp_path / "nginx.conf").write_text(AROUND.format(folder=tmp_path, configuration=text))
-        server = Server([nginx, "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "log")], port)
+        server = configured(tmp_path, port, text)
         server.start()
         trust = ssl.create_default_context()
         authority.configure_trust(trust)

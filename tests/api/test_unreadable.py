@@ -3,7 +3,6 @@
 import pytest
 
 from services.exposure import Feedback, View
-from services.store import connect
 
 DAMAGE = [
     {"request": "{"},
@@ -14,12 +13,6 @@ DAMAGE = [
     {"expires_at": "9" * 18},
     {"kind": "film"},
 ]
-
-
-@pytest.fixture
-def client(redis_url):
-    with connect(redis_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -7,17 +7,11 @@ import pytest
 from services.density_models import DensityModels
 from services.schemas import JobStatus, Metrics
 from services.settings import Bounds
-from services.store import connect, connect_async
+from services.store import connect_async
 from tests.services.moves import REQUEST, status_of
 
 LATE = REQUEST.model_copy(update={"start_within": 0.001})
 MANY = 350
-
-
-@pytest.fixture
-def client(redis_url):
-    with connect(redis_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,19 +1,10 @@
 """A record says when the worker of its job gives no sign any more, by the clock of Redis alone."""
 
-import pytest
-
 from services.leases import Leases
 from services.schemas import Progress
-from services.store import connect
 from tests.accepted import accepted
 
 STEP = Progress(phase="optimize", step=12, steps=50, rarity_bits=2.5)
-
-
-@pytest.fixture
-def client(redis_url):
-    with connect(redis_url) as client:
-        yield client
 
 
 async def submit(jobs):

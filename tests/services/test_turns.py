@@ -8,18 +8,11 @@ from services.jobs import Jobs
 from services.leases import Leases
 from services.queue import HINTS
 from services.schemas import Metrics
-from services.store import connect
 from services.tenants import Limits, Tenants
 from tests.accepted import accepted
 
 COUNTERS = "{rarebit}:counters"
 TEN_MINUTES_US = 600e6
-
-
-@pytest.fixture
-def client(redis_url):
-    with connect(redis_url) as client:
-        yield client
 
 
 @pytest.fixture

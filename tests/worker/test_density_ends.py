@@ -15,7 +15,7 @@ from services.leases import Leases
 from services.objects import DENSITIES, job_prefix, picture_prefix, upload_key
 from services.schemas import Metrics
 from services.settings import Bounds
-from services.store import connect, connect_async
+from services.store import connect_async
 from services.uploads import Upload, Uploads
 from tests.accepted import accepted
 from worker.fit_lock import owned
@@ -23,12 +23,6 @@ from worker.sweeper import Sweeper
 
 QUICK = accepted(concept="handbag", count=1, steps=2, trials=1, decoder_steps=2, seed=7)
 EXPIRY = "{rarebit}:expiry"
-
-
-@pytest.fixture
-def client(redis_url):
-    with connect(redis_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -4,16 +4,9 @@ import pytest
 
 from services.leases import ERASURES, Leases
 from services.objects import upload_key, upload_prefix
-from services.store import connect
 from worker.sweeper import Sweeper
 
 EXPIRY, FAILURES = "{rarebit}:expiry", "{rarebit}:not-erased"
-
-
-@pytest.fixture
-def client(redis_url):
-    with connect(redis_url) as client:
-        yield client
 
 
 @pytest.fixture
