@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol
 
@@ -74,7 +75,8 @@ class _Request(Generic[Row, Result]):
                 elif kind == "error":
                     raise value
                 else:
-                    return list(value)
+                    own: list[Result] = value
+                    return own
         finally:
             self.left = True
 
@@ -123,7 +125,7 @@ class Sharing(threading.Thread):
         """Whoever has waited longest, and those whose rows are like theirs."""
         with self._changed:
             while (patience_s := self._patience_s()) > 0:
-                self._changed.wait(min(patience_s, threading.TIMEOUT_MAX))
+                self._changed.wait(patience_s)
             first = self._requests[0]
             group = [one for one in self._requests if self._merges and one.like == first.like] or [first]
             self._requests = [one for one in self._requests if one not in group]
@@ -142,12 +144,14 @@ class Sharing(threading.Thread):
         batches, rows = Batches(min(one.batches.size for one in group)), [row for one in group for row in one.rows]
         try:
             results = batches.map(group[0].work, rows, None, _told(group))
+        except _Left:
+            return
         except Exception as error:  # whatever it is, it is whoever waits that has to hear it
             if len(group) == 1:
                 group[0].news.put(("error", error))
                 return
             logger.warning(
-                "a batch of %d rows of %d jobs fails, each job has its own now: %s", len(rows), len(group), error
+                "a batch of %d rows of %d jobs fails, each job has its own now: %s", len(rows), len(group), str(error)
             )
             results = None
         for one in group:
@@ -175,7 +179,7 @@ class _Shared:
 
 def _told(group: list[_Request[Any, Any]]) -> OnRows:
     """Tell each of the steps of its own rows; raises when nobody is there any more."""
-    ends = [sum(len(one.rows) for one in group[: i + 1]) for i in range(len(group))]
+    ends = list(accumulate(len(one.rows) for one in group))
 
     def tell(first: int, last: int, step: int) -> None:
         if all(one.left for one in group):

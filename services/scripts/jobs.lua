@@ -1,7 +1,7 @@
 -- Jobs from submission to erasure; the only code that changes a job's status.
 
 local LOSSES = 2         -- dead workers before a job is given up
-local OUTAGE = 2 / 3     -- of a lease: what is left of one, at least, that is renewed every third of it
+local OUTAGE = 2 / 3     -- of a lease: what is left of one that is renewed six times in it, also when one comes late
 local EVENTS = 1000      -- kept of a job, about, the newest
 local EVENTS_MS = 3600000  -- kept after its end
 local NEWS = {running = 'job.started', succeeded = 'job.succeeded', failed = 'job.failed', canceled = 'job.canceled'}
