@@ -42,17 +42,17 @@ from api.routes import (
 )
 from api.store_check import StoreCheck
 from api.webhooks import describe, secret_of
-from services.batches import Batches
-from services.changes import Changes
 from services.deliverer import Deliverer
 from services.density_models import DensityModels
 from services.egress import open_egress
-from services.jobs import Jobs
+from services.jobs.batches import Batches
+from services.jobs.lifecycle import Jobs
+from services.jobs.notifications import Changes
+from services.jobs.quarantine import Quarantine
+from services.jobs.store import connect_async
 from services.outbox import Outbox
-from services.quarantine import Quarantine
 from services.settings import Settings
 from services.storage import open_storage
-from services.store import connect_async
 from services.tenants import Doorkeeper
 from services.uploads import Uploads
 

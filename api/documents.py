@@ -10,14 +10,13 @@ from pydantic import BaseModel
 
 from api.errors import Problem, problem_of
 from api.links import Links
-from services import batches
-from services.accepted_request import AcceptedRequest
 from services.density_models import DensityFacts, Fit, Point
 from services.errors import JobExpiredError, QueueFullError, UnreadableError
 from services.exposure import Feedback, View
-from services.objects import upload_key
-from services.records import Page
-from services.schemas import (
+from services.jobs import batches
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.answers import Page
+from services.jobs.record import (
     JobError,
     JobKind,
     JobRecord,
@@ -28,6 +27,7 @@ from services.schemas import (
     QueuePlace,
     StoredOutput,
 )
+from services.objects import upload_key
 from services.uploads import Upload
 
 Shown = TypeVar("Shown", bound="PublishedPicture")

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from api.deps import Gateway
 from api.documents import Output, StatusChange, pictures_of
 from services.errors import JobExpiredError, JobNotFoundError, UnreadableError
-from services.records import Event
-from services.schemas import JobRecord, JobStatus, Preview, Progress, WatchedProgress
+from services.jobs.answers import Event
+from services.jobs.record import JobRecord, JobStatus, Preview, Progress, WatchedProgress
 
 EVENTS: dict[str, type[BaseModel]] = {
     "status": StatusChange,

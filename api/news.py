@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel
 
 from api.documents import Batch, BatchItem, BatchUrls, JobSummary, PublishedPicture, Urls
-from services.schemas import JobError, JobStatus, Metrics
+from services.jobs.record import JobError, JobStatus, Metrics
 
 
 class JobNews(BaseModel):

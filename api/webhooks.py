@@ -12,8 +12,8 @@ from api.documents import Batch, JobSummary
 from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from services.egress import Address, may_call
 from services.errors import BatchNotFoundError, JobExpiredError, JobNotFoundError, UnreadableError
+from services.jobs.record import JobStatus
 from services.outbox import Parcel
-from services.schemas import JobStatus
 from services.settings import Settings
 from services.webhooks import BatchWebhook, Webhook
 

@@ -21,8 +21,8 @@ import httpcore
 from redis.exceptions import RedisError
 from standardwebhooks import Webhook as Signer
 
-from services.changes import Changes
 from services.egress import Answer, Egress
+from services.jobs.notifications import Changes
 from services.outbox import Outbox, Parcel
 from services.webhooks import Attempt, DeliveryStatus
 

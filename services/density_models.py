@@ -9,12 +9,12 @@ from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from services.accepted_request import AcceptedRequest
-from services.calls import Tenanted
 from services.concepts import canonical
 from services.errors import NoDensityError
-from services.jobs import refuse
-from services.schemas import JobRecord
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.lifecycle import refuse
+from services.jobs.pipeline import Tenanted
+from services.jobs.record import JobRecord
 from services.storage import Storage
 from services.stored import Stored, read_each, read_one
 

@@ -1,10 +1,10 @@
 """Every key of the object store: whose it is, and so when it ends (docs/lifetimes.md).
 
 An object ends with the job or the upload below whose prefix it lies; the Redis functions plan these erasures
-(`scripts/erasures.lua`). Only what belongs to no picture lies elsewhere.
+(`lua/erasures.lua`). Only what belongs to no picture lies elsewhere.
 """
 
-from services.accepted_request import AcceptedPicture
+from services.jobs.accepted import AcceptedPicture
 
 JOBS, UPLOADS = "jobs/", "uploads/"
 SAVEPOINTS = "savepoint/"  # below a job's prefix, beside its attempts'

@@ -1,4 +1,4 @@
-"""The webhook outbox in Redis (`scripts/outbox.lua`): what is owed to receivers, for whichever gateway comes first."""
+"""The webhook outbox in Redis (`lua/outbox.lua`): what is owed to receivers, for whichever gateway comes first."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from services.calls import Tenanted
 from services.errors import DeliveryNotFoundError
-from services.records import pairs, time_of
+from services.jobs.answers import pairs, time_of
+from services.jobs.pipeline import Tenanted
 from services.stored import read_each
 from services.webhooks import Attempt, Delivery, DeliveryStatus
 

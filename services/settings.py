@@ -24,7 +24,7 @@ from pydantic_settings import SettingsError as UnreadableVariableError
 
 from services import redis_url
 from services.errors import SettingsError
-from services.job_request import MAX_KEEP_S, MAX_RUN_S
+from services.jobs.request import MAX_KEEP_S, MAX_RUN_S
 
 _MINI = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini"
 _EXAMPLES = ("changeme", "change-me", "change_me", "example", "foobared", "minioadmin", "password")

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import redis
 
-from services.calls import Tenanted
 from services.errors import TenantError, UnauthorizedError
-from services.records import pairs
-from services.store import EVERYBODY, Operations
+from services.jobs.answers import pairs
+from services.jobs.pipeline import Tenanted
+from services.jobs.store import EVERYBODY, Operations
 from services.stored import Stored, read_each
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

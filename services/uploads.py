@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from services.calls import Tenanted
 from services.errors import UploadExpiredError, UploadNotFoundError
+from services.jobs.pipeline import Tenanted
 from services.stored import Stored, read_one
 
 

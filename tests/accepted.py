@@ -1,7 +1,7 @@
 """Requests as the gateway accepts them."""
 
-from services.accepted_request import AcceptedRequest
-from services.job_request import JobRequest
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.request import JobRequest
 
 
 def accepted(**fields: object) -> AcceptedRequest:

@@ -13,10 +13,10 @@ import redis
 from fastapi import FastAPI
 
 from api.app import create_app
-from services.jobs import Jobs
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.store import connect, connect_async
 from services.settings import Settings
-from services.store import connect, connect_async
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own modules, `servers` among them
 

@@ -15,12 +15,12 @@ from redis.exceptions import RedisError
 from services.diffusion.subject import Subject
 from services.durability import require_durable
 from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
-from services.job_request import DEFAULT_PROMPT
-from services.leases import Leases
-from services.queue import RUN_TASK, celery_app
+from services.jobs.leases import Leases
+from services.jobs.queue import RUN_TASK, celery_app
+from services.jobs.request import DEFAULT_PROMPT
+from services.jobs.store import connect
 from services.settings import Settings
 from services.storage import Storage, open_storage
-from services.store import connect
 from worker.fit_lock import fit_lock, owned
 from worker.heartbeat import BEATS, Heartbeat
 from worker.models import KEEP_PATIENCE_S, load_models

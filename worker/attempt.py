@@ -11,8 +11,8 @@ from services.density_models import DensityFacts
 from services.diffusion.safety import SafetyChecker
 from services.diffusion.watch import Sight
 from services.errors import ServiceError
-from services.leases import Claim, Leases
-from services.schemas import JobStatus, Metrics, Phase, Progress, TrialProgress
+from services.jobs.leases import Claim, Leases
+from services.jobs.record import JobStatus, Metrics, Phase, Progress, TrialProgress
 from worker.previews import Previews
 
 logger = logging.getLogger(__name__)

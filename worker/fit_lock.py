@@ -9,8 +9,8 @@ from redis.exceptions import RedisError
 from redis.lock import Lock
 
 from services.diffusion.fit import Report
-from services.leases import Leases
-from services.store import SLOT
+from services.jobs.leases import Leases
+from services.jobs.store import SLOT
 from worker.densities import FitLock
 
 _WAIT_S = 0.5

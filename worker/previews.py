@@ -10,7 +10,7 @@ from PIL import Image
 from services.diffusion.safety import SafetyChecker, is_safe
 from services.diffusion.trials import MIN_VALIDITY
 from services.diffusion.watch import Sight
-from services.schemas import Preview, PreviewPicture
+from services.jobs.record import Preview, PreviewPicture
 
 INTERVAL_S = 0.5
 PICTURES = 16

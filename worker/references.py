@@ -9,7 +9,6 @@ from PIL import Image
 from safetensors.torch import load
 from torch import Tensor
 
-from services.accepted_request import AcceptedDirection, AcceptedPicture, AcceptedRequest
 from services.concepts import canonical
 from services.diffusion.checkpoint import described
 from services.diffusion.density import DensityModel
@@ -21,9 +20,10 @@ from services.diffusion.steering import History, Steering, Wish, require_fitting
 from services.diffusion.subject import Subject
 from services.errors import OtherModelError, ReferenceGoneError
 from services.exposure import Feedback, View
-from services.leases import Claim, Leases
+from services.jobs.accepted import AcceptedDirection, AcceptedPicture, AcceptedRequest
+from services.jobs.leases import Claim, Leases
+from services.jobs.record import JobRecord
 from services.objects import state_key, upload_key
-from services.schemas import JobRecord
 from services.storage import Storage
 
 

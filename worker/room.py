@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from services.diffusion.generate import trials_for
-from services.leases import Claim
+from services.jobs.leases import Claim
 
 LOOK_S = 0.5  # between two looks at whether the worker is to stop
 

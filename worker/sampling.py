@@ -1,7 +1,7 @@
 """A request in the sampler's words."""
 
-from services.accepted_request import AcceptedRequest
 from services.diffusion.recipe import Recipe
+from services.jobs.accepted import AcceptedRequest
 
 
 def recipe_of(request: AcceptedRequest) -> Recipe:

@@ -9,7 +9,7 @@ import time
 from redis.exceptions import RedisError
 
 from services.errors import StorageError
-from services.leases import Erasure, Leases
+from services.jobs.leases import Erasure, Leases
 from services.storage import Storage
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from services.diffusion.safety import withhold
 from services.diffusion.subject import Subject
 from services.errors import LeaseLostError, ServiceError, StorageError, UnreadableError
 from services.exposure import Feedback, View
-from services.leases import Claim, Leases
+from services.jobs.leases import Claim, Leases
+from services.jobs.record import JobError, JobStatus, StoredOutput
 from services.objects import attempt_prefix, picture_prefix
-from services.schemas import JobError, JobStatus, StoredOutput
 from services.storage import Storage
 from worker.attempt import Attempt, Canceled, HandedBack
 from worker.densities import Artefact, FitLock

@@ -8,9 +8,9 @@ from safetensors.torch import save
 
 from services.diffusion.fit import Report
 from services.diffusion.outputs import Output
-from services.leases import Claim
+from services.jobs.leases import Claim
+from services.jobs.record import ReachedRarity, StoredOutput
 from services.objects import output_key, state_key
-from services.schemas import ReachedRarity, StoredOutput
 from services.storage import Storage
 
 _QUALITY = {"png": {}, "webp": {"quality": 90}, "jpeg": {"quality": 95}}

@@ -16,8 +16,8 @@ from api.references import find_problems
 from api.routes.jobs import IdempotencyKey, accept
 from api.routing import Router
 from api.webhooks import BodyProblem, webhook_problems
-from services.accepted_request import AcceptedRequest
-from services.job_request import JobRequest
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.request import JobRequest
 from services.strict import Strict
 from services.webhooks import BatchWebhook
 

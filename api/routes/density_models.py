@@ -10,10 +10,10 @@ from api.documents import DensityModel, DensityModelList
 from api.errors import Responses, problems
 from api.routes.jobs import accept
 from api.routing import Router
-from services.accepted_request import AcceptedRequest
 from services.concepts import canonical
 from services.density_models import DensityFacts, Fit, is_stored
-from services.job_request import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.request import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
 from services.settings import Settings
 
 router = Router(prefix="/density-models", tag="density models")

@@ -13,9 +13,9 @@ from api.errors import problems
 from api.references import find_outputs, no_output
 from api.routing import Router
 from services.exposure import Feedback, View
-from services.job_request import ExposureKey, OutputRef
+from services.jobs.record import JobRecord
+from services.jobs.request import ExposureKey, OutputRef
 from services.objects import state_key
-from services.schemas import JobRecord
 from services.storage import Storage
 from services.strict import Strict
 

@@ -17,13 +17,13 @@ from api.errors import Responses, problems
 from api.events import EVENTS, follow, wait_until_final
 from api.references import check_references
 from api.routing import Router
-from services.accepted_request import AcceptedRequest
 from services.density_models import read_points
 from services.errors import UnreadableError
-from services.job_request import JobRequest
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.answers import Found
+from services.jobs.record import JobStatus, QueuePlace
+from services.jobs.request import JobRequest
 from services.objects import job_prefix
-from services.records import Found
-from services.schemas import JobStatus, QueuePlace
 from services.settings import Settings
 
 MAX_POLL_S = 30

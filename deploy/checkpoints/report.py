@@ -21,7 +21,7 @@ from services.diffusion.optimize import noise_of
 from services.diffusion.recipe import Recipe
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
 BATCH, TAUGHT, SAMPLES = 25, 250, 5000

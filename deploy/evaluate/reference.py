@@ -7,7 +7,7 @@ from deploy.evaluate.units import Unit
 from services.diffusion.encoding import Encoding
 from services.diffusion.fit import Report
 from services.diffusion.kandinsky import Kandinsky
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 CONCEPTS = ("handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup", "car", "shoe")
 COLOURS = ("red", "blue", "green", "yellow", "white", "black")

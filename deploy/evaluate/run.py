@@ -27,7 +27,7 @@ from services.diffusion.outputs import LIBRARIES
 from services.diffusion.recipe import Rarity
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 from worker.models import Models
 
 WAIT_S = 1.0

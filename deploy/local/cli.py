@@ -15,8 +15,8 @@ from deploy.local.models import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
 from deploy.local.stack import running
-from services.accepted_request import AcceptedRequest
-from services.job_request import DEFAULT_PROMPT, JobRequest, Rarity
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.request import DEFAULT_PROMPT, JobRequest, Rarity
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 

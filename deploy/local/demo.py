@@ -12,7 +12,7 @@ from deploy.local.progress import progress_bar
 from deploy.local.stack import Stack, running
 from rarebit_client import Client, Image, Job
 from rarebit_client.abandon import abandon
-from services.accepted_request import AcceptedRequest
+from services.jobs.accepted import AcceptedRequest
 
 _POLL_S = 0.2  # between two looks at the job and at the processes
 

@@ -15,7 +15,7 @@ from deploy.local.in_process import density
 from deploy.local.pictures import slug
 from services.diffusion.fit import Report
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 from worker.models import Models
 
 

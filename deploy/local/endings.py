@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from redis.exceptions import RedisError
 
-from services.changes import CHANNEL
 from services.errors import UnreadableError
-from services.leases import Leases
-from services.schemas import JobRecord
-from services.store import connect
+from services.jobs.leases import Leases
+from services.jobs.notifications import CHANNEL
+from services.jobs.record import JobRecord
+from services.jobs.store import connect
 
 
 class Endings:

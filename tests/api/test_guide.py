@@ -15,8 +15,8 @@ from api.errors import Problem
 from api.problems import FAILURES, PROBLEMS
 from api.routes.batches import BatchRequest
 from api.routes.exposures import Views
-from services.job_request import JobRequest
-from services.schemas import TRANSITIONS, Phase
+from services.jobs.record import TRANSITIONS, Phase
+from services.jobs.request import JobRequest
 
 GUIDE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 TOKENS = MarkdownIt("commonmark").enable("table").parse(GUIDE)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from api.documents import Job, JobList
+from services.jobs.store import connect, connect_async
 from services.outbox import Outbox
-from services.store import connect, connect_async
 from services.tenants import Doorkeeper, Tenants
 from tests.accepted import accepted
 

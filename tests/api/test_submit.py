@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from services.job_request import DEFAULT_PROMPT
-from services.schemas import JobStatus, Metrics
+from services.jobs.record import JobStatus, Metrics
+from services.jobs.request import DEFAULT_PROMPT
 
 JSON = {"content-type": "application/json"}
 

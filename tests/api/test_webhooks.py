@@ -9,7 +9,7 @@ from standardwebhooks import Webhook as Signer
 
 from api.routes.deliveries import BatchMessage, JobMessage
 from services.errors import DeliveryNotFoundError
-from services.schemas import Metrics
+from services.jobs.record import Metrics
 from services.webhooks import Webhook
 from tests.accepted import accepted
 from tests.receiver import SECRET, receiving

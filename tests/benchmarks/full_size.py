@@ -26,7 +26,7 @@ from services.diffusion.schedule import PRIOR_STEPS
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
 
 from diffusers.utils import logging  # isort: skip

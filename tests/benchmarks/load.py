@@ -12,8 +12,8 @@ import httpx
 import psutil
 
 from deploy.local.child import RAREBIT, Child
-from services.leases import Leases
-from services.store import connect
+from services.jobs.leases import Leases
+from services.jobs.store import connect
 from tests.faults.page import publish
 from tests.faults.rig import Rig, rig
 from tests.servers import Server, eventually, redis_binaries

@@ -11,7 +11,7 @@ from deploy.evaluate.units import Units
 from deploy.local import in_process
 from services.diffusion.density import DensityModel
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 from worker.models import Models
 
 DATA = Path("data/bench")

@@ -22,7 +22,7 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.savepoint import Savepoint
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 from worker.models import WAIT_MS
 from worker.sampling import recipe_of
 

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 import worker.app
-from services.accepted_request import AcceptedRequest
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
+from services.jobs.accepted import AcceptedRequest
 from services.settings import Settings
 from services.storage import Storage
 from worker.attempt import Attempt

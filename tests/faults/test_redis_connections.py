@@ -12,14 +12,14 @@ from celery.contrib.testing.worker import start_worker
 
 from proxy import proxied
 from servers import SIGNING_KEY, Server, free_port, redis_binaries
-from services.changes import Changes
 from services.errors import StoreUnsafeError
-from services.jobs import Jobs
-from services.leases import Leases
-from services.queue import RUN_TASK, celery_app
-from services.schemas import Metrics
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.notifications import Changes
+from services.jobs.queue import RUN_TASK, celery_app
+from services.jobs.record import Metrics
+from services.jobs.store import connect, connect_async
 from services.settings import Settings
-from services.store import connect, connect_async
 from tests.accepted import accepted
 from worker.app import check_redis
 from worker.fit_lock import fit_lock

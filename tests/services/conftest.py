@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.jobs.store import connect_async
 from services.outbox import Outbox
-from services.store import connect_async
 
 
 @pytest.fixture

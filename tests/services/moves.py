@@ -1,10 +1,10 @@
 """What clients and workers do with jobs, each in a line."""
 
-from services.jobs import Jobs
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.record import JobError, JobStatus, ReachedRarity, StoredOutput
+from services.jobs.store import connect
 from services.objects import job_prefix
-from services.schemas import JobError, JobStatus, ReachedRarity, StoredOutput
-from services.store import connect
 from tests.accepted import accepted
 
 EXPIRY = "{rarebit}:expiry"

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from services.density_models import DensityModels
-from services.schemas import JobStatus, Metrics
+from services.jobs.record import JobStatus, Metrics
+from services.jobs.store import connect_async
 from services.settings import Bounds
-from services.store import connect_async
 from tests.services.moves import REQUEST, status_of
 
 LATE = REQUEST.model_copy(update={"start_within": 0.001})

@@ -6,8 +6,8 @@ import pytest
 from redis.exceptions import RedisError, ResponseError
 
 from servers import url_of
-from services.calls import Calls
-from services.store import connect_async
+from services.jobs.pipeline import Calls
+from services.jobs.store import connect_async
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from servers import url_of
-from services.changes import Changes
-from services.jobs import Jobs
-from services.store import connect_async
+from services.jobs.lifecycle import Jobs
+from services.jobs.notifications import Changes
+from services.jobs.store import connect_async
 from tests.accepted import accepted
 
 

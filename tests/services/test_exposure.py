@@ -11,10 +11,10 @@ from hypothesis import settings as limits
 
 from services.errors import LeaseLostError
 from services.exposure import Feedback, View
-from services.leases import Leases
-from services.schemas import Metrics
+from services.jobs.leases import Leases
+from services.jobs.record import Metrics
+from services.jobs.store import EVERYBODY, connect, name_of
 from services.settings import Bounds
-from services.store import EVERYBODY, connect, name_of
 from tests.accepted import accepted
 
 JOB = "a" * 32

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from services.job_request import JobRequest
+from services.jobs.request import JobRequest
 
 
 def test_prompt_without_a_place_is_told_what_a_place_looks_like():

@@ -15,11 +15,11 @@ from services.errors import (
     QueueFullError,
 )
 from services.exposure import Feedback, View
-from services.jobs import Jobs
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.record import JobStatus, Metrics, Progress
+from services.jobs.store import connect, connect_async
 from services.objects import job_prefix, upload_prefix
-from services.schemas import JobStatus, Metrics, Progress
-from services.store import connect, connect_async
 from services.uploads import Upload, Uploads
 from tests.services.moves import ERROR, EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 

@@ -11,11 +11,11 @@ from hypothesis import settings as limits
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
 
 from services.errors import JobNotFoundError, LeaseLostError, NotQuarantinedError
-from services.jobs import Jobs
-from services.leases import Leases
-from services.quarantine import Quarantine
-from services.schemas import JobError, Metrics
-from services.store import connect, connect_async
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.quarantine import Quarantine
+from services.jobs.record import JobError, Metrics
+from services.jobs.store import connect, connect_async
 from tests.accepted import accepted
 
 ERROR = JobError(code="internal", title="The service failed", detail="on purpose")

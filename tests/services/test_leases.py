@@ -6,11 +6,11 @@ import time
 import pytest
 
 from services.errors import LeaseLostError
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.queue import HINTS
+from services.jobs.record import JobStatus, Metrics, Progress
+from services.jobs.store import connect
 from services.objects import attempt_prefix, job_prefix, savepoint_key
-from services.queue import HINTS
-from services.schemas import JobStatus, Metrics, Progress
-from services.store import connect
 from tests.services.moves import ERROR, REQUEST, output, status_of, submit, swept
 
 LEASE_S = 0.03

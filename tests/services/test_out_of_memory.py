@@ -7,9 +7,9 @@ from redis.exceptions import OutOfMemoryError
 
 from services.errors import JobNotFoundError, UploadNotFoundError
 from services.exposure import Feedback, View
+from services.jobs.record import Metrics, Progress
+from services.jobs.store import connect, connect_async
 from services.objects import job_prefix
-from services.schemas import Metrics, Progress
-from services.store import connect, connect_async
 from services.tenants import Tenants
 from services.uploads import Upload, Uploads
 from tests.services.moves import EXPIRY, REQUEST, cancel, output, status_of, submit, swept

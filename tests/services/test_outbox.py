@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.schemas import Metrics
+from services.jobs.record import Metrics
 from services.webhooks import Webhook
 from tests.accepted import accepted
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from services.errors import NotQuarantinedError, QueueFullError
-from services.quarantine import Quarantine
-from services.schemas import JobStatus
-from services.store import connect_async
+from services.jobs.quarantine import Quarantine
+from services.jobs.record import JobStatus
+from services.jobs.store import connect_async
 from tests.accepted import accepted
 from tests.services.moves import expire
 

@@ -4,8 +4,8 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from servers import eventually
-from services.queue import HINTS, RUN_TASK, celery_app
-from services.store import connect
+from services.jobs.queue import HINTS, RUN_TASK, celery_app
+from services.jobs.store import connect
 from tests.accepted import accepted
 
 

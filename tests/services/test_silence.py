@@ -1,7 +1,7 @@
 """A record says when the worker of its job gives no sign any more, by the clock of Redis alone."""
 
-from services.leases import Leases
-from services.schemas import Progress
+from services.jobs.leases import Leases
+from services.jobs.record import Progress
 from tests.accepted import accepted
 
 STEP = Progress(phase="optimize", step=12, steps=50, rarity_bits=2.5)

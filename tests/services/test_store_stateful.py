@@ -13,8 +13,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from hypothesis.stateful import run_state_machine_as_test as run
 
 from services.errors import JobExpiredError, LeaseLostError
-from services.jobs import Jobs
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.record import Metrics
+from services.jobs.store import connect, connect_async
 from services.objects import (
     DENSITIES,
     attempt_prefix,
@@ -24,10 +26,8 @@ from services.objects import (
     upload_key,
     upload_prefix,
 )
-from services.schemas import Metrics
 from services.settings import Bounds
 from services.storage import LocalStorage
-from services.store import connect, connect_async
 from services.uploads import Upload, Uploads
 from tests.services.moves import ERROR, REQUEST, output
 

@@ -7,8 +7,8 @@ import pytest
 
 from services.errors import JobExpiredError, JobNotFoundError, TenantError, UnauthorizedError, UploadNotFoundError
 from services.exposure import Feedback, View
-from services.schemas import Metrics
-from services.store import connect, connect_async
+from services.jobs.record import Metrics
+from services.jobs.store import connect, connect_async
 from services.tenants import Doorkeeper, Limits, Tenants
 from services.uploads import Upload, Uploads
 from tests.accepted import accepted

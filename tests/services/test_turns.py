@@ -4,10 +4,10 @@ import pytest
 import redis
 
 from services.errors import QueueFullError
-from services.jobs import Jobs
-from services.leases import Leases
-from services.queue import HINTS
-from services.schemas import Metrics
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.queue import HINTS
+from services.jobs.record import Metrics
 from services.tenants import Limits, Tenants
 from tests.accepted import accepted
 

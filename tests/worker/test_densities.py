@@ -10,8 +10,8 @@ import torch
 
 from services.density_models import Baseline, baseline_key
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
-from services.store import connect
+from services.jobs.request import DEFAULT_PROMPT
+from services.jobs.store import connect
 from worker.densities import Densities
 from worker.fit_lock import fit_lock
 

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT, PictureRef
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.record import Metrics
+from services.jobs.request import DEFAULT_PROMPT, PictureRef
+from services.jobs.store import connect_async
 from services.objects import DENSITIES, job_prefix, picture_prefix, upload_key
-from services.schemas import Metrics
 from services.settings import Bounds
-from services.store import connect_async
 from services.uploads import Upload, Uploads
 from tests.accepted import accepted
 from worker.fit_lock import owned

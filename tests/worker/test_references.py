@@ -15,11 +15,11 @@ from safetensors.torch import load, save
 
 from services.diffusion.subject import Subject
 from services.exposure import Feedback, View
-from services.job_request import Direction, PictureRef
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.record import JobStatus, Metrics
+from services.jobs.request import Direction, PictureRef
+from services.jobs.store import connect
 from services.objects import state_key, upload_key
-from services.schemas import JobStatus, Metrics
-from services.store import connect
 from tests.accepted import accepted
 from tests.published import store_output
 from tests.worker.conftest import local_storage

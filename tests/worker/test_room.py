@@ -8,8 +8,8 @@ import pytest
 from accepted import accepted
 
 from services.diffusion.batching import Sharing
-from services.job_request import Rarity
-from services.schemas import JobStatus
+from services.jobs.record import JobStatus
+from services.jobs.request import Rarity
 
 QUICK = accepted(concept="handbag", count=2, steps=3, trials=2, decoder_steps=2, seed=7)
 JOBS = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.leases import ERASURES, Leases
+from services.jobs.leases import ERASURES, Leases
 from services.objects import upload_key, upload_prefix
 from worker.sweeper import Sweeper
 

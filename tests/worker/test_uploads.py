@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from conftest import BUCKET, S3_KEYS
 
 from proxy import proxied
+from services.jobs.record import JobStatus
 from services.objects import output_key
-from services.schemas import JobStatus
 from services.storage import S3Storage
 from tests.accepted import accepted
 from worker.sweeper import Sweeper

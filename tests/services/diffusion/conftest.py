@@ -18,7 +18,7 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.steering import UNSTEERED, Steering
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 
 import open_clip  # isort: skip

@@ -19,7 +19,7 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, steer
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 HANDBAG = Subject("handbag", DEFAULT_PROMPT)
 OTHERS = [Subject("red leather handbag", "a photo of a {}."), Subject("cup", "{}")]

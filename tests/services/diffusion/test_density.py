@@ -15,7 +15,7 @@ from services.diffusion.fit import PARTS, choose_mixture, draw_baseline, fit_den
 from services.diffusion.mixture import Mixture, Subspace
 from services.diffusion.subject import Subject
 from services.errors import CheckpointError
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 ELSEWHERE = Subject("4k", SUBJECT.text.replace("4k", "{}"))  # another concept in the same text

@@ -15,7 +15,7 @@ from services.diffusion.recipe import Rarity, Recipe, from_json, to_json
 from services.diffusion.steering import History, Steering, steer
 from services.diffusion.subject import Subject
 from services.errors import ReplayError
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

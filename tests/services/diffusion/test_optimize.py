@@ -11,7 +11,7 @@ from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
 from services.diffusion.trials import Checked, State, Trial, ranked
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 BITS, LORA = 6.0, ["lora"]

@@ -11,7 +11,7 @@ from services.diffusion.paper import Paper, PaperLoss
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Cluster, Steering
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

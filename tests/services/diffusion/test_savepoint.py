@@ -15,7 +15,7 @@ from services.diffusion.savepoint import Savepoint, pack, unpack
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 LONG = Recipe(target_bits=25.0, seed=3, count=2, trials=4, steps=3 * CHECK_EVERY + 5)

@@ -9,7 +9,7 @@ from services.diffusion.belief import PRIOR_VIEWS, Belief
 from services.diffusion.objective import Figures, Objective, Shell
 from services.diffusion.steering import UNSTEERED, Cluster, History, Steering, steer
 from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
+from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from services.records import pairs
+from services.jobs.answers import pairs
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from services.accepted_request import AcceptedRequest
+from services.jobs.accepted import AcceptedRequest
 from services.stored import Stored
 
 

@@ -1,4 +1,4 @@
-"""The job store in Redis: `scripts/` has its operations, each atomic; only `jobs.lua` there changes a status.
+"""The job store in Redis: `lua/` has its operations, each atomic; only `jobs.lua` there changes a status.
 
 The gateway calls them through `Jobs` (asyncio), the worker through `Leases`. `keys.lua` names every key of theirs;
 Celery, redis-py's lock and the rate limits have keys of their own.
@@ -19,10 +19,10 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from services.exposure import View
+from services.jobs.queue import HINTS, hint_pieces
+from services.jobs.record import TRANSITIONS, JobError
 from services.objects import JOBS, SAVEPOINTS, UPLOADS
-from services.queue import HINTS, hint_pieces
 from services.redis_url import open_client, open_client_async
-from services.schemas import TRANSITIONS, JobError
 from services.settings import Bounds
 from services.stored import read_each
 
@@ -30,7 +30,7 @@ History = list[View]  # oldest first, each output once
 
 SLOT = "{rarebit}"
 EVERYBODY = ""  # the tenant where keys are off
-_FOLDER = Path(__file__).with_name("scripts")
+_FOLDER = Path(__file__).with_name("lua")
 _SCRIPTS = (
     "keys",
     "common",

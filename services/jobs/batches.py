@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from services.accepted_request import AcceptedRequest
 from services.errors import BatchNotFoundError
-from services.jobs import IDEMPOTENCY_MS, refuse
-from services.records import Found, Recorded, pairs, time_of
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.answers import Found, Recorded, pairs, time_of
+from services.jobs.lifecycle import IDEMPOTENCY_MS, refuse
 from services.stored import read_one
 from services.webhooks import BatchWebhook
 

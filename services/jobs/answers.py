@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from services.accepted_request import AcceptedRequest
-from services.calls import Tenanted
 from services.errors import UnreadableError
-from services.schemas import Eta, JobRecord, Progress, QueuePlace, StoredOutput
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.pipeline import Tenanted
+from services.jobs.record import Eta, JobRecord, Progress, QueuePlace, StoredOutput
 from services.stored import DAMAGE, read_each
 
 Found = tuple[JobRecord, QueuePlace | None]  # a job, and its place in the queue while it waits

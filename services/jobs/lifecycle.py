@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from services.accepted_request import AcceptedRequest
 from services.durability import require_durable
 from services.errors import (
     IdempotencyConflictError,
@@ -16,11 +15,12 @@ from services.errors import (
     UnreadableError,
 )
 from services.exposure import View
-from services.records import Event, Found, Page, Recorded, pairs, read_place, time_of
-from services.schemas import JobRecord, JobStatus
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.answers import Event, Found, Page, Recorded, pairs, read_place, time_of
+from services.jobs.record import JobRecord, JobStatus
+from services.jobs.stats import Stats
+from services.jobs.store import History, history_of, name_of, read_history
 from services.settings import DEFAULTS, Bounds
-from services.stats import Stats
-from services.store import History, history_of, name_of, read_history
 
 IDEMPOTENCY_MS = 24 * 3600 * 1000
 

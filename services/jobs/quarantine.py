@@ -3,8 +3,8 @@
 import uuid
 
 from services.errors import NotQuarantinedError
-from services.jobs import refuse
-from services.records import Found, Page, Recorded
+from services.jobs.answers import Found, Page, Recorded
+from services.jobs.lifecycle import refuse
 
 
 class Quarantine(Recorded):

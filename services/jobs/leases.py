@@ -14,12 +14,12 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from services.accepted_request import AcceptedRequest
 from services.density_models import FACTS, DensityFacts, name_of_model
 from services.errors import LeaseLostError, UnreadableError
 from services.exposure import View
-from services.records import pairs, read_record, read_view, write_outputs
-from services.schemas import (
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.answers import pairs, read_record, read_view, write_outputs
+from services.jobs.record import (
     JobError,
     JobKind,
     JobRecord,
@@ -31,8 +31,8 @@ from services.schemas import (
     TrialProgress,
     WatchedProgress,
 )
+from services.jobs.store import EVERYBODY, History, Operations, history_of, name_of, read_history
 from services.settings import DEFAULTS, Bounds
-from services.store import EVERYBODY, History, Operations, history_of, name_of, read_history
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 ERASURES = 16  # taken at once

@@ -9,7 +9,7 @@ from typing import Any, Self
 import redis.asyncio
 from redis.exceptions import ResponseError
 
-from services.store import EVERYBODY, SLOT, function, is_missing, late_jobs, library
+from services.jobs.store import EVERYBODY, SLOT, function, is_missing, late_jobs, library
 
 FLIGHTS = 3  # pipelines on their way at once
 SEATS = 6  # calls in one pipeline; few, so that Redis works on some while the answers to others are read

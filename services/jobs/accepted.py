@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from services.job_request import DEFAULT_PROMPT, MAX_KEEP_S, MAX_RUN_S, JobRequest
+from services.jobs.request import DEFAULT_PROMPT, MAX_KEEP_S, MAX_RUN_S, JobRequest
 from services.stored import Stored
 from services.webhooks import JobEvent
 
