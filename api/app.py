@@ -41,20 +41,20 @@ from api.routes import (
     studio,
 )
 from api.store_check import StoreCheck
+from api.uploads import Uploads
 from api.webhooks import describe, secret_of
-from services.deliverer import Deliverer
 from services.density_models import DensityModels
-from services.egress import open_egress
 from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Changes
 from services.jobs.quarantine import Quarantine
 from services.jobs.store import connect_async
-from services.outbox import Outbox
 from services.settings import Settings
 from services.storage import open_storage
 from services.tenants import Doorkeeper
-from services.uploads import Uploads
+from services.webhooks.deliverer import Deliverer
+from services.webhooks.egress import open_egress
+from services.webhooks.outbox import Outbox
 
 STORE_PATIENCE_S = 5.0  # a client waits for the answer
 OPEN = {"files", "health"}  # tags of what needs no API key; a signed URL is one

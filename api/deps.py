@@ -13,17 +13,17 @@ from api.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
 from api.links import Links
 from api.metrics import Metrics
 from api.store_check import StoreCheck
+from api.uploads import Uploads
 from services.density_models import DensityModels
 from services.errors import ForbiddenError, StorageError
 from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Changes
 from services.jobs.quarantine import Quarantine
-from services.outbox import Outbox
 from services.settings import Settings
 from services.storage import Storage
 from services.tenants import NOBODY, Caller, Doorkeeper
-from services.uploads import Uploads
+from services.webhooks.outbox import Outbox
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from api.errors import Problem, problem_of
 from api.links import Links
+from api.uploads import Upload
 from services.density_models import DensityFacts, Fit, Point
 from services.errors import JobExpiredError, QueueFullError, UnreadableError
 from services.exposure import Feedback, View
@@ -28,7 +29,6 @@ from services.jobs.record import (
     StoredOutput,
 )
 from services.objects import upload_key
-from services.uploads import Upload
 
 Shown = TypeVar("Shown", bound="PublishedPicture")
 _NAME_CHARACTERS = 60  # of a file's name

@@ -19,7 +19,7 @@ from api.webhooks import BodyProblem, webhook_problems
 from services.jobs.accepted import AcceptedRequest
 from services.jobs.request import JobRequest
 from services.strict import Strict
-from services.webhooks import BatchWebhook
+from services.webhooks.schemas import BatchWebhook
 
 MAX_JOBS = 100
 

@@ -12,7 +12,7 @@ from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from api.routes.batches import BatchId
 from api.routes.jobs import JobId
 from api.routing import Router
-from services.webhooks import Delivery, JobEvent
+from services.webhooks.schemas import Delivery, JobEvent
 
 router = Router(tag="webhooks")
 

@@ -13,9 +13,9 @@ from api.deps import CurrentGateway
 from api.documents import Picture
 from api.errors import problems
 from api.routing import FILE, Router
+from api.uploads import Upload
 from services.objects import upload_key, upload_prefix
 from services.pictures import MEDIA_TYPES, encode_png, media_type_of, read_picture
-from services.uploads import Upload
 
 PATH = "/images"
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from services.jobs.request import DEFAULT_PROMPT, MAX_KEEP_S, MAX_RUN_S, JobRequest
 from services.stored import Stored
-from services.webhooks import JobEvent
+from services.webhooks.schemas import JobEvent
 
 
 class AcceptedRarity(Stored):

@@ -13,7 +13,7 @@ from services.jobs.accepted import AcceptedRequest
 from services.jobs.answers import Found, Recorded, pairs, time_of
 from services.jobs.lifecycle import IDEMPOTENCY_MS, refuse
 from services.stored import read_one
-from services.webhooks import BatchWebhook
+from services.webhooks.schemas import BatchWebhook
 
 FINISHED = "batch.finished"
 Item = str | dict[str, Any]  # a job's id, or the problem that the client was told

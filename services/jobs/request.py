@@ -15,7 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from services.concepts import canonical, has_word
 from services.strict import Strict
-from services.webhooks import Webhook
+from services.webhooks.schemas import Webhook
 
 DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
 METADATA_LIMIT_BYTES = 1024

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.jobs.store import connect_async
-from services.outbox import Outbox
+from services.webhooks.outbox import Outbox
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ import pytest
 from standardwebhooks import Webhook as Signer
 
 from servers import eventually, url_of
-from services.deliverer import Deliverer
-from services.egress import open_egress
 from services.errors import DeliveryNotFoundError
 from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Changes
 from services.jobs.record import Metrics
 from services.jobs.store import connect, connect_async
-from services.outbox import Outbox
-from services.webhooks import Attempt, Webhook
+from services.webhooks.deliverer import Deliverer
+from services.webhooks.egress import open_egress
+from services.webhooks.outbox import Outbox
+from services.webhooks.schemas import Attempt, Webhook
 from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
 from tests.services.moves import expire

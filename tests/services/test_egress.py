@@ -11,7 +11,7 @@ import httpcore
 import pytest
 import trustme
 
-from services.egress import Egress, is_public, open_egress
+from services.webhooks.egress import Egress, is_public, open_egress
 from tests.receiver import receiving
 
 SERVES = ssl.Purpose.CLIENT_AUTH

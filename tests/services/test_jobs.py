@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from api.uploads import Upload, Uploads
 from servers import url_of
 from services.errors import (
     IdempotencyConflictError,
@@ -20,7 +21,6 @@ from services.jobs.lifecycle import Jobs
 from services.jobs.record import JobStatus, Metrics, Progress
 from services.jobs.store import connect, connect_async
 from services.objects import job_prefix, upload_prefix
-from services.uploads import Upload, Uploads
 from tests.services.moves import ERROR, EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 
 

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from redis.exceptions import OutOfMemoryError
 
+from api.uploads import Upload, Uploads
 from services.errors import JobNotFoundError, UploadNotFoundError
 from services.exposure import Feedback, View
 from services.jobs.record import Metrics, Progress
 from services.jobs.store import connect, connect_async
 from services.objects import job_prefix
 from services.tenants import Tenants
-from services.uploads import Upload, Uploads
 from tests.services.moves import EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 
 VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)

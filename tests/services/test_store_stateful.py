@@ -12,6 +12,7 @@ from hypothesis import settings as limits
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
+from api.uploads import Upload, Uploads
 from services.errors import JobExpiredError, LeaseLostError
 from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
@@ -28,7 +29,6 @@ from services.objects import (
 )
 from services.settings import Bounds
 from services.storage import LocalStorage
-from services.uploads import Upload, Uploads
 from tests.services.moves import ERROR, REQUEST, output
 
 DATA = "application/octet-stream"

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.uploads import Upload, Uploads
 from services.errors import JobExpiredError, JobNotFoundError, TenantError, UnauthorizedError, UploadNotFoundError
 from services.exposure import Feedback, View
 from services.jobs.record import Metrics
 from services.jobs.store import connect, connect_async
 from services.tenants import Doorkeeper, Limits, Tenants
-from services.uploads import Upload, Uploads
 from tests.accepted import accepted
 from tests.services.moves import expire
 

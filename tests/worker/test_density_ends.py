@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from PIL import Image
 
+from api.uploads import Upload, Uploads
 from services.diffusion.subject import Subject
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics
@@ -16,7 +17,6 @@ from services.jobs.request import DEFAULT_PROMPT, PictureRef
 from services.jobs.store import connect_async
 from services.objects import DENSITIES, job_prefix, picture_prefix, upload_key
 from services.settings import Bounds
-from services.uploads import Upload, Uploads
 from tests.accepted import accepted
 from worker.fit_lock import owned
 from worker.sweeper import Sweeper

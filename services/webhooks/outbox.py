@@ -10,7 +10,7 @@ from services.errors import DeliveryNotFoundError
 from services.jobs.answers import pairs, time_of
 from services.jobs.pipeline import Tenanted
 from services.stored import read_each
-from services.webhooks import Attempt, Delivery, DeliveryStatus
+from services.webhooks.schemas import Attempt, Delivery, DeliveryStatus
 
 
 @dataclass(frozen=True)
