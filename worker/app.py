@@ -19,11 +19,11 @@ from services.jobs.leases import Leases
 from services.jobs.queue import RUN_TASK, celery_app
 from services.jobs.request import DEFAULT_PROMPT
 from services.jobs.store import connect
+from services.sampler.models import KEEP_PATIENCE_S, load_models
 from services.settings import Settings
 from services.storage import Storage, open_storage
 from worker.fit_lock import fit_lock, owned
 from worker.heartbeat import BEATS, Heartbeat
-from worker.models import KEEP_PATIENCE_S, load_models
 from worker.notify import notify_ready
 from worker.shutdown import Shutdown
 from worker.sweeper import Sweeper

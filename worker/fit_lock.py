@@ -11,7 +11,7 @@ from redis.lock import Lock
 from services.diffusion.fit import Report
 from services.jobs.leases import Leases
 from services.jobs.store import SLOT
-from worker.densities import FitLock
+from services.sampler.densities import FitLock
 
 _WAIT_S = 0.5
 

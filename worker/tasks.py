@@ -19,15 +19,15 @@ from services.exposure import Feedback, View
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobError, JobStatus, StoredOutput
 from services.objects import attempt_prefix, picture_prefix
+from services.sampler.densities import Artefact, FitLock
+from services.sampler.models import Models
+from services.sampler.requests import recipe_of
 from services.storage import Storage
 from worker.attempt import Attempt, Canceled, HandedBack
-from worker.densities import Artefact, FitLock
 from worker.fit_lock import owned
 from worker.heartbeat import Heartbeat
-from worker.models import Models
 from worker.references import References
 from worker.room import Room
-from worker.sampling import recipe_of
 from worker.savepoints import Savepoints
 from worker.uploads import upload
 

@@ -28,7 +28,7 @@ from services.diffusion.recipe import Rarity
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 from services.jobs.request import DEFAULT_PROMPT
-from worker.models import Models
+from services.sampler.models import Models
 
 WAIT_S = 1.0
 

@@ -56,7 +56,7 @@ def _plain_row(job: Job, data: Path) -> Row:
     """What the plain prompt draws from the noise of each picture, measured by the same density and checker."""
     from deploy.local import in_process  # torch only when the service has stopped
     from services.diffusion.subject import Subject
-    from worker.sampling import recipe_of
+    from services.sampler.requests import recipe_of
 
     request = AcceptedRequest.model_validate(job.request)
     subject, seeds = Subject(request.concept, request.prompt), [output.seed for output in job.outputs]

@@ -16,7 +16,7 @@ from deploy.local.pictures import slug
 from services.diffusion.fit import Report
 from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
-from worker.models import Models
+from services.sampler.models import Models
 
 
 def report_densities(models: Models, concepts: Sequence[str], out: Path, report: Report) -> Path:

@@ -22,9 +22,9 @@ from services.diffusion.steering import History, Wish, require_fitting, steer
 from services.diffusion.subject import Subject
 from services.exposure import View
 from services.pictures import read_picture
+from services.sampler.models import Models, load_models
 from services.settings import Settings
 from services.storage import open_storage
-from worker.models import Models, load_models
 from worker.references import history_of
 
 

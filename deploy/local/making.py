@@ -12,7 +12,7 @@ from services.diffusion.subject import Subject
 from services.errors import ReplayError
 from services.exposure import Feedback, View
 from services.jobs.accepted import AcceptedRequest
-from worker.sampling import recipe_of
+from services.sampler.requests import recipe_of
 from worker.uploads import learnt
 
 

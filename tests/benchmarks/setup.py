@@ -12,7 +12,7 @@ from deploy.local import in_process
 from services.diffusion.density import DensityModel
 from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
-from worker.models import Models
+from services.sampler.models import Models
 
 DATA = Path("data/bench")
 REFERENCE = 48  # pictures of each kind and concept that teach the judge

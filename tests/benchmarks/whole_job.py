@@ -23,8 +23,8 @@ from services.diffusion.savepoint import Savepoint
 from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 from services.jobs.request import DEFAULT_PROMPT
-from worker.models import WAIT_MS
-from worker.sampling import recipe_of
+from services.sampler.models import WAIT_MS
+from services.sampler.requests import recipe_of
 
 import open_clip  # isort: skip
 from tests.accepted import accepted

@@ -53,7 +53,7 @@ def test_what_is_pulled_makes_the_pictures_of_what_is_published_within_bfloat16(
 
 
 def test_a_worker_draws_from_what_was_pulled_by_name_and_without_a_hub(both):
-    from worker.models import load_models
+    from services.sampler.models import load_models
 
     parts = {"prior": f"owner/{PRIOR}@v1", "decoder": f"owner/{DECODER}@v1"}
     storage = LocalStorage(both.parent / "objects", signing_key=SIGNING_KEY, public_url="http://gateway")

@@ -16,10 +16,10 @@ import worker.app
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
 from services.jobs.accepted import AcceptedRequest
+from services.sampler.models import open_batching
 from services.settings import Settings
 from services.storage import Storage
 from worker.attempt import Attempt
-from worker.models import open_batching
 from worker.tasks import Runner
 
 DIM = 8

@@ -12,7 +12,7 @@ from services.density_models import Baseline, baseline_key
 from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 from services.jobs.store import connect
-from worker.densities import Densities
+from services.sampler.densities import Densities
 from worker.fit_lock import fit_lock
 
 CHAIR, LAMP = Subject("chair", DEFAULT_PROMPT), Subject("lamp", DEFAULT_PROMPT)
@@ -82,7 +82,7 @@ def test_holder_that_stops_reporting_loses_the_lock(redis_url):
 
 
 def test_a_picture_gets_by_with_fewer_samples(models, storage, lock, monkeypatch):
-    monkeypatch.setattr("worker.densities.PICTURE_SAMPLES", 300)
+    monkeypatch.setattr("services.sampler.densities.PICTURE_SAMPLES", 300)
     densities = Densities(models.model, storage, samples=500, capacity=2)
     picture = Subject("chair", DEFAULT_PROMPT, torch.zeros(models.model.prior.config.embedding_dim))
     assert [densities.get(subject, Reports(), lock).density.samples for subject in (CHAIR, picture)] == [500, 300]

@@ -22,12 +22,12 @@ from services.jobs.lifecycle import Jobs
 from services.jobs.queue import RUN_TASK, celery_app
 from services.jobs.store import connect, connect_async
 from services.objects import upload_prefix
+from services.sampler.models import load_models
 from services.storage import LocalStorage
 from services.tenants import Limits, Tenants
 from tests.receiver import SECRET, receiving
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
-from worker.models import load_models
 from worker.sweeper import Sweeper
 from worker.tasks import Runner
 

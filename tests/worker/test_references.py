@@ -20,10 +20,10 @@ from services.jobs.record import JobStatus, Metrics
 from services.jobs.request import Direction, PictureRef
 from services.jobs.store import connect
 from services.objects import state_key, upload_key
+from services.sampler.densities import Densities
 from tests.accepted import accepted
 from tests.published import store_output
 from tests.worker.conftest import local_storage
-from worker.densities import Densities
 from worker.references import history_of
 
 QUICK = accepted(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
@@ -214,7 +214,7 @@ LONG = "cup with a handle like a swan, a rim of gold, three feet of brass, a lid
     ],
 )
 async def test_words_that_the_encoder_would_lose_fail_the_job_before_a_fit(run, monkeypatch, own, lost):
-    monkeypatch.setattr("worker.densities.fit_density", None)
+    monkeypatch.setattr("services.sampler.densities.fit_density", None)
     record = await run(**own)
     assert (record.status, record.error.code) == (JobStatus.FAILED, "prompt")
     assert record.error.detail.startswith("the text encoder reads 32 tokens of ")
@@ -223,7 +223,7 @@ async def test_words_that_the_encoder_would_lose_fail_the_job_before_a_fit(run, 
 
 
 async def test_a_guidance_that_the_model_has_not_learnt_fails_the_job_before_a_fit(run, monkeypatch):
-    monkeypatch.setattr("worker.densities.fit_density", None)
+    monkeypatch.setattr("services.sampler.densities.fit_density", None)
     record = await run(concept="teapot", guidance_scale=7.5)
     error = record.error
     assert (record.density, record.metrics.fit_ms) == (None, 0)

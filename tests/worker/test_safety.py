@@ -18,9 +18,9 @@ from services.jobs.record import JobStatus
 from services.jobs.request import PictureRef
 from services.jobs.store import connect
 from services.objects import job_prefix, output_key, state_key, upload_key
+from services.sampler.models import load_models
 from services.settings import Settings
 from tests.accepted import accepted
-from worker.models import load_models
 
 QUICK = accepted(concept="handbag", count=4, steps=2, trials=4, decoder_steps=2, seed=7, exposure="somebody")
 NEVER, ALWAYS = 0.0, 1.1  # brightnesses below which a picture is unsafe

@@ -10,10 +10,10 @@ from services.diffusion.checkpoint import pulled
 from services.diffusion.kandinsky import Kandinsky
 from services.diffusion.safety import SafetyChecker, load_safety_checker
 from services.diffusion.validity import Checker, load_checker
+from services.sampler.densities import Densities
+from services.sampler.keeping import Keeping
 from services.settings import Settings
 from services.storage import Storage, open_storage
-from worker.densities import Densities
-from worker.keeping import Keeping
 
 WAIT_MS = 10  # on a GPU, where a step takes 50 at the least
 JOBS = 16  # at once, if there is room for their trials
