@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from services.diffusion import optimize
-from services.diffusion.decoder import Decoder
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import fit_density
 from services.diffusion.generate import generate, replay, sample_plain
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import Decoder
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe
 from services.diffusion.safety import SafetyChecker, load_safety_checker

@@ -13,7 +13,7 @@ from services.concepts import canonical
 from services.diffusion.checkpoint import described
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.safety import SafetyChecker, require_safe
 from services.diffusion.spaces import before_the_concept
 from services.diffusion.steering import History, Steering, Wish, require_fitting, steer

@@ -16,7 +16,7 @@ from deploy.checkpoints.corpus import Pictures, family_of
 from deploy.evaluate.features import Features, Probe
 from services.diffusion.fit import fit_density
 from services.diffusion.generate import generate
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.recipe import Recipe
 from services.diffusion.subject import Subject

@@ -20,8 +20,8 @@ from deploy.checkpoints import augment
 from deploy.checkpoints.corpus import DEVICE, FAMILIES, TEMPLATES, Pictures, picture_weights
 from deploy.checkpoints.run import learning_rate
 from deploy.checkpoints.train_space import DIM
-from services.diffusion.decoder import Picture
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.model import Kandinsky
 
 EDGE = 64
 CONFIG = CLIPVisionConfig(

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from deploy.evaluate.case import Sample, draw, draw_encoded
 from deploy.evaluate.units import Unit
-from services.diffusion.encoding import Encoding
 from services.diffusion.fit import Report
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.model import Kandinsky
 from services.jobs.request import DEFAULT_PROMPT
 
 CONCEPTS = ("handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup", "car", "shoe")

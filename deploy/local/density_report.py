@@ -12,7 +12,7 @@ from torch import Tensor
 from services.diffusion.calibration import Survival
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report, draw_baseline, fit_embeddings
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.subject import Subject
 
 FRESH = 5000

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from deploy.local.pulled import commit_of, digest_of, write_sums
 from services.diffusion.checkpoint import FILES, VARIANTS, described, hub_name
-from services.diffusion.multilingual_clip import encode_empty_prompt
+from services.diffusion.kandinsky.multilingual_clip import encode_empty_prompt
 
 DRAFTS = ".drafts"
 ENCODER = ("text_encoder", "tokenizer")  # of a decoder, which reads nothing but the empty prompt

@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity
 
 from services.diffusion.calibration import Survival
 from services.diffusion.density import DensityModel
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.mixture import Mixture, Subspace
 from services.diffusion.subject import Subject
 

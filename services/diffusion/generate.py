@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from services.diffusion.batching import ALONE, Batching
-from services.diffusion.decoder import Decoder, Picture
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report
 from services.diffusion.judge import Judge
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import Decoder, Picture
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
 from services.diffusion.outputs import About, Output

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.decoder import Picture
 from services.diffusion.density import DensityModel
+from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.schedule import PRIOR_STEPS
 from services.diffusion.recipe import Recipe, to_json
-from services.diffusion.schedule import PRIOR_STEPS
 from services.diffusion.spaces import Space
 from services.diffusion.steering import Steering
 from services.diffusion.trials import Checked, State

@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 from services.diffusion.belief import Belief
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report, draw_baseline
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.subject import Subject
 
 TEXT_SAMPLES, TEXT_SEED = 250, 0

@@ -7,7 +7,7 @@ import torch
 
 from services.diffusion.batching import Batching, Sharing, alone
 from services.diffusion.checkpoint import pulled
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.safety import SafetyChecker, load_safety_checker
 from services.diffusion.validity import Checker, load_checker
 from services.sampler.densities import Densities

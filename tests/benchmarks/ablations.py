@@ -13,7 +13,7 @@ import torch
 from services.diffusion import generate as generating
 from services.diffusion import objective, optimize, trials
 from services.diffusion.generate import generate
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space

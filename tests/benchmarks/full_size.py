@@ -16,13 +16,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from services.diffusion.decoder import Picture
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import BATCH, fit_density
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.kandinsky.schedule import PRIOR_STEPS
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.schedule import PRIOR_STEPS
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
 from services.diffusion.subject import Subject

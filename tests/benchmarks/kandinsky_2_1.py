@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from services.diffusion.decoder import Constants, Decoder, Picture
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import Constants, Decoder, Picture
+from services.diffusion.kandinsky.model import Kandinsky
 
 from diffusers import DDIMScheduler, PriorTransformer, UnCLIPScheduler, UNet2DConditionModel, VQModel  # isort: skip
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip

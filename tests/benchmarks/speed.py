@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import torch
 from diffusers import KandinskyPriorPipeline
 
-from services.diffusion.decoder import Picture
 from services.diffusion.generate import generate
+from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.recipe import Recipe

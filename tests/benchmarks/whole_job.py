@@ -16,7 +16,7 @@ from services.diffusion.batching import ALONE, Batching, Sharing
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import fit_density
 from services.diffusion.generate import Generation, generate, trials_for
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.reading import Reading
 from services.diffusion.recipe import Recipe
 from services.diffusion.savepoint import Savepoint

@@ -21,7 +21,7 @@ from deploy.local.density_report import Claim, ConceptReport, Distances, Tail, l
 from services.diffusion.calibration import TAIL_SHARE, Survival
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import draw_baseline, fit_density
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.subject import Subject
 
 MINI = Path(__file__).parents[2] / "deploy/checkpoints/rarebit-mini"

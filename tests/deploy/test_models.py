@@ -15,7 +15,7 @@ from deploy.local.pulling import pull
 from hub import hub_of
 from servers import SIGNING_KEY
 from services.diffusion.generate import sample_plain
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.recipe import Recipe
 from services.diffusion.subject import Subject
 from services.settings import Settings

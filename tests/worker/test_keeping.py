@@ -12,7 +12,7 @@ from servers import free_port
 from services.diffusion import fingerprint, multilingual_clip
 from services.diffusion.checkpoint import pulled
 from services.diffusion.fingerprint import fingerprint_of
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.sampler.keeping import Keeping
 from services.storage import S3Storage
 from tests.kandinsky_as_published import DECODER, PRIOR

@@ -13,7 +13,7 @@ from torch import nn
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import Report, fit_density
 from services.diffusion.generate import Generation, generate
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.recipe import Recipe
 from services.diffusion.steering import UNSTEERED, Steering
 from services.diffusion.subject import Subject

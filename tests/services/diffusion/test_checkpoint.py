@@ -13,7 +13,7 @@ from diffusers import PriorTransformer
 from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
 from services.diffusion.checkpoint import load_config, load_model
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.validity import OpenClipChecker
 from services.errors import CheckpointError
 

@@ -10,10 +10,10 @@ from diffusers.models.attention_processor import SpatialNorm
 from diffusers.pipelines.kandinsky.text_encoder import MultilingualCLIP
 from transformers import AutoTokenizer, CLIPVisionModelWithProjection
 
-from services.diffusion.decoder import Picture
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.kandinsky.spatial_norm import with_latent_norms
 from services.diffusion.optimize import noise_of
-from services.diffusion.spatial_norm import with_latent_norms
 from tests.kandinsky_as_published import DECODER, PRIOR
 from tests.services.diffusion.conftest import load
 

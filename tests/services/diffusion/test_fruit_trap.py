@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageChops
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.validity import Checker, load_checker
 

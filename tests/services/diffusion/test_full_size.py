@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from services.diffusion.decoder import Picture
 from services.diffusion.fit import fit_density
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.multilingual_clip import MultilingualCLIP
+from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.kandinsky.multilingual_clip import MultilingualCLIP
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.spaces import Space

@@ -4,7 +4,7 @@ line but CUDA's runs. `make gpu-check` has the real ones."""
 import pytest
 import torch
 
-from services.diffusion.graphs import TOKENS, Graphs, sizes_up_to
+from services.diffusion.kandinsky.graphs import TOKENS, Graphs, sizes_up_to
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
 from services.diffusion.spaces import Space

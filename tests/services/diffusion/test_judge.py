@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from services.diffusion.batching import ALONE
-from services.diffusion.decoder import Picture
 from services.diffusion.judge import Judge
+from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.reading import Reading
 from services.diffusion.trials import Checked, State
 

@@ -11,11 +11,11 @@ from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from services.diffusion.checkpoint import checkpoint_folder
-from services.diffusion.encoding import Encoding
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.kandinsky.prior import START_STEP
+from services.diffusion.kandinsky.schedule import PRIOR_STEPS
 from services.diffusion.optimize import noise_of
-from services.diffusion.sampler import START_STEP
-from services.diffusion.schedule import PRIOR_STEPS
 from services.errors import CheckpointError
 
 

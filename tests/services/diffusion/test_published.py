@@ -10,9 +10,9 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from services.diffusion.decoder import Picture
 from services.diffusion.fit import fit_density
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.subject import Subject
 from services.errors import CheckpointError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.spaces import Space, Words, places_of
 from services.diffusion.steering import require_fitting

@@ -13,8 +13,8 @@ from torch.nn.functional import cosine_similarity
 
 from services.diffusion.density import DensityModel
 from services.diffusion.fit import fit_density
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.lora import Pair
+from services.diffusion.kandinsky.lora import Pair
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, Part, losses
 from services.diffusion.spaces import Space

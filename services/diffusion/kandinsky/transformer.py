@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from services.diffusion.encoding import Encoding
-from services.diffusion.layout import STEP_TOKENS, Layout
-from services.diffusion.lora import Factors
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.layout import STEP_TOKENS, Layout
+from services.diffusion.kandinsky.lora import Factors
 
 Past = list[Tensor]  # every layer's keys and values, each (rows, 2 · heads, places, width)
 

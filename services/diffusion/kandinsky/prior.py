@@ -8,13 +8,13 @@ from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from services.diffusion.decoder import Generators, guide
-from services.diffusion.encoding import Encoding
-from services.diffusion.graphs import Graphs
-from services.diffusion.layout import Layout
-from services.diffusion.lora import Factors
-from services.diffusion.schedule import PRIOR_STEPS, Step, schedule_of
-from services.diffusion.transformer import Past, Predictor, Transformer
+from services.diffusion.kandinsky.decoder import Generators, guide
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.graphs import Graphs
+from services.diffusion.kandinsky.layout import Layout
+from services.diffusion.kandinsky.lora import Factors
+from services.diffusion.kandinsky.schedule import PRIOR_STEPS, Step, schedule_of
+from services.diffusion.kandinsky.transformer import Past, Predictor, Transformer
 
 START_STEP = 2  # a given picture enters the prior's steps here, half noise
 

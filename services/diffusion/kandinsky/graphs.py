@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.encoding import Encoding
-from services.diffusion.lora import LowRank
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.lora import LowRank
 
 if TYPE_CHECKING:
-    from services.diffusion.sampler import Sampler
+    from services.diffusion.kandinsky.prior import Sampler
 
 TOKENS = 32  # of a prompt that fits a graph; the default one has 17 and its concept's
 LEAST = 8  # rows

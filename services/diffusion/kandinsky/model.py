@@ -18,11 +18,11 @@ from services.diffusion.checkpoint import (
     load_defaults,
     load_model,
 )
-from services.diffusion.decoder import Decoder, Generators
-from services.diffusion.encoding import Encoding, Tokens
 from services.diffusion.fingerprint import Keep, anew, fingerprint_of
-from services.diffusion.multilingual_clip import empty_prompt
-from services.diffusion.sampler import Sampler
+from services.diffusion.kandinsky.decoder import Decoder, Generators
+from services.diffusion.kandinsky.encoding import Encoding, Tokens
+from services.diffusion.kandinsky.multilingual_clip import empty_prompt
+from services.diffusion.kandinsky.prior import Sampler
 from services.errors import PromptError
 
 END = "<|endoftext|>"  # pads, since what pads is no text: the published tokenizer pads with "!", here a word again
