@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from services.diffusion import optimize
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import fit_density
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain
 from services.diffusion.kandinsky.decoder import Decoder
 from services.diffusion.kandinsky.model import Kandinsky
@@ -29,7 +30,6 @@ from services.diffusion.safety import SafetyChecker, load_safety_checker
 from services.diffusion.savepoint import Savepoint
 from services.diffusion.spaces import Space
 from services.diffusion.steering import History, steer
-from services.diffusion.subject import Subject
 from services.diffusion.validity import Checker, load_checker
 
 SUBJECT = Subject("handbag", "Professional high-quality photo of a {}. photorealistic, 4k, HQ.")

@@ -12,7 +12,7 @@ from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
 
-from services.diffusion.subject import Subject
+from services.diffusion.density.subject import Subject
 from services.durability import require_durable
 from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
 from services.jobs.leases import Leases

@@ -8,7 +8,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from redis.lock import Lock
 
-from services.diffusion.fit import Report
+from services.diffusion.density.fit import Report
 from services.jobs.leases import Leases
 from services.jobs.store import SLOT
 from services.sampler.densities import FitLock

@@ -6,7 +6,7 @@ import io
 from PIL import Image
 from safetensors.torch import save
 
-from services.diffusion.fit import Report
+from services.diffusion.density.fit import Report
 from services.diffusion.outputs import Output
 from services.jobs.leases import Claim
 from services.jobs.record import ReachedRarity, StoredOutput

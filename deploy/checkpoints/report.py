@@ -14,12 +14,12 @@ from torch import Tensor
 
 from deploy.checkpoints.corpus import Pictures, family_of
 from deploy.evaluate.features import Features, Probe
-from services.diffusion.fit import fit_density
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.recipe import Recipe
-from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 from services.jobs.request import DEFAULT_PROMPT
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from deploy.evaluate.case import Case, Sample, draw_encoded
-from services.diffusion.fit import draw_baseline
+from services.diffusion.density.fit import draw_baseline
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.spaces import places_of

@@ -4,7 +4,7 @@ import torch
 
 from deploy.evaluate.case import Case, Method, Sample, decoded, draw
 from deploy.evaluate.conceptlab import conceptlab, conceptlab_published
-from services.diffusion.fit import draw_baseline
+from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate
 from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import ADJECTIVE

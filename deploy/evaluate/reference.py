@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from deploy.evaluate.case import Sample, draw, draw_encoded
 from deploy.evaluate.units import Unit
-from services.diffusion.fit import Report
+from services.diffusion.density.fit import Report
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
 from services.jobs.request import DEFAULT_PROMPT

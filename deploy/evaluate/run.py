@@ -22,10 +22,10 @@ from deploy.evaluate.report import Results, write_report
 from deploy.evaluate.units import Finished, Unit, Units
 from deploy.local import in_process
 from deploy.local.child import StackError
-from services.diffusion.fit import Report
+from services.diffusion.density.fit import Report
+from services.diffusion.density.subject import Subject
 from services.diffusion.outputs import LIBRARIES
 from services.diffusion.recipe import Rarity
-from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import Models

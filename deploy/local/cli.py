@@ -117,7 +117,7 @@ def fit(concepts: Annotated[list[str], typer.Argument()], data: Data = Path("dat
     """Fit the density models of concepts ahead of time."""
     with one_sentence(), progress_bar() as show:
         from deploy.local import in_process
-        from services.diffusion.subject import Subject
+        from services.diffusion.density.subject import Subject
 
         models = in_process.load(data)
         for concept in concepts:

@@ -55,7 +55,7 @@ def _watched(client: Client, job: Job, stack: Stack) -> Job:
 def _plain_row(job: Job, data: Path) -> Row:
     """What the plain prompt draws from the noise of each picture, measured by the same density and checker."""
     from deploy.local import in_process  # torch only when the service has stopped
-    from services.diffusion.subject import Subject
+    from services.diffusion.density.subject import Subject
     from services.sampler.requests import recipe_of
 
     request = AcceptedRequest.model_validate(job.request)

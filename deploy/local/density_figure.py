@@ -7,7 +7,7 @@ from scipy.stats import chi2, genpareto
 
 from deploy.local.child import StackError
 from deploy.local.density_report import ConceptReport
-from services.diffusion.calibration import TAIL_SHARE, Survival
+from services.diffusion.density.calibration import TAIL_SHARE, Survival
 
 try:
     from matplotlib.axes import Axes

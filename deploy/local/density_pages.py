@@ -13,8 +13,8 @@ from deploy.local.density_figure import draw_density
 from deploy.local.density_report import ConceptReport, Distances, measure
 from deploy.local.in_process import density
 from deploy.local.pictures import slug
-from services.diffusion.fit import Report
-from services.diffusion.subject import Subject
+from services.diffusion.density.fit import Report
+from services.diffusion.density.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import Models
 

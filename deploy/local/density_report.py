@@ -9,11 +9,11 @@ import torch
 from scipy.stats import binomtest, chi2, genpareto, kstest, pearsonr
 from torch import Tensor
 
-from services.diffusion.calibration import Survival
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report, draw_baseline, fit_embeddings
+from services.diffusion.density.calibration import Survival
+from services.diffusion.density.fit import Report, draw_baseline, fit_embeddings
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.subject import Subject
 
 FRESH = 5000
 SIZES = (500, 1000, 2000, 3000, 5000)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy.stats import f as fisher
 from torch import Tensor
 
-from services.diffusion.density import DensityModel
+from services.diffusion.density.model import DensityModel
 
 PRIOR_VIEWS = 20.0  # the density weighs as much as so many views
 HALF_LIFE = 100.0  # of a view's weight, in later views

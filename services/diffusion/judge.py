@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.batching import Batching
-from services.diffusion.fit import Report
+from services.diffusion.density.fit import Report
 from services.diffusion.kandinsky.decoder import Decoder, Picture
 from services.diffusion.optimize import noise_of
 from services.diffusion.trials import Checked

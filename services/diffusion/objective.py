@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from services.diffusion.belief import Belief
-from services.diffusion.density import DensityModel
+from services.diffusion.density.model import DensityModel
 from services.diffusion.losses import ceiling_loss, floor_loss, rarity_loss
 from services.diffusion.steering import Cluster, Steering
 

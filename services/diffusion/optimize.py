@@ -14,8 +14,8 @@ from torch import Tensor
 
 from services.diffusion.adamw import AdamW
 from services.diffusion.batching import ALONE, Batching
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report
+from services.diffusion.density.fit import Report
+from services.diffusion.density.model import DensityModel
 from services.diffusion.objective import Figures, Objective
 from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
 from services.diffusion.spaces import Parameters, Space, sample_together

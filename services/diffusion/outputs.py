@@ -8,7 +8,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.density import DensityModel
+from services.diffusion.density.model import DensityModel
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
 from services.diffusion.recipe import Recipe, to_json

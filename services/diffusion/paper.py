@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.adamw import AdamW
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report
+from services.diffusion.density.fit import Report
+from services.diffusion.density.model import DensityModel
 from services.diffusion.objective import Figures, quantiles
 from services.diffusion.optimize import CHECK_EVERY, Judge, noise_of
 from services.diffusion.reading import Reading

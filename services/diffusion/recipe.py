@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from services.diffusion.belief import Belief
+from services.diffusion.density.subject import Subject
 from services.diffusion.steering import Cluster, Steering
-from services.diffusion.subject import Subject
 
 
 @dataclass(frozen=True)

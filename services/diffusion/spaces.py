@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.decoder import Generators
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.lora import LowRank
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.subject import Subject
 from services.errors import PromptError
 
 PARTS = ("token", "adjective", "lora")

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.density import DensityModel
+from services.diffusion.density.model import DensityModel
 from services.diffusion.savepoint import Tree
 from services.diffusion.spaces import Parameters
 from services.diffusion.watch import Sight, Standing

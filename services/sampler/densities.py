@@ -13,10 +13,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from services.density_models import BASELINE_POINTS, Baseline, DensityFacts, Point, baseline_key, family_of
-from services.diffusion.density import META, WEIGHTS, DensityModel, density_key
-from services.diffusion.fit import Report, fit_density
+from services.diffusion.density.fit import Report, fit_density
+from services.diffusion.density.model import META, WEIGHTS, DensityModel, density_key
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.subject import Subject
 from services.errors import CheckpointError
 from services.objects import DENSITIES
 from services.storage import Storage

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import BATCH, fit_density
+from services.diffusion.density.fit import BATCH, fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
@@ -25,7 +26,6 @@ from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
 

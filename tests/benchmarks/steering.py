@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.fit import draw_baseline
+from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate, sample_plain
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe

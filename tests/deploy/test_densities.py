@@ -18,11 +18,11 @@ from scipy import stats
 from deploy.local.density_figure import draw_density
 from deploy.local.density_pages import write_pages
 from deploy.local.density_report import Claim, ConceptReport, Distances, Tail, log_likelihood, measure
-from services.diffusion.calibration import TAIL_SHARE, Survival
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import draw_baseline, fit_density
+from services.diffusion.density.calibration import TAIL_SHARE, Survival
+from services.diffusion.density.fit import draw_baseline, fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.subject import Subject
 
 MINI = Path(__file__).parents[2] / "deploy/checkpoints/rarebit-mini"
 SUBJECT = Subject("a/chair", "a photo of a {}")

@@ -14,10 +14,10 @@ from deploy.local.pulled import pulled_folders, size_of
 from deploy.local.pulling import pull
 from hub import hub_of
 from servers import SIGNING_KEY
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import sample_plain
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.recipe import Recipe
-from services.diffusion.subject import Subject
 from services.settings import Settings
 from services.storage import LocalStorage
 from tests.kandinsky_as_published import DECODER, PRIOR

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from services.density_models import Baseline, baseline_key
-from services.diffusion.subject import Subject
+from services.diffusion.density.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 from services.jobs.store import connect
 from services.sampler.densities import Densities

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from api.uploads import Upload, Uploads
-from services.diffusion.subject import Subject
+from services.diffusion.density.subject import Subject
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics
 from services.jobs.request import DEFAULT_PROMPT, PictureRef

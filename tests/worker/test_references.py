@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load, save
 
-from services.diffusion.subject import Subject
+from services.diffusion.density.subject import Subject
 from services.exposure import Feedback, View
 from services.jobs.leases import Leases
 from services.jobs.record import JobStatus, Metrics

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report, fit_density
+from services.diffusion.density.fit import Report, fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.recipe import Recipe
 from services.diffusion.steering import UNSTEERED, Steering
-from services.diffusion.subject import Subject
 from services.diffusion.validity import OpenClipChecker
 from services.jobs.request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer

@@ -10,7 +10,8 @@ import torch
 
 from services.diffusion import optimize
 from services.diffusion.batching import ALONE, Sharing
-from services.diffusion.fit import fit_density
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.memory import Batches
 from services.diffusion.objective import Objective
@@ -18,7 +19,6 @@ from services.diffusion.optimize import Optimization, Part, losses
 from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, steer
-from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 
 HANDBAG = Subject("handbag", DEFAULT_PROMPT)

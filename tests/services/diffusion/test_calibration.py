@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from services.diffusion.calibration import TAIL_SHARE, Survival
+from services.diffusion.density.calibration import TAIL_SHARE, Survival
 
 KNOWN = {"chi2": stats.chi2(10), "student": stats.f(10, 6), "exponential": stats.expon()}
 

@@ -10,10 +10,18 @@ from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from services.diffusion.density import META, WEIGHTS, DensityModel, density_key
-from services.diffusion.fit import PARTS, choose_mixture, draw_baseline, fit_density, fit_embeddings, plain, shrunk
-from services.diffusion.mixture import Mixture, Subspace
-from services.diffusion.subject import Subject
+from services.diffusion.density.fit import (
+    PARTS,
+    choose_mixture,
+    draw_baseline,
+    fit_density,
+    fit_embeddings,
+    plain,
+    shrunk,
+)
+from services.diffusion.density.mixture import Mixture, Subspace
+from services.diffusion.density.model import META, WEIGHTS, DensityModel, density_key
+from services.diffusion.density.subject import Subject
 from services.errors import CheckpointError
 from services.jobs.request import DEFAULT_PROMPT
 
@@ -263,7 +271,7 @@ def test_an_artefact_that_names_a_concept_is_read_as_one_of_its_text(density, tm
 
 def test_a_fingerprint_is_found_out_once_for_each_density(model, monkeypatch):
     own, digests = fitted(correlated(500, 6, seed=0)), []
-    monkeypatch.setattr("services.diffusion.density.save", lambda tensors: digests.append(tensors) or b"")
+    monkeypatch.setattr("services.diffusion.density.model.save", lambda tensors: digests.append(tensors) or b"")
     for same in (own, own.to(model.device), own):
         assert same.fingerprint == own.fingerprint
     assert len(digests) == 1

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from services.diffusion.fit import fit_density
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.multilingual_clip import MultilingualCLIP
@@ -20,7 +21,6 @@ from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
 from tests.benchmarks import full_size
 from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, XLM_ROBERTA, build
 from tests.kandinsky_as_published import DECODER, PRIOR

@@ -4,12 +4,12 @@ line but CUDA's runs. `make gpu-check` has the real ones."""
 import pytest
 import torch
 
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.graphs import TOKENS, Graphs, sizes_up_to
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)

@@ -5,12 +5,12 @@ import torch
 from PIL import Image
 from scipy.stats import multivariate_normal
 
+from services.diffusion.density.subject import Subject
 from services.diffusion.objective import Figures
 from services.diffusion.optimize import CHECK_EVERY
 from services.diffusion.paper import Paper, PaperLoss
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Cluster, Steering
-from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)

@@ -10,11 +10,11 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from services.diffusion.fit import fit_density
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
-from services.diffusion.subject import Subject
 from services.errors import CheckpointError
 from tests.kandinsky_as_published import DECODER, PRIOR
 

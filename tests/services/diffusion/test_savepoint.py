@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, threads
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import CHECK_EVERY, Optimization
@@ -14,7 +15,6 @@ from services.diffusion.recipe import Recipe
 from services.diffusion.savepoint import Savepoint, pack, unpack
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.spaces import Space, Words, places_of
 from services.diffusion.steering import require_fitting
-from services.diffusion.subject import Subject
 from services.errors import PromptError
 
 

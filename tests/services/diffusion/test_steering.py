@@ -6,9 +6,9 @@ import torch
 from scipy.stats import multivariate_normal, multivariate_t
 
 from services.diffusion.belief import PRIOR_VIEWS, Belief
+from services.diffusion.density.subject import Subject
 from services.diffusion.objective import Figures, Objective, Shell
 from services.diffusion.steering import UNSTEERED, Cluster, History, Steering, steer
-from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)

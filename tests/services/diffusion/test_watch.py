@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.objective import Objective
 from services.diffusion.optimize import CHECK_EVERY, Optimization
@@ -11,7 +12,6 @@ from services.diffusion.paper import Paper
 from services.diffusion.recipe import Recipe
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
 from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)

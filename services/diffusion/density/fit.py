@@ -11,11 +11,11 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.calibration import Survival
-from services.diffusion.density import DensityModel
+from services.diffusion.density.calibration import Survival
+from services.diffusion.density.mixture import Mixture, Subspace
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.mixture import Mixture, Subspace
-from services.diffusion.subject import Subject
 
 BATCH = 250
 HELD_OUT = 0.4
