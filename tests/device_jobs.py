@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from services.diffusion import optimize
+from services.diffusion.checkers.open_clip import Checker, load_checker
+from services.diffusion.checkers.safety import SafetyChecker, load_safety_checker
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
@@ -26,11 +28,9 @@ from services.diffusion.kandinsky.decoder import Decoder
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe
-from services.diffusion.safety import SafetyChecker, load_safety_checker
 from services.diffusion.savepoint import Savepoint
 from services.diffusion.spaces import Space
 from services.diffusion.steering import History, steer
-from services.diffusion.validity import Checker, load_checker
 
 SUBJECT = Subject("handbag", "Professional high-quality photo of a {}. photorealistic, 4k, HQ.")
 SAMPLES = 500

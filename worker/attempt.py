@@ -8,7 +8,7 @@ from typing import cast
 from redis.exceptions import RedisError
 
 from services.density_models import DensityFacts
-from services.diffusion.safety import SafetyChecker
+from services.diffusion.checkers.safety import SafetyChecker
 from services.diffusion.watch import Sight
 from services.errors import ServiceError
 from services.jobs.leases import Claim, Leases

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from deploy.checkpoints.corpus import Pictures, family_of
 from deploy.evaluate.features import Features, Probe
+from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.recipe import Recipe
-from services.diffusion.validity import OpenClipChecker
 from services.jobs.request import DEFAULT_PROMPT
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")

@@ -9,13 +9,13 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.batching import PICTURES
+from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
-from services.diffusion.validity import OpenClipChecker
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from deploy.evaluate.report import Results, write_report
 from deploy.evaluate.units import Finished, Unit, Units
 from deploy.local import in_process
 from deploy.local.child import StackError
+from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.subject import Subject
 from services.diffusion.outputs import LIBRARIES
 from services.diffusion.recipe import Rarity
-from services.diffusion.validity import OpenClipChecker
 from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import Models
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from deploy.local.data_folder import signing_key
 from services.diffusion import generate as sampler
+from services.diffusion.checkers.safety import is_safe, require_safe, withhold
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe, from_json
-from services.diffusion.safety import is_safe, require_safe, withhold
 from services.diffusion.spaces import before_the_concept
 from services.diffusion.steering import History, Wish, require_fitting, steer
 from services.exposure import View

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from services.diffusion.batching import ALONE, Batching
+from services.diffusion.checkers.judge import Judge
+from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
-from services.diffusion.judge import Judge
 from services.diffusion.kandinsky.decoder import Decoder, Picture
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.objective import Objective
@@ -24,7 +25,6 @@ from services.diffusion.savepoint import NOWHERE, Savepoint
 from services.diffusion.spaces import Space
 from services.diffusion.steering import UNSTEERED, Steering
 from services.diffusion.trials import Checked, ranked
-from services.diffusion.validity import Checker
 from services.diffusion.watch import Watch, unwatched
 from services.errors import ReplayError
 

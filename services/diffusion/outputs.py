@@ -8,6 +8,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.density.model import DensityModel
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
@@ -15,7 +16,6 @@ from services.diffusion.recipe import Recipe, to_json
 from services.diffusion.spaces import Space
 from services.diffusion.steering import Steering
 from services.diffusion.trials import Checked, State
-from services.diffusion.validity import Checker
 
 LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")
 

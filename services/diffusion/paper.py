@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.adamw import AdamW
+from services.diffusion.checkers.reading import Reading
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.objective import Figures, quantiles
 from services.diffusion.optimize import CHECK_EVERY, Judge, noise_of
-from services.diffusion.reading import Reading
 from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
 from services.diffusion.spaces import Parameters, Space
 from services.diffusion.steering import Steering

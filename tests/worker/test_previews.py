@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dark_classifier import save_dark_classifier
-from services.diffusion.safety import load_safety_checker
+from services.diffusion.checkers.safety import load_safety_checker
 from services.diffusion.watch import Sight
 from worker.previews import PICTURES, PIXELS, Previews
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dark_classifier import save_dark_classifier
 from servers import SIGNING_KEY
-from services.diffusion.safety import load_safety_checker
+from services.diffusion.checkers.safety import load_safety_checker
 from services.errors import CheckpointError
 from services.jobs.leases import Leases
 from services.jobs.record import JobStatus

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report, fit_density
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
@@ -17,7 +18,6 @@ from services.diffusion.generate import Generation, generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.recipe import Recipe
 from services.diffusion.steering import UNSTEERED, Steering
-from services.diffusion.validity import OpenClipChecker
 from services.jobs.request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 

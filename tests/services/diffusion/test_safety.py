@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from dark_classifier import save_dark_classifier
-from services.diffusion.safety import OPEN_NSFW, is_safe, load_safety_checker, require_safe
+from services.diffusion.checkers.safety import OPEN_NSFW, is_safe, load_safety_checker, require_safe
 from services.errors import CheckpointError, UnsafeContentError
 
 from transformers import RegNetConfig, RegNetForImageClassification  # isort: skip

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from services.diffusion.reading import Reading
-from services.diffusion.validity import NEAREST, Checker, OpenClipChecker, load_checker, validity_of
+from services.diffusion.checkers.open_clip import NEAREST, Checker, OpenClipChecker, load_checker, validity_of
+from services.diffusion.checkers.reading import Reading
 from services.errors import CheckpointError
 
 COLOURS = ["red", "green", "blue"]

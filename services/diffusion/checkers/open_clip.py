@@ -12,10 +12,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from services.diffusion.checkers.reading import Reading, noun_and_attributes
+from services.diffusion.checkers.vlm import VisionLanguageChecker
 from services.diffusion.checkpoint import checkpoint_folder, described
 from services.diffusion.fingerprint import Keep, anew, fingerprint_of
-from services.diffusion.reading import Reading, noun_and_attributes
-from services.diffusion.vlm import VisionLanguageChecker
 
 TEMPLATE = "a photo of a {}"
 NEAREST = 32

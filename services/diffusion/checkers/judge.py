@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.batching import Batching
+from services.diffusion.checkers.open_clip import Checker, validity_of
 from services.diffusion.density.fit import Report
 from services.diffusion.kandinsky.decoder import Decoder, Picture
 from services.diffusion.optimize import noise_of
 from services.diffusion.trials import Checked
-from services.diffusion.validity import Checker, validity_of
 
 
 class Judge:
