@@ -29,8 +29,8 @@ from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe
 from services.diffusion.savepoint import Savepoint
-from services.diffusion.spaces import Space
-from services.diffusion.steering import History, steer
+from services.diffusion.steering.clusters import History, steer
+from services.diffusion.steering.spaces import Space
 
 SUBJECT = Subject("handbag", "Professional high-quality photo of a {}. photorealistic, 4k, HQ.")
 SAMPLES = 500

@@ -16,8 +16,8 @@ from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.spaces import before_the_concept
-from services.diffusion.steering import History, Steering, Wish, require_fitting, steer
+from services.diffusion.steering.clusters import History, Steering, Wish, require_fitting, steer
+from services.diffusion.steering.spaces import before_the_concept
 from services.errors import OtherModelError, ReferenceGoneError
 from services.exposure import Feedback, View
 from services.jobs.accepted import AcceptedDirection, AcceptedPicture, AcceptedRequest

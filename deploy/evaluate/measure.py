@@ -21,7 +21,7 @@ from deploy.evaluate.metrics import (
 )
 from deploy.evaluate.units import Finished
 from services.diffusion.checkers.open_clip import validity_of
-from services.diffusion.objective import Figures
+from services.diffusion.steering.objective import Figures
 from services.diffusion.trials import MIN_VALIDITY
 
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ from deploy.evaluate.conceptlab import conceptlab, conceptlab_published
 from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate
 from services.diffusion.recipe import Recipe
-from services.diffusion.spaces import ADJECTIVE
+from services.diffusion.steering.spaces import ADJECTIVE
 
 
 def plain(case: Case, count: int, seed: int) -> Sample:

@@ -18,8 +18,8 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe, from_json
-from services.diffusion.spaces import before_the_concept
-from services.diffusion.steering import History, Wish, require_fitting, steer
+from services.diffusion.steering.clusters import History, Wish, require_fitting, steer
+from services.diffusion.steering.spaces import before_the_concept
 from services.exposure import View
 from services.pictures import read_picture
 from services.sampler.models import Models, load_models

@@ -16,14 +16,14 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.decoder import Decoder, Picture
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
 from services.diffusion.outputs import About, Output
 from services.diffusion.paper import DEVIATION, Paper, look, unchecked
 from services.diffusion.recipe import Recipe, from_json
 from services.diffusion.savepoint import NOWHERE, Savepoint
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED, Steering
+from services.diffusion.steering.clusters import UNSTEERED, Steering
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, ranked
 from services.diffusion.watch import Watch, unwatched
 from services.errors import ReplayError

@@ -13,8 +13,8 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
 from services.diffusion.recipe import Recipe, to_json
-from services.diffusion.spaces import Space
-from services.diffusion.steering import Steering
+from services.diffusion.steering.clusters import Steering
+from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, State
 
 LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from services.diffusion.belief import Belief
 from services.diffusion.density.subject import Subject
-from services.diffusion.steering import Cluster, Steering
+from services.diffusion.steering.belief import Belief
+from services.diffusion.steering.clusters import Cluster, Steering
 
 
 @dataclass(frozen=True)

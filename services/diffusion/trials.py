@@ -11,7 +11,7 @@ from torch import Tensor
 
 from services.diffusion.density.model import DensityModel
 from services.diffusion.savepoint import Tree
-from services.diffusion.spaces import Parameters
+from services.diffusion.steering.spaces import Parameters
 from services.diffusion.watch import Sight, Standing
 
 MIN_VALIDITY = 0.5

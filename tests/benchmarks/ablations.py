@@ -17,7 +17,7 @@ from services.diffusion.generate import generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization, noise_of
 from services.diffusion.recipe import Recipe
-from services.diffusion.spaces import Space
+from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Trial
 from tests.benchmarks import setup
 from tests.benchmarks.scores import HEAD, Made, made_of, row

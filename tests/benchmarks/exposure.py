@@ -8,7 +8,7 @@ import torch
 from deploy.evaluate.metrics import nearest_distances, vendi_score
 from services.diffusion.generate import generate
 from services.diffusion.recipe import Recipe
-from services.diffusion.steering import UNSTEERED, History, steer
+from services.diffusion.steering.clusters import UNSTEERED, History, steer
 from tests.benchmarks import setup
 
 CONCEPT, JOBS, COUNT, BITS, SEED = "handbag", 10, 4, 9.97, 5000

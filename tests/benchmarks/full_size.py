@@ -22,10 +22,10 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.jobs.request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
 

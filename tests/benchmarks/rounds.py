@@ -6,7 +6,7 @@ from deploy.local.contact_sheet import Row, contact_sheet
 from services.diffusion.generate import generate
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe
-from services.diffusion.steering import steer
+from services.diffusion.steering.clusters import steer
 from tests.benchmarks import setup
 
 CONCEPT, COUNT, BITS, SEED, ROUNDS = "handbag", 6, 9.97, 7000, 3

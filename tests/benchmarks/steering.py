@@ -20,7 +20,7 @@ from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate, sample_plain
 from services.diffusion.outputs import Output
 from services.diffusion.recipe import Recipe
-from services.diffusion.steering import TEXT_SAMPLES, TEXT_SEED, UNSTEERED, Steering, Wish, steer
+from services.diffusion.steering.clusters import TEXT_SAMPLES, TEXT_SEED, UNSTEERED, Steering, Wish, steer
 from tests.benchmarks import setup
 
 CONCEPT, CHANNELS = "handbag", {"red": 0, "blue": 2}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from services.diffusion.adamw import WEIGHT_DECAY, AdamW
+from services.diffusion.steering.adamw import WEIGHT_DECAY, AdamW
 
 RATES = [1e-2, 1e-3]
 

@@ -14,11 +14,11 @@ from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.memory import Batches
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, Part, losses
 from services.diffusion.recipe import Recipe
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED, steer
+from services.diffusion.steering.clusters import UNSTEERED, steer
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.jobs.request import DEFAULT_PROMPT
 
 HANDBAG = Subject("handbag", DEFAULT_PROMPT)

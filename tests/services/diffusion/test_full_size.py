@@ -17,10 +17,10 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.multilingual_clip import MultilingualCLIP
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from tests.benchmarks import full_size
 from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, XLM_ROBERTA, build
 from tests.kandinsky_as_published import DECODER, PRIOR

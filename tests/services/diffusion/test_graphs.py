@@ -6,10 +6,10 @@ import torch
 
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.graphs import TOKENS, Graphs, sizes_up_to
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)

@@ -11,10 +11,10 @@ import torch
 
 from services.diffusion.density.subject import Subject
 from services.diffusion.memory import Batches, is_out_of_memory
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)

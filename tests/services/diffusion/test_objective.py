@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from services.diffusion.objective import quantiles
+from services.diffusion.steering.objective import quantiles
 
 
 def test_quantiles_are_taken_where_the_values_lie() -> None:

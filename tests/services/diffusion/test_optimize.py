@@ -5,11 +5,11 @@ import torch
 from PIL import Image
 
 from services.diffusion.density.subject import Subject
-from services.diffusion.losses import ceiling_loss, floor_loss, rarity_loss
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization, noise_of
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.losses import ceiling_loss, floor_loss, rarity_loss
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, State, Trial, ranked
 from services.jobs.request import DEFAULT_PROMPT
 

@@ -9,8 +9,8 @@ import torch
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
-from services.diffusion.spaces import Space, Words, places_of
-from services.diffusion.steering import require_fitting
+from services.diffusion.steering.clusters import require_fitting
+from services.diffusion.steering.spaces import Space, Words, places_of
 from services.errors import PromptError
 
 

@@ -16,10 +16,10 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.lora import Pair
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import Optimization, Part, losses
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, build
 from tests.benchmarks.operators import operators
 

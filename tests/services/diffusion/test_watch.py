@@ -6,12 +6,12 @@ from PIL import Image
 
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
-from services.diffusion.objective import Objective
 from services.diffusion.optimize import CHECK_EVERY, Optimization
 from services.diffusion.paper import Paper
 from services.diffusion.recipe import Recipe
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.belief import Belief
 from services.diffusion.density.fit import Report, draw_baseline
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.steering.belief import Belief
 
 TEXT_SAMPLES, TEXT_SEED = 250, 0
 LIKED = 0.25  # of a wish: a soft attraction

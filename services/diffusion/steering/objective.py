@@ -7,10 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.belief import Belief
 from services.diffusion.density.model import DensityModel
-from services.diffusion.losses import ceiling_loss, floor_loss, rarity_loss
-from services.diffusion.steering import Cluster, Steering
+from services.diffusion.steering.belief import Belief
+from services.diffusion.steering.clusters import Cluster, Steering
+from services.diffusion.steering.losses import ceiling_loss, floor_loss, rarity_loss
 
 SHELL_BITS = 0.5
 ANCHOR_RAISE = 4.0
