@@ -27,8 +27,8 @@ from services.diffusion.generate import generate, replay, sample_plain
 from services.diffusion.kandinsky.decoder import Decoder
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.outputs import Output
-from services.diffusion.recipe import Recipe
-from services.diffusion.savepoint import Savepoint
+from services.diffusion.replay import Recipe
+from services.diffusion.runtime.savepoint import Savepoint
 from services.diffusion.steering.clusters import History, steer
 from services.diffusion.steering.spaces import Space
 

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from services.density_models import DensityFacts
 from services.diffusion.checkers.safety import SafetyChecker
-from services.diffusion.watch import Sight
+from services.diffusion.runtime.observer import Sight
 from services.errors import ServiceError
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobStatus, Metrics, Phase, Progress, TrialProgress

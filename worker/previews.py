@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from PIL import Image
 
 from services.diffusion.checkers.safety import SafetyChecker, is_safe
+from services.diffusion.runtime.observer import Sight
 from services.diffusion.trials import MIN_VALIDITY
-from services.diffusion.watch import Sight
 from services.jobs.record import Preview, PreviewPicture
 
 INTERVAL_S = 0.5

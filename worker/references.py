@@ -11,11 +11,11 @@ from torch import Tensor
 
 from services.concepts import canonical
 from services.diffusion.checkers.safety import SafetyChecker, require_safe
-from services.diffusion.checkpoint import described
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.runtime.checkpoint import described
 from services.diffusion.steering.clusters import History, Steering, Wish, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
 from services.errors import OtherModelError, ReferenceGoneError

@@ -8,12 +8,12 @@ from functools import partial
 from redis import exceptions as redis_errors
 from redis.exceptions import RedisError
 
-from services.diffusion.batching import TRIALS
 from services.diffusion.checkers.safety import withhold
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
-from services.diffusion.memory import free_memory, is_out_of_memory
 from services.diffusion.outputs import Output
+from services.diffusion.runtime.batching import TRIALS
+from services.diffusion.runtime.memory import free_memory, is_out_of_memory
 from services.errors import LeaseLostError, ServiceError, StorageError, UnreadableError
 from services.exposure import Feedback, View
 from services.jobs.leases import Claim, Leases

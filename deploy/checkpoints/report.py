@@ -20,7 +20,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.jobs.request import DEFAULT_PROMPT
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.batching import PICTURES
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
@@ -16,6 +15,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
+from services.diffusion.runtime.batching import PICTURES
 
 
 @dataclass(frozen=True)

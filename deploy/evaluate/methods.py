@@ -6,7 +6,7 @@ from deploy.evaluate.case import Case, Method, Sample, decoded, draw
 from deploy.evaluate.conceptlab import conceptlab, conceptlab_published
 from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.steering.spaces import ADJECTIVE
 
 

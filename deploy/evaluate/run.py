@@ -26,7 +26,7 @@ from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.subject import Subject
 from services.diffusion.outputs import LIBRARIES
-from services.diffusion.recipe import Rarity
+from services.diffusion.replay import Rarity
 from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import Models
 

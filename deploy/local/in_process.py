@@ -17,7 +17,7 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation
 from services.diffusion.outputs import Output
-from services.diffusion.recipe import Recipe, from_json
+from services.diffusion.replay import Recipe, from_json
 from services.diffusion.steering.clusters import History, Wish, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
 from services.exposure import View

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from services.diffusion.batching import ALONE, Batching
 from services.diffusion.checkers.judge import Judge
 from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.density.fit import Report
@@ -19,13 +18,14 @@ from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization
 from services.diffusion.outputs import About, Output
 from services.diffusion.paper import DEVIATION, Paper, look, unchecked
-from services.diffusion.recipe import Recipe, from_json
-from services.diffusion.savepoint import NOWHERE, Savepoint
+from services.diffusion.replay import Recipe, from_json
+from services.diffusion.runtime.batching import ALONE, Batching
+from services.diffusion.runtime.observer import Watch, unwatched
+from services.diffusion.runtime.savepoint import NOWHERE, Savepoint
 from services.diffusion.steering.clusters import UNSTEERED, Steering
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, ranked
-from services.diffusion.watch import Watch, unwatched
 from services.errors import ReplayError
 
 

@@ -12,15 +12,15 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.batching import ALONE, Batching
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
-from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
+from services.diffusion.runtime.batching import ALONE, Batching
+from services.diffusion.runtime.observer import Watch, unwatched
+from services.diffusion.runtime.savepoint import NOWHERE, Savepoint, Tree
 from services.diffusion.steering.adamw import AdamW
 from services.diffusion.steering.objective import Figures, Objective
 from services.diffusion.steering.spaces import Parameters, Space, sample_together
 from services.diffusion.trials import Checked, State, Trial, copied, state_of
-from services.diffusion.watch import Watch, unwatched
 
 CHECK_EVERY = 25
 ENOUGH = 2  # ready trials for every image, of which the more valid are chosen

@@ -12,7 +12,7 @@ from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.density.model import DensityModel
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
-from services.diffusion.recipe import Recipe, to_json
+from services.diffusion.replay import Recipe, to_json
 from services.diffusion.steering.clusters import Steering
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, State

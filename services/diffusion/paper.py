@@ -13,13 +13,13 @@ from services.diffusion.checkers.reading import Reading
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.optimize import CHECK_EVERY, Judge, noise_of
-from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
+from services.diffusion.runtime.observer import Sight, Standing, Watch, unwatched
+from services.diffusion.runtime.savepoint import NOWHERE, Savepoint, Tree
 from services.diffusion.steering.adamw import AdamW
 from services.diffusion.steering.clusters import Steering
 from services.diffusion.steering.objective import Figures, quantiles
 from services.diffusion.steering.spaces import Parameters, Space
 from services.diffusion.trials import Checked, State, copied, states_of
-from services.diffusion.watch import Sight, Standing, Watch, unwatched
 
 LEARNING_RATE = 1e-4
 DEVIATION = (

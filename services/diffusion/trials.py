@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from services.diffusion.density.model import DensityModel
-from services.diffusion.savepoint import Tree
+from services.diffusion.runtime.observer import Sight, Standing
+from services.diffusion.runtime.savepoint import Tree
 from services.diffusion.steering.spaces import Parameters
-from services.diffusion.watch import Sight, Standing
 
 MIN_VALIDITY = 0.5
 

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Keeping:
-    """`services.diffusion.fingerprint.Keep` over a store; one that is away costs the time to make it again."""
+    """`services.diffusion.runtime.fingerprint.Keep` over a store; one that is away costs the time to make it again."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage

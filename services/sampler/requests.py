@@ -1,6 +1,6 @@
 """A request in the sampler's words."""
 
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.jobs.accepted import AcceptedRequest
 
 

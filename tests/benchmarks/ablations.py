@@ -16,7 +16,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Trial
 from tests.benchmarks import setup

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from services.diffusion.generate import generate
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.trials import MIN_VALIDITY
 from tests.benchmarks import setup
 

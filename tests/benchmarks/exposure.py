@@ -7,7 +7,7 @@ import torch
 
 from deploy.evaluate.metrics import nearest_distances, vendi_score
 from services.diffusion.generate import generate
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.steering.clusters import UNSTEERED, History, steer
 from tests.benchmarks import setup
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from deploy.local.contact_sheet import Row, contact_sheet
 from services.diffusion.generate import generate
 from services.diffusion.outputs import Output
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.steering.clusters import steer
 from tests.benchmarks import setup
 

@@ -12,7 +12,7 @@ from diffusers import KandinskyPriorPipeline
 from services.diffusion.generate import generate
 from services.diffusion.kandinsky.decoder import Picture
 from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space

@@ -19,7 +19,7 @@ from torch.nn.functional import cosine_similarity
 from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate, sample_plain
 from services.diffusion.outputs import Output
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.steering.clusters import TEXT_SAMPLES, TEXT_SEED, UNSTEERED, Steering, Wish, steer
 from tests.benchmarks import setup
 

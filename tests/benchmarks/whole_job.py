@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.batching import ALONE, Batching, Sharing
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.checkers.reading import Reading
 from services.diffusion.density.fit import fit_density
@@ -20,8 +19,9 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate, trials_for
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.recipe import Recipe
-from services.diffusion.savepoint import Savepoint
+from services.diffusion.replay import Recipe
+from services.diffusion.runtime.batching import ALONE, Batching, Sharing
+from services.diffusion.runtime.savepoint import Savepoint
 from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import WAIT_MS
 from services.sampler.requests import recipe_of

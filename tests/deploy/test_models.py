@@ -17,7 +17,7 @@ from servers import SIGNING_KEY
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import sample_plain
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.settings import Settings
 from services.storage import LocalStorage
 from tests.kandinsky_as_published import DECODER, PRIOR

@@ -9,7 +9,7 @@ from PIL import Image
 
 from dark_classifier import save_dark_classifier
 from services.diffusion.checkers.safety import load_safety_checker
-from services.diffusion.watch import Sight
+from services.diffusion.runtime.observer import Sight
 from worker.previews import PICTURES, PIXELS, Previews
 
 

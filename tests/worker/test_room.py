@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from accepted import accepted
 
-from services.diffusion.batching import Sharing
+from services.diffusion.runtime.batching import Sharing
 from services.jobs.record import JobStatus
 from services.jobs.request import Rarity
 

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.batching import Batching
 from services.diffusion.checkers.open_clip import Checker, validity_of
 from services.diffusion.density.fit import Report
 from services.diffusion.kandinsky.decoder import Decoder, Picture
 from services.diffusion.optimize import noise_of
+from services.diffusion.runtime.batching import Batching
 from services.diffusion.trials import Checked
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from services.diffusion.checkers.reading import Reading, noun_and_attributes
 from services.diffusion.checkers.vlm import VisionLanguageChecker
-from services.diffusion.checkpoint import checkpoint_folder, described
-from services.diffusion.fingerprint import Keep, anew, fingerprint_of
+from services.diffusion.runtime.checkpoint import checkpoint_folder, described
+from services.diffusion.runtime.fingerprint import Keep, anew, fingerprint_of
 
 TEMPLATE = "a photo of a {}"
 NEAREST = 32

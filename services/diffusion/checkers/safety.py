@@ -15,8 +15,8 @@ from transformers import (
     AutoModelForImageClassification,
 )
 
-from services.diffusion.checkpoint import checkpoint_folder, described, load_model
 from services.diffusion.generate import Generation
+from services.diffusion.runtime.checkpoint import checkpoint_folder, described, load_model
 from services.errors import CheckpointError, UnsafeContentError
 
 OPEN_NSFW = "open-nsfw"

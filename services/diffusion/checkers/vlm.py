@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoProcessor, ProcessorMixin
 
 from services.diffusion.checkers.reading import Reading
-from services.diffusion.checkpoint import described, load_model
-from services.diffusion.fingerprint import Keep, anew, fingerprint_of
+from services.diffusion.runtime.checkpoint import described, load_model
+from services.diffusion.runtime.fingerprint import Keep, anew, fingerprint_of
 
 QUESTION = "Is the main subject of this picture still {} {}? Answer yes or no."
 AN = re.compile(r"(?!eu|one|u[ks]|uni)[aeiou]|hon[eo]|hour", re.IGNORECASE)

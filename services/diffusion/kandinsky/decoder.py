@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from services.diffusion.checkpoint import described, load_config, load_defaults, load_model
 from services.diffusion.kandinsky.spatial_norm import with_latent_norms
+from services.diffusion.runtime.checkpoint import described, load_config, load_defaults, load_model
 from services.errors import DecodingError
 
 OnStep = Callable[[int, int], None]

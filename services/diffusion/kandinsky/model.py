@@ -10,7 +10,11 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from services.diffusion.checkpoint import (
+from services.diffusion.kandinsky.decoder import Decoder, Generators
+from services.diffusion.kandinsky.encoding import Encoding, Tokens
+from services.diffusion.kandinsky.multilingual_clip import empty_prompt
+from services.diffusion.kandinsky.prior import Sampler
+from services.diffusion.runtime.checkpoint import (
     check_equal,
     check_spaces,
     checkpoint_folder,
@@ -18,11 +22,7 @@ from services.diffusion.checkpoint import (
     load_defaults,
     load_model,
 )
-from services.diffusion.fingerprint import Keep, anew, fingerprint_of
-from services.diffusion.kandinsky.decoder import Decoder, Generators
-from services.diffusion.kandinsky.encoding import Encoding, Tokens
-from services.diffusion.kandinsky.multilingual_clip import empty_prompt
-from services.diffusion.kandinsky.prior import Sampler
+from services.diffusion.runtime.fingerprint import Keep, anew, fingerprint_of
 from services.errors import PromptError
 
 END = "<|endoftext|>"  # pads, since what pads is no text: the published tokenizer pads with "!", here a word again

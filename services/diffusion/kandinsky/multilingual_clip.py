@@ -8,8 +8,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, XLMRobertaConfig, XLMRobertaModel
 
-from services.diffusion.checkpoint import described, load_config, load_model
-from services.diffusion.fingerprint import Keep
+from services.diffusion.runtime.checkpoint import described, load_config, load_model
+from services.diffusion.runtime.fingerprint import Keep
 
 TOKENS = 77
 

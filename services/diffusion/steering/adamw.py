@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from services.diffusion.savepoint import Tree
+from services.diffusion.runtime.savepoint import Tree
 
 WEIGHT_DECAY = 1e-2
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8

@@ -16,7 +16,7 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.steering.clusters import UNSTEERED, Steering
 from services.jobs.request import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer

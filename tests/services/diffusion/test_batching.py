@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from services.diffusion import optimize
-from services.diffusion.batching import ALONE, Sharing
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
-from services.diffusion.memory import Batches
 from services.diffusion.optimize import Optimization, Part, losses
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
+from services.diffusion.runtime.batching import ALONE, Sharing
+from services.diffusion.runtime.memory import Batches
 from services.diffusion.steering.clusters import UNSTEERED, steer
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space

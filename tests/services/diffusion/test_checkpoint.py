@@ -13,8 +13,8 @@ from diffusers import PriorTransformer
 from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
 from services.diffusion.checkers.open_clip import OpenClipChecker
-from services.diffusion.checkpoint import load_config, load_model
 from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.runtime.checkpoint import load_config, load_model
 from services.errors import CheckpointError
 
 MINI = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini"

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain, threads, trials_for
-from services.diffusion.recipe import Rarity, Recipe, from_json, to_json
+from services.diffusion.replay import Rarity, Recipe, from_json, to_json
 from services.diffusion.steering.clusters import History, Steering, steer
 from services.errors import ReplayError
 from services.jobs.request import DEFAULT_PROMPT

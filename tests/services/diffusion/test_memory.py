@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from services.diffusion.density.subject import Subject
-from services.diffusion.memory import Batches, is_out_of_memory
 from services.diffusion.optimize import Optimization
+from services.diffusion.runtime.memory import Batches, is_out_of_memory
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space

@@ -10,8 +10,8 @@ from safetensors.torch import save
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, threads
 from services.diffusion.optimize import CHECK_EVERY, Optimization
-from services.diffusion.recipe import Recipe
-from services.diffusion.savepoint import Savepoint, pack, unpack
+from services.diffusion.replay import Recipe
+from services.diffusion.runtime.savepoint import Savepoint, pack, unpack
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space

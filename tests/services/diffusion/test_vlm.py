@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from services.diffusion.checkers.open_clip import Checker, load_checker
 from services.diffusion.checkers.reading import Reading
 from services.diffusion.checkers.vlm import answer_tokens, question
-from services.diffusion.checkpoint import described
+from services.diffusion.runtime.checkpoint import described
 from services.errors import CheckpointError
 from tests.tiny_vlm import byte_level, idefics3, llava_next, metaspace, qwen2_vl, trained
 

@@ -8,7 +8,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.optimize import CHECK_EVERY, Optimization
 from services.diffusion.paper import Paper
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import Recipe
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space

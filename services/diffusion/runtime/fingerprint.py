@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
-from services.diffusion.checkpoint import FILES, described
+from services.diffusion.runtime.checkpoint import FILES, described
 from services.errors import CheckpointError
 
 Found = TypeVar("Found")

@@ -14,7 +14,7 @@ from itertools import accumulate
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol
 
-from services.diffusion.memory import Batches, OnRows, Result, Row, Work, unseen
+from services.diffusion.runtime.memory import Batches, OnRows, Result, Row, Work, unseen
 
 logger = logging.getLogger(__name__)
 

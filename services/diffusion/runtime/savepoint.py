@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from services.diffusion.checkpoint import described
+from services.diffusion.runtime.checkpoint import described
 from services.errors import CheckpointError
 
 Tree = dict[str, Any]  # of dicts, lists, JSON's values and tensors
