@@ -1,5 +1,7 @@
 """A hint that the store writes by itself is a message that Celery takes."""
 
+import logging
+
 import pytest
 from celery.contrib.testing.worker import start_worker
 
@@ -23,6 +25,7 @@ async def test_worker_runs_its_task_once_for_each_submitted_job(jobs, leases, se
         with connect(redis_url) as client:
             assert eventually(lambda: not client.llen(HINTS) and not client.hlen("{rarebit}.unacked"))
     assert [claim.id for claim in claims] == submitted
+    assert logging.root.level == logging.WARNING  # or tests after this one would see no warnings
 
 
 @pytest.mark.parametrize("run_limit_s", [60, 86400])
