@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 from api.body import BodyLimit
+from api.density_models import DensityModels
 from api.deps import Gateway
 from api.errors import Problem, answer_with_problems, problems
 from api.events import EVENTS
@@ -43,7 +44,6 @@ from api.routes import (
 from api.store_check import StoreCheck
 from api.uploads import Uploads
 from api.webhooks import describe, secret_of
-from services.density_models import DensityModels
 from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Changes

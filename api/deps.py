@@ -9,12 +9,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
+from api.density_models import DensityModels
 from api.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
 from api.links import Links
 from api.metrics import Metrics
 from api.store_check import StoreCheck
 from api.uploads import Uploads
-from services.density_models import DensityModels
 from services.errors import ForbiddenError, StorageError
 from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs

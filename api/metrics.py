@@ -18,8 +18,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.jobs.answers import Stats
 from services.jobs.record import JobStatus
-from services.jobs.stats import Stats
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of no use in this format
 _METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
+from services.base_models import StoredModel, read_one
 from services.errors import UploadExpiredError, UploadNotFoundError
 from services.jobs.pipeline import Tenanted
-from services.stored import Stored, read_one
 
 
-class Upload(Stored):
+class Upload(StoredModel):
     """A picture as it is stored: a PNG at `upload_key(id)`, erased after `expires_at`."""
 
     id: str

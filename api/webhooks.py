@@ -12,10 +12,10 @@ from api.documents import Batch, JobSummary
 from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from services.errors import BatchNotFoundError, JobExpiredError, JobNotFoundError, UnreadableError
 from services.jobs.record import JobStatus
+from services.jobs.request import BatchWebhook, Webhook
 from services.settings import Settings
 from services.webhooks.egress import Address, may_call
 from services.webhooks.outbox import Parcel
-from services.webhooks.schemas import BatchWebhook, Webhook
 
 BodyProblem = dict[str, object]  # as RequestValidationError takes them
 

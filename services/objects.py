@@ -4,8 +4,6 @@ An object ends with the job or the upload below whose prefix it lies; the Redis 
 (`lua/erasures.lua`). Only what belongs to no picture lies elsewhere.
 """
 
-from services.jobs.accepted import AcceptedPicture
-
 JOBS, UPLOADS = "jobs/", "uploads/"
 SAVEPOINTS = "savepoint/"  # below a job's prefix, beside its attempts'
 DENSITIES = "densities/"  # of texts; and below a picture's prefix, those of its variations
@@ -45,10 +43,3 @@ def upload_prefix(upload_id: str) -> str:
 def upload_key(upload_id: str) -> str:
     """Where an uploaded picture lies."""
     return f"{upload_prefix(upload_id)}picture.png"
-
-
-def picture_prefix(picture: AcceptedPicture) -> str:
-    """All that belongs to the upload, or to the job whose output the picture is."""
-    if picture.output:
-        return job_prefix(picture.output.partition("/")[0])
-    return upload_prefix(picture.upload or "")

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import redis
 
+from services.base_models import StoredModel, read_each
 from services.errors import TenantError, UnauthorizedError
 from services.jobs.answers import pairs
 from services.jobs.pipeline import Tenanted
 from services.jobs.store import EVERYBODY, Operations
-from services.stored import Stored, read_each
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY = re.compile(r"rb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
@@ -40,7 +40,7 @@ class Limits:
         return cls(**{name: int(fields[name]) for name in known})
 
 
-class Key(Stored):
+class Key(StoredModel):
     """What is kept of a key; `operator` lets it see quarantine and metrics, too."""
 
     id: str

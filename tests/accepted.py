@@ -6,4 +6,4 @@ from services.jobs.request import JobRequest
 
 def accepted(**fields: object) -> AcceptedRequest:
     """What a client asks for; a seed that it leaves open is 0, limits and keeping are the longest that there are."""
-    return AcceptedRequest.of(JobRequest.model_validate(fields), seed=0)
+    return JobRequest.model_validate(fields).accepted(seed=0)

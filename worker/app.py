@@ -12,13 +12,12 @@ from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
 
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
-from services.durability import require_durable
 from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
 from services.jobs.leases import Leases
 from services.jobs.queue import RUN_TASK, celery_app
-from services.jobs.request import DEFAULT_PROMPT
-from services.jobs.store import connect
+from services.jobs.store import connect, require_durable
 from services.sampler.models import KEEP_PATIENCE_S, load_models
 from services.settings import Settings
 from services.storage import Storage, open_storage

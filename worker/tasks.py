@@ -18,7 +18,7 @@ from services.errors import LeaseLostError, ServiceError, StorageError, Unreadab
 from services.exposure import Feedback, View
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobError, JobStatus, StoredOutput
-from services.objects import attempt_prefix, picture_prefix
+from services.objects import attempt_prefix
 from services.sampler.densities import Artefact, FitLock
 from services.sampler.models import Models
 from services.sampler.requests import recipe_of
@@ -133,7 +133,7 @@ class Runner:
     def _density(self, attempt: Attempt, subject: Subject) -> Artefact:
         """The density of what is to be drawn, which the record names from now on."""
         image = attempt.request.image
-        picture = picture_prefix(image) if image else ""
+        picture = image.prefix if image else ""
         lock = partial(owned, self._leases, picture, self._fit_lock)
         artefact = self._models.densities.get(subject, attempt.report, lock, picture)
         attempt.name_density(self._models.densities.facts(subject, artefact), listed=subject.start is None)

@@ -12,7 +12,8 @@ from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from api.routes.batches import BatchId
 from api.routes.jobs import JobId
 from api.routing import Router
-from services.webhooks.schemas import Delivery, JobEvent
+from services.jobs.accepted import JobEvent
+from services.webhooks.outbox import Delivery
 
 router = Router(tag="webhooks")
 

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from api.deps import Gateway, OperatorGateway
 from api.errors import problems
 from api.routing import Router
-from services.jobs.stats import Stats
+from services.jobs.answers import Stats
 
 PATIENCE_S = 2.0  # for Redis: Prometheus waits ten seconds at most
 logger = logging.getLogger(__name__)

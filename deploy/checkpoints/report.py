@@ -14,6 +14,7 @@ from torch import Tensor
 
 from deploy.checkpoints.corpus import Pictures, family_of
 from deploy.evaluate.features import Features, Probe
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
@@ -21,7 +22,6 @@ from services.diffusion.generate import generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import noise_of
 from services.diffusion.replay import Recipe
-from services.jobs.request import DEFAULT_PROMPT
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
 BATCH, TAUGHT, SAMPLES = 25, 250, 5000

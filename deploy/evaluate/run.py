@@ -22,12 +22,12 @@ from deploy.evaluate.report import Results, write_report
 from deploy.evaluate.units import Finished, Unit, Units
 from deploy.local import in_process
 from deploy.local.child import StackError
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.subject import Subject
 from services.diffusion.outputs import LIBRARIES
 from services.diffusion.replay import Rarity
-from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import Models
 
 WAIT_S = 1.0

@@ -15,8 +15,8 @@ from deploy.local.models import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
 from deploy.local.stack import running
-from services.jobs.accepted import AcceptedRequest
-from services.jobs.request import DEFAULT_PROMPT, JobRequest, Rarity
+from services.concepts import DEFAULT_PROMPT
+from services.jobs.request import JobRequest, Rarity
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -92,7 +92,7 @@ def generate(
         asked = JobRequest(
             concept=concept, count=count, rarity=rarity, seed=seed, steps=steps, trials=trials, **options
         )
-        request = AcceptedRequest.of(asked, seed=secrets.randbelow(2**32))
+        request = asked.accepted(seed=secrets.randbelow(2**32))
         from deploy.local.making import make  # torch only for the commands that sample
 
         made = make(request, avoid or [], toward or [], image=image, exposure=exposure, data=data, out=out)

@@ -13,9 +13,9 @@ from deploy.local.density_figure import draw_density
 from deploy.local.density_report import ConceptReport, Distances, measure
 from deploy.local.in_process import density
 from deploy.local.pictures import slug
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.fit import Report
 from services.diffusion.density.subject import Subject
-from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import Models
 
 

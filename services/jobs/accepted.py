@@ -1,16 +1,18 @@
 """A request as its job's record keeps it, and as the job's document tells it: with everything decided."""
 
 from math import log2
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field
 
-from services.jobs.request import DEFAULT_PROMPT, MAX_KEEP_S, MAX_RUN_S, JobRequest
-from services.stored import Stored
-from services.webhooks.schemas import JobEvent
+from services.base_models import StoredModel
+from services.concepts import DEFAULT_PROMPT
+from services.objects import job_prefix, upload_prefix
+
+JobEvent = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
 
 
-class AcceptedRarity(Stored):
+class AcceptedRarity(StoredModel):
     """One of the two is set."""
 
     percentile: float | None = None
@@ -21,29 +23,34 @@ class AcceptedRarity(Stored):
         return self.bits if self.bits is not None else -log2(1 - (self.percentile or 0) / 100)
 
 
-class AcceptedPicture(Stored):
+class AcceptedPicture(StoredModel):
     """One of the two is set."""
 
     upload: str | None = None
     output: str | None = None
 
+    @property
+    def prefix(self) -> str:
+        """All that belongs to the upload, or to the job whose output it is, in the object store."""
+        return job_prefix(self.output.partition("/")[0]) if self.output else upload_prefix(self.upload or "")
 
-class AcceptedDirection(Stored):
+
+class AcceptedDirection(StoredModel):
     """One of the two is set."""
 
     text: str | None = None
     output: str | None = None
 
 
-class AcceptedWebhook(Stored):
+class AcceptedWebhook(StoredModel):
     url: str
     events: list[JobEvent]
 
 
-class AcceptedRequest(Stored):
+class AcceptedRequest(StoredModel):
     """What the client asked for, and what it left open as the service decided it once: each attempt sees the same.
 
-    Sent again as a `JobRequest`, it asks for the same.
+    It comes from `JobRequest.accepted`; sent again as a `JobRequest`, it asks for the same.
     """
 
     concept: str
@@ -69,13 +76,3 @@ class AcceptedRequest(Stored):
     expires_in: int
     webhook: AcceptedWebhook | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
-
-    @classmethod
-    def of(cls, request: JobRequest, *, seed: int, run_limit_s: int = MAX_RUN_S, keep_s: int = MAX_KEEP_S) -> Self:
-        """The request, with the seed if it has none, within the service's limit, and kept as long unless it says."""
-        decided = {
-            "seed": seed if request.seed is None else request.seed,
-            "run_within": min(request.run_within or run_limit_s, run_limit_s),
-            "expires_in": request.expires_in or keep_s,
-        }
-        return cls.model_validate(request.model_dump() | decided)

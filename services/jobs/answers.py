@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pydantic import TypeAdapter
 
-from services.errors import UnreadableError
+from services.base_models import DAMAGE, read_each
+from services.errors import IdempotencyConflictError, QueueFullError, UnreadableError
 from services.jobs.accepted import AcceptedRequest
 from services.jobs.pipeline import Tenanted
 from services.jobs.record import Eta, JobRecord, Progress, QueuePlace, StoredOutput
-from services.stored import DAMAGE, read_each
 
 Found = tuple[JobRecord, QueuePlace | None]  # a job, and its place in the queue while it waits
 _OUTPUTS = TypeAdapter(list[StoredOutput])
@@ -37,6 +37,22 @@ class Event:
     data: str
 
 
+@dataclass(frozen=True)
+class Stats:
+    """How much there is of what (`figures`), what the last jobs took, and how often what has happened (`counters`)."""
+
+    figures: dict[str, int]
+    durations_ms: Sequence[int]
+    counters: dict[str, int]
+
+    @classmethod
+    def read(cls, answer: Sequence[Any]) -> Self:
+        """What `stats` in stats.lua answered."""
+        figures, durations_ms, counters = answer
+        return cls(_numbers(figures), [int(ms) for ms in durations_ms], _numbers(counters))
+
+
+IDEMPOTENCY_MS = 24 * 3600 * 1000
 SILENT_MS = 10_000  # without a beat of the worker's heart, of which there are two meanwhile, or of a third of its lease
 logger = logging.getLogger(__name__)
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -89,6 +105,16 @@ def write_outputs(outputs: Sequence[StoredOutput]) -> tuple[list[dict[str, Any]]
         for output in outputs
     ]
     return _OUTPUTS.dump_python(rest, mode="json"), json.dumps({name: first[name] for name in common})
+
+
+def refuse(verdict: str, answer: Sequence[str], max_queued: int) -> None:
+    """Raise what a submission's verdict means, if it is no job."""
+    if verdict == "full" and answer[0] == "tenant":
+        raise QueueFullError("as many of your jobs are waiting as your limit allows; try again later")
+    if verdict == "full":
+        raise QueueFullError(f"{max_queued} jobs are waiting, no more are taken; try again later")
+    if verdict == "conflict":
+        raise IdempotencyConflictError("the idempotency key was used before with another body")
 
 
 class Recorded(Tenanted):
@@ -145,3 +171,7 @@ def _read_progress(fields: dict[str, str]) -> Progress | None:
 def _read_request(document: str) -> AcceptedRequest:
     """A request never changes, and whoever waits for its job asks again."""
     return AcceptedRequest.model_validate_json(document)
+
+
+def _numbers(flat: Sequence[Any]) -> dict[str, int]:
+    return {name: int(number) for name, number in pairs(flat).items()}

@@ -8,12 +8,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from services.base_models import read_one
 from services.errors import BatchNotFoundError
 from services.jobs.accepted import AcceptedRequest
-from services.jobs.answers import Found, Recorded, pairs, time_of
-from services.jobs.lifecycle import IDEMPOTENCY_MS, refuse
-from services.stored import read_one
-from services.webhooks.schemas import BatchWebhook
+from services.jobs.answers import IDEMPOTENCY_MS, Found, Recorded, pairs, refuse, time_of
+from services.jobs.request import BatchWebhook
 
 FINISHED = "batch.finished"
 Item = str | dict[str, Any]  # a job's id, or the problem that the client was told

@@ -14,6 +14,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from services.bounds import DEFAULTS, Bounds
 from services.density_models import FACTS, DensityFacts, name_of_model
 from services.errors import LeaseLostError, UnreadableError
 from services.exposure import View
@@ -32,7 +33,6 @@ from services.jobs.record import (
     WatchedProgress,
 )
 from services.jobs.store import EVERYBODY, History, Operations, history_of, name_of, read_history
-from services.settings import DEFAULTS, Bounds
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 ERASURES = 16  # taken at once

@@ -6,23 +6,28 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from services.durability import require_durable
+from services.bounds import DEFAULTS, Bounds
 from services.errors import (
-    IdempotencyConflictError,
     JobExpiredError,
     JobNotFoundError,
-    QueueFullError,
     UnreadableError,
 )
 from services.exposure import View
 from services.jobs.accepted import AcceptedRequest
-from services.jobs.answers import Event, Found, Page, Recorded, pairs, read_place, time_of
+from services.jobs.answers import (
+    IDEMPOTENCY_MS,
+    Event,
+    Found,
+    Page,
+    Recorded,
+    Stats,
+    pairs,
+    read_place,
+    refuse,
+    time_of,
+)
 from services.jobs.record import JobRecord, JobStatus
-from services.jobs.stats import Stats
-from services.jobs.store import History, history_of, name_of, read_history
-from services.settings import DEFAULTS, Bounds
-
-IDEMPOTENCY_MS = 24 * 3600 * 1000
+from services.jobs.store import History, history_of, name_of, read_history, require_durable
 
 
 @dataclass(frozen=True)
@@ -145,13 +150,3 @@ class Jobs(Recorded):
         if record is not None or view:
             raise JobExpiredError(f"job {job_id} has expired, its outputs are erased")
         raise JobNotFoundError(f"there is no job {job_id}")
-
-
-def refuse(verdict: str, answer: Sequence[str], max_queued: int) -> None:
-    """Raise what a submission's verdict means, if it is no job."""
-    if verdict == "full" and answer[0] == "tenant":
-        raise QueueFullError("as many of your jobs are waiting as your limit allows; try again later")
-    if verdict == "full":
-        raise QueueFullError(f"{max_queued} jobs are waiting, no more are taken; try again later")
-    if verdict == "conflict":
-        raise IdempotencyConflictError("the idempotency key was used before with another body")

@@ -3,8 +3,7 @@
 import uuid
 
 from services.errors import NotQuarantinedError
-from services.jobs.answers import Found, Page, Recorded
-from services.jobs.lifecycle import refuse
+from services.jobs.answers import Found, Page, Recorded, refuse
 
 
 class Quarantine(Recorded):

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from services.base_models import StoredModel
 from services.jobs.accepted import AcceptedRequest
-from services.stored import Stored
 
 
 class JobStatus(StrEnum):
@@ -38,7 +38,7 @@ JobKind = Literal["images", "density_model"]  # what it makes: pictures, or no m
 Phase = Literal["load", "fit", "optimize", "check", "decode", "upload"]
 
 
-class Progress(Stored):
+class Progress(StoredModel):
     """What the attempt is doing: step of steps in its phase, and the batch's median rarity so far.
 
     `silent_s` is for how long the worker has given no sign, once that is so long that it has probably died: another one
@@ -52,7 +52,7 @@ class Progress(Stored):
     silent_s: float | None = None
 
 
-class TrialProgress(Stored):
+class TrialProgress(StoredModel):
     """Where a trial is: `x` and `y` are its coordinates on the density's two leading principal components, in standard
     deviations of plain samples there; `validity` is its latest check's, null before one
     and where the judge does not know the concept."""
@@ -70,7 +70,7 @@ class WatchedProgress(Progress):
     trials: list[TrialProgress] = Field(default_factory=list)
 
 
-class PreviewPicture(Stored):
+class PreviewPicture(StoredModel):
     """A picture of a trial, as small JPEG in a data URL."""
 
     trial: int
@@ -79,14 +79,14 @@ class PreviewPicture(Stored):
     url: str
 
 
-class Preview(Stored):
+class Preview(StoredModel):
     """What the event `preview` says: some of what the run's checks have decoded since the last one."""
 
     step: int
     pictures: list[PreviewPicture]
 
 
-class ReachedRarity(Stored):
+class ReachedRarity(StoredModel):
     """An image's own figures; `residual` is a quantile of the baseline's."""
 
     percentile: float
@@ -95,7 +95,7 @@ class ReachedRarity(Stored):
     residual: float
 
 
-class PictureFacts(Stored):
+class PictureFacts(StoredModel):
     """One image: what it is; `validity` is null where the judge does not know the concept, as a warning says."""
 
     media_type: str
@@ -125,7 +125,7 @@ class StoredOutput(PictureFacts):
         return self.replay.get("model")
 
 
-class JobError(Stored):
+class JobError(StoredModel):
     """Why a job failed; `code` is a stable word."""
 
     code: str
@@ -133,7 +133,7 @@ class JobError(Stored):
     detail: str
 
 
-class Metrics(Stored):
+class Metrics(StoredModel):
     """Where the time went, in milliseconds, and how many attempts it took."""
 
     queue_ms: int = 0
@@ -145,7 +145,7 @@ class Metrics(Stored):
     attempts: int = 0
 
 
-class JobRecord(Stored):
+class JobRecord(StoredModel):
     """A job as the store keeps it; `density` is the key of the one that it has got."""
 
     id: str

@@ -5,7 +5,9 @@ from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import (
     AfterValidator,
+    AnyHttpUrl,
     Field,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -13,15 +15,17 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from services.concepts import canonical, has_word
-from services.strict import Strict
-from services.webhooks.schemas import Webhook
+from services.base_models import WireModel
+from services.bounds import MAX_KEEP_S, MAX_RUN_S
+from services.concepts import DEFAULT_PROMPT, canonical, has_word
+from services.jobs.accepted import AcceptedRequest, JobEvent
 
-DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
 METADATA_LIMIT_BYTES = 1024
-MAX_KEEP_S = 30 * 86400
-MAX_RUN_S = 86400
+URL_LIMIT = 2048
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
+
+_URL = TypeAdapter(AnyHttpUrl)
+_ENDINGS: list[JobEvent] = ["job.succeeded", "job.failed", "job.canceled"]
 
 
 def _one_place(prompt: str) -> str:
@@ -53,7 +57,7 @@ UploadId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 OutputRef = Annotated[str, Field(pattern="^[0-9a-f]{32}/(0|[1-9][0-9]?)$", description="JOB_ID/INDEX")]
 
 
-class OneOf(Strict):
+class OneOf(WireModel):
     """A document that has exactly one of its fields."""
 
     @model_validator(mode="after")
@@ -90,13 +94,48 @@ class Direction(OneOf):
         return self.text and canonical(self.text), self.output
 
 
+def _plain_url(text: str) -> str:
+    """The URL as the WHATWG writes it (127.1 becomes 127.0.0.1), without anything that is not for the receiver."""
+    try:
+        url = _URL.validate_python(text)
+    except ValidationError as error:
+        raise PydanticCustomError("webhook_url", "is no http(s) URL") from error
+    if url.username or url.password:
+        raise PydanticCustomError("webhook_url", "has credentials in it: deliveries are signed instead")
+    if url.fragment is not None:
+        raise PydanticCustomError("webhook_url", "has a fragment, which is never sent")
+    if len(str(url)) > URL_LIMIT:
+        raise PydanticCustomError("webhook_url", "is longer than 2048 characters, once it is percent-encoded")
+    return str(url)
+
+
+WebhookUrl = Annotated[
+    str,
+    Field(max_length=URL_LIMIT, json_schema_extra={"format": "uri"}, examples=["https://design.example/hooks/rarebit"]),
+    AfterValidator(_plain_url),
+]
+
+
+class Webhook(WireModel):
+    """Who is told of what, by the Standard Webhooks specification."""
+
+    url: WebhookUrl
+    events: list[JobEvent] = Field(default=_ENDINGS, min_length=1, max_length=8)
+
+
+class BatchWebhook(WireModel):
+    """Who is told, once, that the last job of a batch has ended."""
+
+    url: WebhookUrl
+
+
 def _refusal(location: tuple[str | int, ...], detail: LiteralString) -> ValidationError:
     """The error of a place below the model that a validator of the whole model finds wrong."""
     error = PydanticCustomError("direction", detail)
     return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=location, input=None)])
 
 
-class JobRequest(Strict):
+class JobRequest(WireModel):
     """What a client asks for."""
 
     concept: Annotated[SomeText, Field(examples=["handbag"])]
@@ -178,3 +217,12 @@ class JobRequest(Strict):
         if size > METADATA_LIMIT_BYTES:
             raise PydanticCustomError("metadata", "has {size} bytes, 1024 are kept", {"size": size})
         return metadata
+
+    def accepted(self, *, seed: int, run_limit_s: int = MAX_RUN_S, keep_s: int = MAX_KEEP_S) -> AcceptedRequest:
+        """The request, with the seed if it has none, within the service's limit, and kept as long unless it says."""
+        decided = {
+            "seed": seed if self.seed is None else self.seed,
+            "run_within": min(self.run_within or run_limit_s, run_limit_s),
+            "expires_in": self.expires_in or keep_s,
+        }
+        return AcceptedRequest.model_validate(self.model_dump() | decided)

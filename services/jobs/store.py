@@ -7,7 +7,7 @@ Celery, redis-py's lock and the rate limits have keys of their own.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from services.base_models import read_each
+from services.bounds import Bounds
+from services.errors import StoreUnsafeError
 from services.exposure import View
 from services.jobs.queue import HINTS, hint_pieces
 from services.jobs.record import TRANSITIONS, JobError
 from services.objects import JOBS, SAVEPOINTS, UPLOADS
 from services.redis_url import open_client, open_client_async
-from services.settings import Bounds
-from services.stored import read_each
 
 History = list[View]  # oldest first, each output once
 
@@ -60,6 +61,21 @@ def connect(url: str) -> redis.Redis:
 def connect_async(url: str) -> redis.asyncio.Redis:
     """The gateway's client, with the same limits."""
     return open_client_async(url, retry=redis.asyncio.retry.Retry(NoBackoff(), 1), **_CONNECTION)
+
+
+def require_durable(info: Mapping[str, Any]) -> None:
+    """StoreUnsafeError unless the server whose INFO this is evicts nothing, appends to a file and is no cluster's."""
+    if info.get("cluster_enabled"):
+        raise StoreUnsafeError(
+            "Redis runs in cluster mode, which Celery's transport does not speak: "
+            "it needs one primary, with replicas and Sentinel where it has to be available"
+        )
+    policy, appends = info["maxmemory_policy"], bool(info["aof_enabled"])
+    if policy != "noeviction" or not appends:
+        raise StoreUnsafeError(
+            "Redis would lose jobs: it needs maxmemory-policy noeviction and appendonly yes, "
+            f"and has {policy} and {'yes' if appends else 'no'}"
+        )
 
 
 class Operations:

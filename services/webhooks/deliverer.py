@@ -23,8 +23,7 @@ from standardwebhooks import Webhook as Signer
 
 from services.jobs.notifications import Changes
 from services.webhooks.egress import Answer, Egress
-from services.webhooks.outbox import Outbox, Parcel
-from services.webhooks.schemas import Attempt, DeliveryStatus
+from services.webhooks.outbox import Attempt, DeliveryStatus, Outbox, Parcel
 
 SCHEDULE_S = (5, 300, 1800, 7200, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)  # the specification's: 76 h
 JITTER = 0.2  # of a pause, at most, on top of it

@@ -2,15 +2,36 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from services.base_models import StoredModel, read_each
 from services.errors import DeliveryNotFoundError
 from services.jobs.answers import pairs, time_of
 from services.jobs.pipeline import Tenanted
-from services.stored import read_each
-from services.webhooks.schemas import Attempt, Delivery, DeliveryStatus
+
+DeliveryStatus = Literal["pending", "delivered", "failed", "disabled"]
+
+
+class Attempt(StoredModel):
+    """One call of the receiver: the status that it answered with, or why there was none."""
+
+    at: datetime
+    status_code: int | None = None
+    error: str | None = None
+    duration_ms: int
+
+
+class Delivery(StoredModel):
+    """An event on its way: `id` is the webhook-id of all its attempts, of which the log has the last 20."""
+
+    id: str
+    event: str
+    status: DeliveryStatus
+    created_at: datetime
+    next_attempt_at: datetime | None
+    attempts: list[Attempt]
 
 
 @dataclass(frozen=True)

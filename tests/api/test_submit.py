@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from services.concepts import DEFAULT_PROMPT
 from services.jobs.record import JobStatus, Metrics
-from services.jobs.request import DEFAULT_PROMPT
 
 JSON = {"content-type": "application/json"}
 

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook as Signer
 from api.routes.deliveries import BatchMessage, JobMessage
 from services.errors import DeliveryNotFoundError
 from services.jobs.record import Metrics
-from services.webhooks.schemas import Webhook
+from services.jobs.request import Webhook
 from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
 

@@ -9,9 +9,9 @@ from deploy.evaluate.plan import Plan
 from deploy.evaluate.run import Evaluation
 from deploy.evaluate.units import Units
 from deploy.local import in_process
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
-from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import Models
 
 DATA = Path("data/bench")

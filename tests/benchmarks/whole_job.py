@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.checkers.reading import Reading
 from services.diffusion.density.fit import fit_density
@@ -22,7 +23,6 @@ from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import Recipe
 from services.diffusion.runtime.batching import ALONE, Batching, Sharing
 from services.diffusion.runtime.savepoint import Savepoint
-from services.jobs.request import DEFAULT_PROMPT
 from services.sampler.models import WAIT_MS
 from services.sampler.requests import recipe_of
 

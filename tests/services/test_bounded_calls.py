@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from services.density_models import DensityModels
+from api.density_models import DensityModels
+from services.bounds import Bounds
 from services.jobs.record import JobStatus, Metrics
 from services.jobs.store import connect_async
-from services.settings import Bounds
 from tests.services.moves import REQUEST, status_of
 
 LATE = REQUEST.model_copy(update={"start_within": 0.001})

@@ -16,11 +16,11 @@ from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Changes
 from services.jobs.record import Metrics
+from services.jobs.request import Webhook
 from services.jobs.store import connect, connect_async
 from services.webhooks.deliverer import Deliverer
 from services.webhooks.egress import open_egress
-from services.webhooks.outbox import Outbox
-from services.webhooks.schemas import Attempt, Webhook
+from services.webhooks.outbox import Attempt, Outbox
 from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
 from tests.services.moves import expire

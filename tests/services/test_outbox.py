@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.jobs.record import Metrics
-from services.webhooks.schemas import Webhook
+from services.jobs.request import Webhook
 from tests.accepted import accepted
 
 

@@ -13,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from hypothesis.stateful import run_state_machine_as_test as run
 
 from api.uploads import Upload, Uploads
+from services.bounds import Bounds
 from services.errors import JobExpiredError, LeaseLostError
 from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
@@ -27,7 +28,6 @@ from services.objects import (
     upload_key,
     upload_prefix,
 )
-from services.settings import Bounds
 from services.storage import LocalStorage
 from tests.services.moves import ERROR, REQUEST, output
 

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 import torch
 
+from services.concepts import DEFAULT_PROMPT
 from services.density_models import Baseline, baseline_key
 from services.diffusion.density.subject import Subject
-from services.jobs.request import DEFAULT_PROMPT
 from services.jobs.store import connect
 from services.sampler.densities import Densities
 from worker.fit_lock import fit_lock

@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain, threads, trials_for
 from services.diffusion.replay import Rarity, Recipe, from_json, to_json
 from services.diffusion.steering.clusters import History, Steering, steer
 from services.errors import ReplayError
-from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

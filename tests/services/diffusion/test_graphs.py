@@ -4,13 +4,13 @@ line but CUDA's runs. `make gpu-check` has the real ones."""
 import pytest
 import torch
 
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.graphs import TOKENS, Graphs, sizes_up_to
 from services.diffusion.optimize import Optimization
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
-from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.optimize import CHECK_EVERY, Optimization
@@ -12,7 +13,6 @@ from services.diffusion.replay import Recipe
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
-from services.jobs.request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

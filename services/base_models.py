@@ -1,4 +1,4 @@
-"""What every document that the store keeps is read with."""
+"""What every document that a client sends, or that the store keeps, is read with."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -20,11 +20,17 @@ Read = TypeVar("Read")
 logger = logging.getLogger(__name__)
 
 
-class Stored(BaseModel):
+class WireModel(BaseModel):
+    """A document that a client sends, and that takes nothing for something else: no unknown field, no `false` for 0, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class StoredModel(BaseModel):
     """A document in Redis or in the object store, where services of several versions work on the same ones.
 
     A field that another version wrote is ignored, and a field that some version does not write has a default. Bounds
-    are the wire's (`Strict`). Errors do not show values, which are users'.
+    are the wire's (`WireModel`). Errors do not show values, which are users'.
     """
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
