@@ -25,7 +25,7 @@ from api.hosts import ServedHosts
 from api.limits import RateLimiter, RateLimitHeaders
 from api.lingering import LingeringClose
 from api.links import BehindPrefix, Links
-from api.metrics import Measured, Metrics
+from api.metrics import GatewayMetrics, Measured
 from api.origins import OtherOrigins
 from api.routes import (
     batches,
@@ -46,7 +46,7 @@ from api.uploads import Uploads
 from api.webhooks import describe, secret_of
 from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs
-from services.jobs.notifications import Changes
+from services.jobs.notifications import Notifications
 from services.jobs.quarantine import Quarantine
 from services.jobs.store import connect_async
 from services.settings import Settings
@@ -83,7 +83,7 @@ class _App(FastAPI):
     def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
         self._settings = settings
-        self.metrics = Metrics()
+        self.metrics = GatewayMetrics()
 
     def build_middleware_stack(self) -> ASGIApp:
         app, settings = super().build_middleware_stack(), self._settings
@@ -124,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
-    changes = Changes(client)
+    notifications = Notifications(client)
     storage = open_storage(settings, STORE_PATIENCE_S)
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
         app.state.gateway = gateway = Gateway(
@@ -133,7 +133,7 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             limiter=RateLimiter(client),
             jobs=Jobs(client),
             batches=Batches(client),
-            changes=changes,
+            notifications=notifications,
             quarantine=Quarantine(client),
             uploads=Uploads(client),
             outbox=Outbox(client),
@@ -145,9 +145,9 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             metrics=app.metrics,
         )
         _collect_rarely()
-        async with open_egress(settings.webhook_networks) as egress, changes.listening():
+        async with open_egress(settings.webhook_networks) as egress, notifications.listening():
             deliverer = Deliverer(gateway.outbox, egress, partial(describe, gateway), partial(secret_of, settings))
-            async with deliverer.delivering(changes):
+            async with deliverer.delivering(notifications):
                 yield
     await client.aclose()
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class WireModel(BaseModel):
-    """A document that a client sends, and that takes nothing for something else: no unknown field, no `false` for 0, no NaN."""
+    """A document of a client's, which takes nothing for something else: no unknown field, no `false` for 0, no NaN."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 

@@ -8,7 +8,6 @@ from functools import partial
 from redis import exceptions as redis_errors
 from redis.exceptions import RedisError
 
-from services.diffusion.checkers.safety import withhold
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
 from services.diffusion.outputs import Output
@@ -21,7 +20,7 @@ from services.jobs.record import JobError, JobStatus, StoredOutput
 from services.objects import attempt_prefix
 from services.sampler.densities import Artefact, FitLock
 from services.sampler.models import Models
-from services.sampler.requests import recipe_of
+from services.sampler.requests import config_of
 from services.storage import Storage
 from worker.attempt import Attempt, Canceled, HandedBack
 from worker.fit_lock import owned
@@ -98,7 +97,7 @@ class Runner:
             if claim.kind == "density_model":
                 self._fit(attempt)
                 return lambda: self._leases.succeed(claim, [], [], attempt.metrics)
-            generation = withhold(self._generate(attempt), self._models.safety)
+            generation = self._generate(attempt).withhold(self._models.safety)
             outputs = self._upload(attempt, generation)
             views = views_of(claim, generation.outputs)
             return lambda: self._leases.succeed(claim, outputs, generation.warnings, attempt.metrics, views)
@@ -148,9 +147,9 @@ class Runner:
         density = self._density(attempt, subject).density
         steering = self._references.steering(attempt.claim, density, subject, attempt.report)
         metrics.fit_ms = _ms_since(begin)
-        recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
-        parts = (models.model, density, models.checker, subject, recipe)
-        how = (steering, savepoint, attempt.watch, models.batching)
+        config, savepoint = config_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
+        parts = (models.model, density, models.checker, subject, config)
+        how = (steering, savepoint, attempt.observer, models.batching)
         generation = generate(*parts, attempt.report, *how)
         for name, value in generation.timings_ms.items():
             setattr(metrics, f"{name}_ms", value)

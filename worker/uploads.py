@@ -4,7 +4,6 @@ import hashlib
 import io
 
 from PIL import Image
-from safetensors.torch import save
 
 from services.diffusion.density.fit import Report
 from services.diffusion.outputs import Output
@@ -24,7 +23,7 @@ def upload(storage: Storage, claim: Claim, outputs: list[Output], report: Report
         data = encode(output.image, claim.request.format)
         key = output_key(claim.id, claim.attempt, index, claim.request.format)
         media_type = f"image/{claim.request.format}"
-        storage.put(state_key(claim.id, claim.attempt, index), learnt(output), "application/octet-stream")
+        storage.put(state_key(claim.id, claim.attempt, index), output.learnt(), "application/octet-stream")
         storage.put(key, data, media_type)
         stored.append(_describe(output, key, data, media_type))
     return stored
@@ -35,11 +34,6 @@ def encode(image: Image.Image, picture_format: str) -> bytes:
     file = io.BytesIO()
     image.save(file, picture_format, **_QUALITY[picture_format])
     return file.getvalue()
-
-
-def learnt(output: Output) -> bytes:
-    """What later requests can steer by, as safetensors: `image_embeds` (dim,), and the `model` in whose space it is."""
-    return save({"image_embeds": output.image_embeds}, {"model": output.model})
 
 
 def _describe(output: Output, key: str, data: bytes, media_type: str) -> StoredOutput:

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 
 from api.deps import CurrentGateway
 from api.errors import Responses, problems
-from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
 from api.routes.batches import BatchId
 from api.routes.jobs import JobId
 from api.routing import Router
+from api.webhook_data import BatchNotification, ExpiredBatchNotification, ExpiredJobNotification, JobNotification
 from services.jobs.accepted import JobEvent
 from services.webhooks.outbox import Delivery
 
@@ -27,7 +27,7 @@ class JobMessage(BaseModel):
 
     type: JobEvent
     timestamp: datetime
-    data: JobNews | ExpiredJobNews
+    data: JobNotification | ExpiredJobNotification
 
 
 class BatchMessage(BaseModel):
@@ -35,7 +35,7 @@ class BatchMessage(BaseModel):
 
     type: Literal["batch.finished"]
     timestamp: datetime
-    data: BatchNews | ExpiredBatchNews
+    data: BatchNotification | ExpiredBatchNotification
 
 
 class DeliveryList(BaseModel):

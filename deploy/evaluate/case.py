@@ -12,9 +12,9 @@ from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.optimize import noise_of
 from services.diffusion.runtime.batching import PICTURES
 
 

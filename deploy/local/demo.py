@@ -56,12 +56,12 @@ def _plain_row(job: Job, data: Path) -> Row:
     """What the plain prompt draws from the noise of each picture, measured by the same density and checker."""
     from deploy.local import in_process  # torch only when the service has stopped
     from services.diffusion.density.subject import Subject
-    from services.sampler.requests import recipe_of
+    from services.sampler.requests import config_of
 
     request = AcceptedRequest.model_validate(job.request)
     subject, seeds = Subject(request.concept, request.prompt), [output.seed for output in job.outputs]
     with progress_bar() as show:
-        outputs = in_process.plain(in_process.load(data), subject, recipe_of(request), seeds, show)
+        outputs = in_process.plain(in_process.load(data), subject, config_of(request), seeds, show)
     captions = [_caption(output.rarity["bits"], output.validity) for output in outputs]
     return Row("The plain prompt, from the same noise", [output.image for output in outputs], captions)
 

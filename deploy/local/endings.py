@@ -20,7 +20,7 @@ class Endings:
         client = connect(redis_url)
         self._leases = Leases(client, worker="", lease_s=0)  # only to find
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        self._told: deque[str] = deque(maxlen=1000)  # ids: news of a start may be read after the end
+        self._told: deque[str] = deque(maxlen=1000)  # ids: that one began may be read after it ended
 
     def within(self, limit_s: float) -> Iterator[str]:
         """A line for each job that ends in the next `limit_s` seconds; while Redis is away, none does."""
@@ -33,13 +33,13 @@ class Endings:
                 time.sleep(left_s)
 
     def _hear(self, limit_s: float) -> str:
-        """The line of the next piece of news, "" where it is not that a job has ended."""
+        """The line of the next notification, "" where it is not that a job has ended."""
         if not self._pubsub.subscribed:
             self._pubsub.psubscribe(f"{CHANNEL}*")
-        news = self._pubsub.get_message(timeout=limit_s)
-        if news is None or news["data"] != "status":
+        message = self._pubsub.get_message(timeout=limit_s)
+        if message is None or message["data"] != "status":
             return ""
-        job_id = news["channel"].removeprefix(CHANNEL)
+        job_id = message["channel"].removeprefix(CHANNEL)
         try:
             record = self._leases.find(job_id)
         except UnreadableError as error:

@@ -6,13 +6,14 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from jaxtyping import Float
 from PIL import Image
+from safetensors.torch import save
 from torch import Tensor
 
 from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.density.model import DensityModel
-from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.decoder import DecodeSettings
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
-from services.diffusion.replay import Recipe, to_json
+from services.diffusion.replay import GenerationConfig, to_json
 from services.diffusion.steering.clusters import Steering
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, State
@@ -42,6 +43,10 @@ class Output:
         """The fingerprint of the model in whose space `image_embeds` is."""
         return str(self.replay["model"])
 
+    def learnt(self) -> bytes:
+        """What later requests can steer by, as safetensors: `image_embeds` (dim,), and the `model` of its space."""
+        return save({"image_embeds": self.image_embeds}, {"model": self.model})
+
 
 @dataclass(frozen=True)
 class About:
@@ -50,10 +55,10 @@ class About:
     space: Space
     density: DensityModel
     checker: Checker
-    recipe: Recipe
+    config: GenerationConfig
     steering: Steering
-    candidate: Picture
-    picture: Picture
+    candidate: DecodeSettings
+    picture: DecodeSettings
 
     @torch.no_grad()
     def output(self, check: Checked) -> Output:
@@ -84,7 +89,7 @@ class About:
         """JSON of all that the run's pictures depend on."""
         model = self.space.model
         return {
-            "recipe": to_json(self.recipe, self.space.subject, self.steering),
+            "recipe": to_json(self.config, self.space.subject, self.steering),
             "model": model.fingerprint,
             "density": self.density.fingerprint,
             "density_samples": self.density.samples,

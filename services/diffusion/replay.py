@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import log2
 from typing import Any, Literal
 
 import numpy as np
@@ -16,27 +15,7 @@ from services.diffusion.steering.clusters import Cluster, Steering
 
 
 @dataclass(frozen=True)
-class Rarity:
-    """A target: a percentile of what the prompt usually gives, or bits = −log₂(1 − percentile/100)."""
-
-    percentile: float | None = None
-    bits: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.percentile is None) == (self.bits is None):
-            raise ValueError(f"a rarity is either a percentile or bits, got {self.percentile} and {self.bits}")
-        if self.percentile is not None and not 0 < self.percentile < 100:
-            raise ValueError(f"a percentile must be between 0 and 100, got {self.percentile}")
-
-    @property
-    def target_bits(self) -> float:
-        if self.bits is not None:
-            return self.bits
-        return -log2(1 - (self.percentile or 0) / 100)
-
-
-@dataclass(frozen=True)
-class Recipe:
+class GenerationConfig:
     """What a caller decides beside subject and steering; None leaves it to the mode or to the model."""
 
     target_bits: float
@@ -51,11 +30,11 @@ class Recipe:
     guidance_scale: float | None = None
 
 
-def to_json(recipe: Recipe, subject: Subject, steering: Steering) -> dict[str, Any]:
+def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> dict[str, Any]:
     """Plain JSON; arrays are base64 of little-endian float32, which holds them exactly."""
     belief = steering.belief
-    return asdict(recipe) | {
-        "space": list(recipe.space),
+    return asdict(config) | {
+        "space": list(config.space),
         "concept": subject.concept,
         "prompt": subject.prompt,
         "start": None if subject.start is None else _encode(subject.start),
@@ -65,16 +44,16 @@ def to_json(recipe: Recipe, subject: Subject, steering: Steering) -> dict[str, A
     }
 
 
-def from_json(document: dict[str, Any]) -> tuple[Recipe, Subject, Steering]:
+def from_json(document: dict[str, Any]) -> tuple[GenerationConfig, Subject, Steering]:
     """What `to_json` wrote, the same to the last bit; KeyError, TypeError or ValueError for anything else."""
-    recipe = Recipe(**{name: document[name] for name in Recipe.__dataclass_fields__})
+    config = GenerationConfig(**{name: document[name] for name in GenerationConfig.__dataclass_fields__})
     start = document["start"] and _decode(document["start"]).float()
     avoid, toward = (
         tuple(Cluster(_decode(mean), _decode(variance), weight) for mean, variance, weight in document[name])
         for name in ("avoid", "toward")
     )
     belief = document["belief"] and _belief(*document["belief"])
-    return recipe, Subject(document["concept"], document["prompt"], start), Steering(avoid, toward, belief)
+    return config, Subject(document["concept"], document["prompt"], start), Steering(avoid, toward, belief)
 
 
 def _belief(mean: str, factor: str, freedom: float) -> Belief:

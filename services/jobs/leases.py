@@ -32,7 +32,7 @@ from services.jobs.record import (
     TrialProgress,
     WatchedProgress,
 )
-from services.jobs.store import EVERYBODY, History, Operations, history_of, name_of, read_history
+from services.jobs.store import EVERYBODY, Operations, Views, history_of, name_of, read_history
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 ERASURES = 16  # taken at once
@@ -221,7 +221,7 @@ class Leases:
         record = None if view is None else read_view(view)[0]
         return None if record is None or record.expired else record
 
-    def views(self, tenant: str, exposure: str) -> History:
+    def views(self, tenant: str, exposure: str) -> Views:
         """The history of the tenant's exposure key, in the order of being seen."""
         return read_history(self._call("history", name_of(tenant, exposure)))
 

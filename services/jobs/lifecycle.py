@@ -27,7 +27,7 @@ from services.jobs.answers import (
     time_of,
 )
 from services.jobs.record import JobRecord, JobStatus
-from services.jobs.store import History, history_of, name_of, read_history, require_durable
+from services.jobs.store import Views, history_of, name_of, read_history, require_durable
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Jobs(Recorded):
         """The store in figures, of all tenants."""
         return Stats.read(await self._call("stats"))
 
-    async def views(self, exposure: str) -> History:
+    async def views(self, exposure: str) -> Views:
         """The history of the exposure key, in the order of being seen; empty for a key that was never used."""
         return read_history(await self._call("history", name_of(self._tenant, exposure)))
 

@@ -1,4 +1,4 @@
-"""Waiting for news of jobs: one subscription for all who wait in this process."""
+"""Waiting for changes of jobs: one subscription for all who wait in this process."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ _PAUSE_S = 0.5
 logger = logging.getLogger(__name__)
 
 
-class Changes:
+class Notifications:
     """Wakes who waits when a record changes, as long as it is `listening`.
 
     A subscription that is new, or new again after Redis was away, wakes too, so that nobody misses anything.
@@ -45,23 +45,23 @@ class Changes:
                     self._wake(message["channel"])
             except Exception as error:
                 if not isinstance(error, RedisError):
-                    logger.exception("listening to changes begins anew")
+                    logger.exception("listening begins anew")
                 for channel in self._waiting:
                     self._wake(channel)
                 await asyncio.sleep(_PAUSE_S)
 
     @asynccontextmanager
     async def of(self, job_id: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever there is news of the job; redis-py's errors while Redis is away."""
-        channel, news = f"{CHANNEL}{job_id}", asyncio.Event()
+        """An event that is set whenever the job changes; redis-py's errors while Redis is away."""
+        channel, changed = f"{CHANNEL}{job_id}", asyncio.Event()
         waiting = self._waiting.setdefault(channel, set())
-        waiting.add(news)
+        waiting.add(changed)
         try:
             if len(waiting) == 1:
                 await self._subscribe(channel)
-            yield news
+            yield changed
         finally:
-            waiting.discard(news)
+            waiting.discard(changed)
             if not waiting and self._waiting.pop(channel, None) is not None:
                 with suppress(RedisError):
                     await self._pubsub.unsubscribe(channel)
@@ -71,5 +71,5 @@ class Changes:
             await self._pubsub.subscribe(channel)
 
     def _wake(self, channel: str) -> None:
-        for news in self._waiting.get(channel, ()):
-            news.set()
+        for changed in self._waiting.get(channel, ()):
+            changed.set()

@@ -1,4 +1,4 @@
-"""The gateway's calls of the job store: those that come while others are on their way travel together."""
+"""The gateway's calls of the job store: those that come while others are on their way share a pipeline."""
 
 import asyncio
 from collections import deque
@@ -11,54 +11,54 @@ from redis.exceptions import ResponseError
 
 from services.jobs.store import EVERYBODY, SLOT, function, is_missing, late_jobs, library
 
-FLIGHTS = 3  # pipelines on their way at once
-SEATS = 6  # calls in one pipeline; few, so that Redis works on some while the answers to others are read
+PIPELINES = 3  # on their way at once
+CALLS = 6  # in one pipeline; few, so that Redis works on some while the answers to others are read
 
 Call = tuple[bytes, ...]  # operation, tenant, arguments
 
 
-class Calls:
+class Pipelines:
     """Calls the functions; a pipeline costs little more than a call, so that many clients share what one pays alone."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._waiting: deque[tuple[Call, asyncio.Future[Any]]] = deque()
-        self._flights: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     async def __call__(self, operation: str, tenant: str, *arguments: str | int) -> Any:
         """What the operation answers. Raises redis-py's errors, and UnicodeEncodeError, which is the caller's alone."""
         try:
-            return await self._take_along(operation, tenant, *arguments)
+            return await self._enqueue(operation, tenant, *arguments)
         except ResponseError as error:
             if not (late := late_jobs(error)):
                 raise
-        await self._take_along("fail_late", tenant, *late)
+        await self._enqueue("fail_late", tenant, *late)
         return await self(operation, tenant, *arguments)
 
-    async def _take_along(self, operation: str, tenant: str, *arguments: str | int) -> Any:
+    async def _enqueue(self, operation: str, tenant: str, *arguments: str | int) -> Any:
         call = tuple(str(word).encode() for word in (operation, tenant, *arguments))
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answer))
-        if len(self._flights) < FLIGHTS:
-            self._take_off()
+        if len(self._running) < PIPELINES:
+            self._start()
         return await answer
 
-    def _take_off(self) -> None:
-        flight = asyncio.create_task(self._fly())
-        self._flights.add(flight)
-        flight.add_done_callback(self._flights.discard)
+    def _start(self) -> None:
+        task = asyncio.create_task(self._drain())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
-    async def _fly(self) -> None:
-        """Carry calls until none waits. When Redis does not answer, those that wait are told so, too."""
+    async def _drain(self) -> None:
+        """Send calls until none waits. When Redis does not answer, those that wait are told so, too."""
         while self._waiting:
-            aboard = [self._waiting.popleft() for _ in range(min(SEATS, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(CALLS, len(self._waiting)))]
             try:
-                results = await self._execute([call for call, _ in aboard])
+                results = await self._execute([call for call, _ in batch])
             except Exception as error:  # whatever it is, it is whoever called that has to hear it
-                aboard += self._waiting
+                batch += self._waiting
                 self._waiting.clear()
-                results = [error] * len(aboard)
-            for (_, answer), result in zip(aboard, results, strict=True):
+                results = [error] * len(batch)
+            for (_, answer), result in zip(batch, results, strict=True):
                 _settle(answer, result)
 
     async def _execute(self, calls: Sequence[Call]) -> list[Any]:
@@ -83,7 +83,7 @@ class Tenanted:
 
     def __init__(self, client: redis.asyncio.Redis, tenant: str = EVERYBODY) -> None:
         self._client = client
-        self._calls = Calls(client)
+        self._pipelines = Pipelines(client)
         self._tenant = tenant
 
     def of(self, tenant: str) -> Self:
@@ -93,7 +93,7 @@ class Tenanted:
         return other
 
     async def _call(self, operation: str, *arguments: str | int) -> Any:
-        return await self._calls(operation, self._tenant, *arguments)
+        return await self._pipelines(operation, self._tenant, *arguments)
 
 
 def _settle(answer: asyncio.Future[Any], result: Any) -> None:

@@ -27,7 +27,7 @@ from services.jobs.record import TRANSITIONS, JobError
 from services.objects import JOBS, SAVEPOINTS, UPLOADS
 from services.redis_url import open_client, open_client_async
 
-History = list[View]  # oldest first, each output once
+Views = list[View]  # oldest first, each output once
 
 SLOT = "{rarebit}"
 EVERYBODY = ""  # the tenant where keys are off
@@ -79,7 +79,7 @@ def require_durable(info: Mapping[str, Any]) -> None:
 
 
 class Operations:
-    """Calls operations one by one, as the worker and the operator do; the gateway's way is `Calls`."""
+    """Calls operations one by one, as the worker and the operator do; the gateway's way is `Pipelines`."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -122,7 +122,7 @@ def library() -> tuple[str, str]:
     A script would run from its first line in each call: 30 µs, more than most operations take. The name has the code's
     digest in it, so that processes of two versions can work on one server.
     """
-    transitions = [f"{old} = {_table(new.value for new in news)}" for old, news in TRANSITIONS.items()]
+    transitions = [f"{old} = {_table(new.value for new in states)}" for old, states in TRANSITIONS.items()]
     late = json.dumps({"error": _LATE.model_dump()})
     words = {"LATE": late, "HINTS": HINTS, "JOBS": JOBS, "UPLOADS": UPLOADS, "SAVEPOINTS": SAVEPOINTS}
     values = [f"local TRANSITIONS, HINT = {{{', '.join(transitions)}}}, {_table(hint_pieces())}"]
@@ -151,5 +151,5 @@ def history_of(tenant: str, exposure: str, views: Sequence[View], bounds: Bounds
     return name_of(tenant, exposure), documents, 1000 * bounds.exposure_ttl_s, bounds.exposures
 
 
-def read_history(history: Sequence[str]) -> History:
+def read_history(history: Sequence[str]) -> Views:
     return read_each("a view of a history", View.model_validate_json, history)

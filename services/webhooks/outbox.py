@@ -14,7 +14,7 @@ from services.jobs.pipeline import Tenanted
 DeliveryStatus = Literal["pending", "delivered", "failed", "disabled"]
 
 
-class Attempt(StoredModel):
+class DeliveryAttempt(StoredModel):
     """One call of the receiver: the status that it answered with, or why there was none."""
 
     at: datetime
@@ -31,11 +31,11 @@ class Delivery(StoredModel):
     status: DeliveryStatus
     created_at: datetime
     next_attempt_at: datetime | None
-    attempts: list[Attempt]
+    attempts: list[DeliveryAttempt]
 
 
 @dataclass(frozen=True)
-class Parcel:
+class DueDelivery:
     """A delivery that this process has under its lease: `event` of the `subject`, a job's or a batch's id, at `time`.
 
     `attempt` fences what is logged; `tries` counts from 1, and anew after a redelivery.
@@ -51,7 +51,7 @@ class Parcel:
     tries: int
 
 
-_PARCEL = TypeAdapter(Parcel)
+_DUE = TypeAdapter(DueDelivery)
 
 
 class Outbox(Tenanted):
@@ -60,15 +60,17 @@ class Outbox(Tenanted):
     Taking and logging are for those of all tenants, the rest for one's own.
     """
 
-    async def take(self, limit: int, lease_s: float) -> tuple[list[Parcel], float | None]:
+    async def take(self, limit: int, lease_s: float) -> tuple[list[DueDelivery], float | None]:
         """Lease up to `limit` deliveries whose time has come; and the seconds until the next one's, if there is one."""
         taken, next_ms = await self._call("take_deliveries", limit, int(lease_s * 1000))
-        parcels = read_each("a delivery that is due", _parcel, map(pairs, taken))
-        return parcels, None if next_ms is None else next_ms / 1000
+        deliveries = read_each("a delivery that is due", _due_delivery, map(pairs, taken))
+        return deliveries, None if next_ms is None else next_ms / 1000
 
-    async def log(self, parcel: Parcel, attempt: Attempt, status: DeliveryStatus, wait_s: float = 0) -> None:
+    async def log(
+        self, delivery: DueDelivery, attempt: DeliveryAttempt, status: DeliveryStatus, wait_s: float = 0
+    ) -> None:
         """Log the attempt; the delivery ends as `status`, or waits so long for the next one while it is pending."""
-        arguments = (parcel.id, parcel.attempt, attempt.model_dump_json(), status, int(wait_s * 1000))
+        arguments = (delivery.id, delivery.attempt, attempt.model_dump_json(), status, int(wait_s * 1000))
         await self._call("log_delivery", *arguments)
 
     async def list(self, subject: str) -> list[Delivery]:
@@ -83,8 +85,8 @@ class Outbox(Tenanted):
         return _delivery(seen)
 
 
-def _parcel(fields: dict[str, str]) -> Parcel:
-    return _PARCEL.validate_python(fields | {"time": time_of(fields["created_at"])})
+def _due_delivery(fields: dict[str, str]) -> DueDelivery:
+    return _DUE.validate_python(fields | {"time": time_of(fields["created_at"])})
 
 
 def _delivery(seen: Any) -> Delivery:
@@ -93,5 +95,5 @@ def _delivery(seen: Any) -> Delivery:
     return Delivery.model_validate(
         {name: fields[name] for name in ("id", "event", "status")}
         | {"created_at": time_of(fields["created_at"]), "next_attempt_at": None if due_ms is None else time_of(due_ms)}
-        | {"attempts": read_each(f"an attempt of {fields['id']}", Attempt.model_validate_json, log)}
+        | {"attempts": read_each(f"an attempt of {fields['id']}", DeliveryAttempt.model_validate_json, log)}
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from deploy.local.contact_sheet import Row, contact_sheet
 from services.diffusion.generate import generate
 from services.diffusion.outputs import Output
-from services.diffusion.replay import Recipe
+from services.diffusion.replay import GenerationConfig
 from services.diffusion.steering.clusters import steer
 from tests.benchmarks import setup
 
@@ -20,8 +20,8 @@ def lines() -> Iterator[str]:
     for number in range(ROUNDS):
         away = [output.image_embeds[None] for output in disliked]
         steering = steer(models.model, density, subject, avoid=away, toward=[], history=None, report=setup.progress)
-        recipe = Recipe(BITS, SEED, COUNT)
-        outputs = generate(models.model, density, models.checker, subject, recipe, setup.progress, steering).outputs
+        config = GenerationConfig(BITS, SEED, COUNT)
+        outputs = generate(models.model, density, models.checker, subject, config, setup.progress, steering).outputs
         rows.append(row(number, outputs))
         disliked.append(outputs[0])
     contact_sheet(f"{CONCEPT}, three rounds", rows).save(SHEET)

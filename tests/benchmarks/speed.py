@@ -10,9 +10,9 @@ import torch
 from diffusers import KandinskyPriorPipeline
 
 from services.diffusion.generate import generate
-from services.diffusion.kandinsky.decoder import Picture
-from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.replay import Recipe
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.optimize import Optimization
+from services.diffusion.replay import GenerationConfig
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
@@ -86,7 +86,7 @@ def step_row(name: str, trials: int) -> Row:
 
 def decode_rows() -> Iterator[Row]:
     model = setup.models().model
-    picture: Picture = model.decoder.picture(None, None, None)
+    picture: DecodeSettings = model.decoder.picture(None, None, None)
     embeds = torch.randn(4, model.prior.config.embedding_dim)
     one, four = seconds(
         lambda: model.decoder.decode(embeds[:1], noise_of([0]), picture, lambda *_: None),
@@ -100,7 +100,7 @@ def generate_row(count: int) -> Row:
     models, density = setup.models(), setup.density(CONCEPT)
     begin = time.perf_counter()
     parts = (models.model, density, models.checker, setup.subject(CONCEPT))
-    made = generate(*parts, Recipe(BITS, 0, count), setup.progress)
+    made = generate(*parts, GenerationConfig(BITS, 0, count), setup.progress)
     return f"{count} images at percentile 99.9", time.perf_counter() - begin, str(made.timings_ms)
 
 

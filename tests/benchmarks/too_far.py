@@ -5,7 +5,7 @@ from statistics import fmean, median
 
 import torch
 
-from services.diffusion.optimize import noise_of
+from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.paper import PaperLoss
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Figures, Objective

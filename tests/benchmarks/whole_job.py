@@ -20,11 +20,11 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate, trials_for
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.replay import Recipe
+from services.diffusion.replay import GenerationConfig
 from services.diffusion.runtime.batching import ALONE, Batching, Sharing
 from services.diffusion.runtime.savepoint import Savepoint
 from services.sampler.models import WAIT_MS
-from services.sampler.requests import recipe_of
+from services.sampler.requests import config_of
 
 import open_clip  # isort: skip
 from tests.accepted import accepted
@@ -68,9 +68,9 @@ class Clock:
 class Worker:
     """Its first job fits the density and warms up; the later ones are as they go on to be."""
 
-    def __init__(self, model: Kandinsky, checker: EverySecond, samples: int, **recipe: Any) -> None:
+    def __init__(self, model: Kandinsky, checker: EverySecond, samples: int, **config: Any) -> None:
         self.model, self.checker, self.samples = model, checker, samples
-        self.recipe: Recipe = recipe_of(accepted(concept=CONCEPT, count=COUNT, seed=0, **recipe))
+        self.config: GenerationConfig = config_of(accepted(concept=CONCEPT, count=COUNT, seed=0, **config))
         self.density: DensityModel | None = None
 
     def job(self, deadline: float) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Worker:
         density = self.density = self.density or self._fit(report)
         fitted = time.perf_counter()
         savepoint, parts = Savepoint(keep=kept.append), (self.model, density, self.checker)
-        made = generate(*parts, SUBJECT, self.recipe, report, savepoint=savepoint)
+        made = generate(*parts, SUBJECT, self.config, report, savepoint=savepoint)
         done = time.perf_counter()
         milliseconds = {f"{name} s": ms / 1000 for name, ms in made.timings_ms.items()}
         times = {"seconds": done - report.begin, "fit s": fitted - report.begin, **milliseconds}
@@ -94,9 +94,9 @@ class Worker:
         sharing.start()
 
         def job(seed: int, batching: Batching) -> Generation:
-            recipe = replace(self.recipe, count=1, trials=trials_for(1), seed=seed)
+            config = replace(self.config, count=1, trials=trials_for(1), seed=seed)
             parts = (self.model, density, self.checker, SUBJECT)
-            return generate(*parts, recipe, Clock(deadline), batching=batching)
+            return generate(*parts, config, Clock(deadline), batching=batching)
 
         begin = time.perf_counter()
         with ThreadPoolExecutor(count) as threads:

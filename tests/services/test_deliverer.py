@@ -14,13 +14,13 @@ from servers import eventually, url_of
 from services.errors import DeliveryNotFoundError
 from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
-from services.jobs.notifications import Changes
+from services.jobs.notifications import Notifications
 from services.jobs.record import Metrics
 from services.jobs.request import Webhook
 from services.jobs.store import connect, connect_async
 from services.webhooks.deliverer import Deliverer
 from services.webhooks.egress import open_egress
-from services.webhooks.outbox import Attempt, Outbox
+from services.webhooks.outbox import DeliveryAttempt, Outbox
 from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
 from tests.services.moves import expire
@@ -38,16 +38,16 @@ def receiver():
 async def delivering(redis_url, schedule_s=QUICK_S, lease_s=60):
     """One gateway's deliverer."""
 
-    async def describe(parcel):
-        return {"id": parcel.subject}
+    async def describe(delivery):
+        return {"id": delivery.subject}
 
     async with AsyncExitStack() as exits:
         client = await exits.enter_async_context(connect_async(redis_url))
         egress = await exits.enter_async_context(open_egress([ip_network("127.0.0.1/32")]))
-        changes = Changes(client)
-        await exits.enter_async_context(changes.listening())
+        notifications = Notifications(client)
+        await exits.enter_async_context(notifications.listening())
         deliverer = Deliverer(Outbox(client), egress, describe, lambda tenant: SECRET, schedule_s, lease_s)
-        await exits.enter_async_context(deliverer.delivering(changes))
+        await exits.enter_async_context(deliverer.delivering(notifications))
         yield
 
 
@@ -195,8 +195,8 @@ async def test_redelivery_has_the_whole_schedule_again(redis_url, outbox, receiv
 
 async def test_redelivery_asked_for_in_the_middle_of_an_attempt_is_sent_after_it(outbox, ended):
     job_id = await ended()
-    [[parcel], _] = await outbox.take(1, 60)
-    delivery = await outbox.redeliver(job_id, parcel.id)
+    [[delivery], _] = await outbox.take(1, 60)
+    delivery = await outbox.redeliver(job_id, delivery.id)
     assert (await outbox.take(1, 60))[0][0].id == delivery.id
 
 
@@ -220,11 +220,11 @@ async def test_two_gateways_send_each_delivery_once(redis_url, outbox, receiver,
 
 async def test_delivery_of_a_gateway_that_died_is_sent_by_another(redis_url, outbox, receiver, ended):
     job_id = await ended()
-    [[parcel], _] = await outbox.take(1, lease_s=0.5)
+    [[delivery], _] = await outbox.take(1, lease_s=0.5)
     async with delivering(redis_url):
         assert (await only(outbox, job_id)).attempts == []
         delivery = await becomes(outbox, job_id, "delivered")
-    assert receiver.ids == [parcel.id]
+    assert receiver.ids == [delivery.id]
     assert delivery.attempts[0].at > delivery.created_at + timedelta(seconds=0.5)
 
 
@@ -233,17 +233,17 @@ async def test_late_answer_of_a_lost_lease_is_logged_and_changes_nothing(outbox,
     [[late], _] = await outbox.take(1, lease_s=0)
     [[current], _] = await outbox.take(1, lease_s=60)
     told = {"at": datetime.now(UTC), "duration_ms": 1}
-    await outbox.log(late, Attempt(status_code=410, **told), "failed")
+    await outbox.log(late, DeliveryAttempt(status_code=410, **told), "failed")
     assert (await only(outbox, job_id)).status == "pending"
-    await outbox.log(current, Attempt(status_code=204, **told), "delivered")
+    await outbox.log(current, DeliveryAttempt(status_code=204, **told), "delivered")
     assert codes(await becomes(outbox, job_id, "delivered")) == [410, 204]
 
 
 async def test_log_has_the_last_attempts(outbox, ended):
     job_id = await ended()
     for code in range(500, 525):
-        [[parcel], _] = await outbox.take(1, lease_s=60)
-        await outbox.log(parcel, Attempt(at=datetime.now(UTC), status_code=code, duration_ms=1), "pending")
+        [[delivery], _] = await outbox.take(1, lease_s=60)
+        await outbox.log(delivery, DeliveryAttempt(at=datetime.now(UTC), status_code=code, duration_ms=1), "pending")
     assert codes(await only(outbox, job_id)) == list(range(505, 525))
 
 

@@ -1,8 +1,11 @@
 """What is wrong with a request, in its own words."""
 
+from math import log2
+
 import pytest
 from pydantic import ValidationError
 
+from services.jobs.accepted import AcceptedRarity
 from services.jobs.request import JobRequest
 
 
@@ -23,3 +26,8 @@ def test_a_text_without_a_word_is_refused_with_its_field_and_value(field, text):
 
 def test_a_request_keeps_the_concept_as_it_was_written():
     assert JobRequest(concept=" The  CUPs").concept == " The  CUPs"
+
+
+def test_a_percentile_is_so_many_bits_of_surprise():
+    assert AcceptedRarity(percentile=99.9).target_bits == pytest.approx(log2(1000))
+    assert AcceptedRarity(bits=7.0).target_bits == 7.0

@@ -125,8 +125,8 @@ def test_what_the_store_has_lost_is_stored_again_from_memory(make_densities, loc
 
 
 def test_densities_of_another_model_are_said_to_be_so_once(models, storage, lock, caplog):
-    def fit(subject, **changes):
-        model = dataclasses.replace(models.model, **changes)
+    def fit(subject, **notifications):
+        model = dataclasses.replace(models.model, **notifications)
         Densities(model, storage, samples=500, capacity=1).get(subject, Reports(), lock)
         return [record.message for record in caplog.records if "another model" in record.message]
 

@@ -21,10 +21,10 @@ from services.jobs.request import Direction, PictureRef
 from services.jobs.store import connect
 from services.objects import state_key, upload_key
 from services.sampler.densities import Densities
+from services.sampler.requests import history_of
 from tests.accepted import accepted
 from tests.published import store_output
 from tests.worker.conftest import local_storage
-from worker.references import history_of
 
 QUICK = accepted(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +15,6 @@ from transformers import (
     AutoModelForImageClassification,
 )
 
-from services.diffusion.generate import Generation
 from services.diffusion.runtime.checkpoint import checkpoint_folder, described, load_model
 from services.errors import CheckpointError, UnsafeContentError
 
@@ -116,15 +115,3 @@ def require_safe(image: Image.Image, name: str, checker: SafetyChecker | None) -
     """UnsafeContentError, with what the picture is called, unless it is safe."""
     if not is_safe(image, checker):
         raise UnsafeContentError(f"{name}: content safety refuses the picture")
-
-
-def withhold(generation: Generation, checker: SafetyChecker | None) -> Generation:
-    """The generation without its unsafe pictures and with a warning of them; UnsafeContentError when none is left."""
-    safe = [output for output in generation.outputs if is_safe(output.image, checker)]
-    count = len(generation.outputs)
-    if (withheld := count - len(safe)) == 0:
-        return generation
-    warning = f"{withheld} of {count} images {'was' if withheld == 1 else 'were'} withheld by content safety"
-    if not safe:
-        raise UnsafeContentError(warning)
-    return replace(generation, outputs=safe, warnings=[*generation.warnings, warning])

@@ -23,6 +23,11 @@ OnStep = Callable[[int, int], None]
 Generators = torch.Generator | list[torch.Generator]
 
 
+def noise_of(seeds: list[int]) -> list[torch.Generator]:
+    """A generator per row on the CPU, so that a row's noise depends neither on its neighbours nor on the device."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
 @dataclass(frozen=True)
 class Constants:
     """What the U-Net sees beside the image embedding: the encoded empty prompt, and the embedding of no image."""
@@ -33,7 +38,7 @@ class Constants:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodeSettings:
     """How an image embedding is decoded; `size` is the edge in pixels."""
 
     size: int
@@ -49,8 +54,8 @@ class Decoder:
     movq: VQModel
     scheduler: DDIMScheduler
     constants: Constants
-    defaults: Picture
-    candidate: Picture
+    defaults: DecodeSettings
+    candidate: DecodeSettings
     guidance_learnt: bool = False
 
     @classmethod
@@ -77,7 +82,7 @@ class Decoder:
 
     @torch.no_grad()
     def decode(
-        self, image_embeds: Float[Tensor, "batch dim"], generators: Generators, picture: Picture, on_step: OnStep
+        self, image_embeds: Float[Tensor, "batch dim"], generators: Generators, picture: DecodeSettings, on_step: OnStep
     ) -> list[Image.Image]:
         """Decode to square pictures; `on_step(step, steps)` after each, and may raise to stop.
 
@@ -94,7 +99,9 @@ class Decoder:
         # A picture at a time: as quick where one fills a GPU, quicker where it fits a CPU's cache, and in less memory.
         return [to_image(self.movq.decode(row, force_not_quantize=True).sample[0]) for row in latents.split(1)]
 
-    def picture(self, size: int | None, num_inference_steps: int | None, guidance_scale: float | None) -> Picture:
+    def picture(
+        self, size: int | None, num_inference_steps: int | None, guidance_scale: float | None
+    ) -> DecodeSettings:
         """The model's own defaults where nothing is asked for.
 
         DecodingError for a size that the decoder cannot make, and for another guidance than the one that it has learnt.
@@ -105,13 +112,13 @@ class Decoder:
         learnt = self.defaults.guidance_scale
         if self.guidance_learnt and guidance_scale not in (None, learnt):
             raise DecodingError(f"guidance_scale must be {learnt:g}, which is learnt, got {guidance_scale:g}")
-        return Picture(
+        return DecodeSettings(
             size or self.defaults.size,
             num_inference_steps or self.defaults.num_inference_steps,
             self.defaults.guidance_scale if guidance_scale is None else guidance_scale,
         )
 
-    def as_candidate(self, picture: Picture) -> Picture:
+    def as_candidate(self, picture: DecodeSettings) -> DecodeSettings:
         """How what may be handed out is decoded for its check: no larger, and in no more steps, than that needs."""
         size, steps = self.candidate.size, self.candidate.num_inference_steps
         return replace(
@@ -167,7 +174,7 @@ def guide(predicted: Tensor, guidance_scale: float) -> Tensor:
     return unconditional + guidance_scale * (conditional - unconditional)
 
 
-def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> tuple[Picture, Picture, bool]:
+def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> tuple[DecodeSettings, DecodeSettings, bool]:
     """50 steps at guidance 7.5 (arXiv 2308.02669), unless the checkpoint's defaults.json says otherwise.
 
     Candidates have 10 steps at three quarters of the edge, or what `candidate` says there: a twentieth of the work.
@@ -180,7 +187,7 @@ def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> tuple[
         own = load_defaults(folder, published)
         own.pop("space", None)
         learnt, candidate = own.pop("guidance_learnt", False), quick | own.pop("candidate", {})
-        picture = Picture(**own)
+        picture = DecodeSettings(**own)
         return picture, replace(picture, **candidate), learnt
 
 

@@ -14,7 +14,7 @@ from itertools import accumulate
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol
 
-from services.diffusion.runtime.memory import Batches, OnRows, Result, Row, Work, unseen
+from services.diffusion.runtime.memory import OnRows, Result, Row, RowBatches, Work, unseen
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Batching:
 
 def alone(trials: int = TRIALS) -> Batching:
     """Up to `trials` at once, in the job's own thread."""
-    return Batching(partial(Batches, trials), partial(Batches, PICTURES))
+    return Batching(partial(RowBatches, trials), partial(RowBatches, PICTURES))
 
 
 ALONE = alone()
@@ -55,21 +55,21 @@ class _Left(Exception):  # noqa: N818  no error: nobody waits for the work any m
 
 @dataclass(eq=False)
 class _Request(Generic[Row, Result]):
-    """Rows of one caller, which hears in `news` of steps and of the end."""
+    """Rows of one caller, which hears in `answers` of steps and of the end."""
 
-    batches: Batches  # how many rows fit, as far as this caller knows
+    batches: RowBatches  # how many rows fit, as far as this caller knows
     work: Work[Row, Result]
     rows: list[Row]
     like: Hashable
     since: float = field(default_factory=time.monotonic)
-    news: SimpleQueue[Any] = field(default_factory=SimpleQueue)
+    answers: SimpleQueue[Any] = field(default_factory=SimpleQueue)
     left: bool = False
 
     def answer(self, on_step: OnRows) -> list[Result]:
         """Wait for the result, with each step on the way. Raises what the work or `on_step` raises."""
         try:
             while True:
-                kind, value = self.news.get()
+                kind, value = self.answers.get()
                 if kind == "step":
                     on_step(*value)
                 elif kind == "error":
@@ -141,14 +141,14 @@ class Sharing(threading.Thread):
 
     def _work_on(self, group: list[_Request[Any, Any]]) -> None:
         """One batch for all; should that fail, one for each, so that whoever is at fault fails alone."""
-        batches, rows = Batches(min(one.batches.size for one in group)), [row for one in group for row in one.rows]
+        batches, rows = RowBatches(min(one.batches.size for one in group)), [row for one in group for row in one.rows]
         try:
             results = batches.map(group[0].work, rows, None, _told(group))
         except _Left:
             return
         except Exception as error:  # whatever it is, it is whoever waits that has to hear it
             if len(group) == 1:
-                group[0].news.put(("error", error))
+                group[0].answers.put(("error", error))
                 return
             logger.warning(
                 "a batch of %d rows of %d jobs fails, each job has its own now: %s", len(rows), len(group), str(error)
@@ -160,14 +160,14 @@ class Sharing(threading.Thread):
             else:
                 one.batches.size = batches.size
                 own, results = results[: len(one.rows)], results[len(one.rows) :]
-                one.news.put(("result", own))
+                one.answers.put(("result", own))
 
 
 class _Shared:
     """A job's batcher of up to `size` rows, whose work `sharing` does."""
 
     def __init__(self, sharing: Sharing, size: int) -> None:
-        self._sharing, self._batches = sharing, Batches(size)
+        self._sharing, self._batches = sharing, RowBatches(size)
 
     def map(self, work: Work[Row, Result], rows: list[Row], like: Hashable, on_step: OnRows = unseen) -> list[Result]:
         if not rows:
@@ -188,6 +188,6 @@ def _told(group: list[_Request[Any, Any]]) -> OnRows:
             begin = end - len(one.rows)
             own_first, own_last = max(first, begin), min(last, end)
             if own_first < own_last:
-                one.news.put(("step", (own_first - begin, own_last - begin, step)))
+                one.answers.put(("step", (own_first - begin, own_last - begin, step)))
 
     return tell

@@ -21,7 +21,7 @@ def unseen(_first: int, _last: int, _step: int) -> None:
     """An `on_step` that sees nothing."""
 
 
-class Batches:
+class RowBatches:
     """Work on up to `size` rows at once, and from then on on half as many whenever that was more than fits."""
 
     def __init__(self, size: int) -> None:

@@ -10,7 +10,7 @@ Standing = Literal["moving", "arrived", "ended"]
 
 
 @dataclass(frozen=True)
-class Sight:
+class Snapshot:
     """A trial at its latest step.
 
     `x` and `y` are its coordinates (`DensityModel.coordinates`), `validity` is its latest check's, None before one, and
@@ -25,8 +25,8 @@ class Sight:
     image: Image.Image | None = None
 
 
-Watch = Callable[[int, Sequence[Sight]], None]  # of a step, before it is reported, and again after its check
+Observer = Callable[[int, Sequence[Snapshot]], None]  # of a step, before it is reported, and again after its check
 
 
-def unwatched(_step: int, _sights: Sequence[Sight]) -> None:
+def unobserved(_step: int, _snapshots: Sequence[Snapshot]) -> None:
     """A watch that sees nothing."""

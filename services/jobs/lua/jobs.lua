@@ -10,14 +10,14 @@ local FORMAT = 2           -- of a job's hash: since 2 `replay` is what its outp
 
 local leave_batch, forget_fit  -- in batches.lua and density_models.lua
 
--- Write an event (its data is JSON) and wake who waits for news of the job.
+-- Write an event (its data is JSON) and wake who waits for changes of the job.
 local function tell(id, kind, data)
   redis.call('XADD', events(id), 'MAXLEN', '~', EVENTS, '*', 'kind', kind, 'data', data)
   redis.call('PUBLISH', changed(id), kind)
 end
 
--- Owe the job's webhook the news that it asks for; of its starts, the first.
-local function owe(id, tenant, status)
+-- Enqueue what the job's webhook asks to be told of; of its starts, the first.
+local function enqueue_event(id, tenant, status)
   local webhook, attempt = unpack(redis.call('HMGET', job(id), 'webhook', 'attempt'))
   if webhook and NEWS[status] and (status ~= 'running' or attempt == '0') then
     outbox.add(id, tenant, webhook, NEWS[status])
@@ -34,7 +34,7 @@ local function move(id, status)
   redis.call('ZADD', status_of(tenant, status), seq, id)
   redis.call('HSET', job(id), 'status', status)
   tell(id, 'status', cjson.encode({status = status}))
-  owe(id, tenant, status)
+  enqueue_event(id, tenant, status)
 end
 
 -- Erase what the current attempt has stored, if it has begun: no record is to name it.

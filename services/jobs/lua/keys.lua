@@ -41,7 +41,7 @@ local function order(name) return P .. 'exposure:' .. name .. ':order' end  -- o
 local DELIVERIES = P .. 'deliveries'                               -- that are pending, by their next attempt
 local function delivery(id) return P .. 'delivery:' .. id end
 local function attempts(id) return P .. 'delivery:' .. id .. ':attempts' end
-local function owed(subject) return P .. 'deliveries:' .. subject end
+local function deliveries_of(subject) return P .. 'deliveries:' .. subject end
 local function disabled(tenant, url) return P .. 'disabled:' .. redis.sha1hex(tenant .. ' ' .. url) end
 
 -- Objects

@@ -9,7 +9,7 @@ local ATTEMPTS = 20                     -- kept in the log, the newest
 local function keep(id)
   redis.call('PEXPIRE', delivery(id), OUTBOX_MS)
   redis.call('PEXPIRE', attempts(id), OUTBOX_MS)
-  redis.call('PEXPIRE', owed(redis.call('HGET', delivery(id), 'subject')), OUTBOX_MS)
+  redis.call('PEXPIRE', deliveries_of(redis.call('HGET', delivery(id), 'subject')), OUTBOX_MS)
 end
 
 local function send_at(id, time_ms)
@@ -29,18 +29,18 @@ function outbox.add(subject, tenant, webhook, event)
   local id = 'msg_' .. redis.sha1hex(subject .. ' ' .. event)
   redis.call('HSET', delivery(id), 'id', id, 'subject', subject, 'tenant', tenant, 'event', event, 'url', asked.url,
     'status', 'pending', 'created_at', now, 'attempt', 0, 'tries', 0)
-  redis.call('RPUSH', owed(subject), id)
+  redis.call('RPUSH', deliveries_of(subject), id)
   keep(id)
   send_at(id, now)
 end
 
 -- Erase what is owed and was sent of the subject.
 function outbox.forget(subject)
-  for _, id in ipairs(redis.call('LRANGE', owed(subject), 0, -1)) do
+  for _, id in ipairs(redis.call('LRANGE', deliveries_of(subject), 0, -1)) do
     redis.call('DEL', delivery(id), attempts(id))
     redis.call('ZREM', DELIVERIES, id)
   end
-  redis.call('DEL', owed(subject))
+  redis.call('DEL', deliveries_of(subject))
 end
 
 local function end_as(id, status)
@@ -89,7 +89,7 @@ end
 -- Of a subject of the caller's.
 function reads.deliveries(subject)
   local found = {}
-  for _, id in ipairs(redis.call('LRANGE', owed(subject), 0, -1)) do
+  for _, id in ipairs(redis.call('LRANGE', deliveries_of(subject), 0, -1)) do
     if redis.call('HGET', delivery(id), 'tenant') == TENANT then table.insert(found, see_delivery(id)) end
   end
   return found

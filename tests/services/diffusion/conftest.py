@@ -17,7 +17,7 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.replay import Recipe
+from services.diffusion.replay import GenerationConfig
 from services.diffusion.steering.clusters import UNSTEERED, Steering
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 
@@ -168,11 +168,11 @@ def density(model: Kandinsky) -> DensityModel:
 
 @pytest.fixture
 def run(model: Kandinsky, density: DensityModel, checker: OpenClipChecker) -> Callable[..., Generation]:
-    """`generate` with a small recipe, any part of which can be given, and whatever else it takes."""
+    """`generate` with a small config, any part of which can be given, and whatever else it takes."""
     small = {"target_bits": 6.6, "steps": 8, "trials": 1, "seed": 0}
 
     def run(report: Report = silent, steering: Steering = UNSTEERED, **own: object) -> Generation:
-        return generate(model, density, checker, SUBJECT, Recipe(**small | own), report, steering)
+        return generate(model, density, checker, SUBJECT, GenerationConfig(**small | own), report, steering)
 
     return run
 

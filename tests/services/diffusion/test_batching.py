@@ -14,9 +14,9 @@ from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.optimize import Optimization, Part, losses
-from services.diffusion.replay import Recipe
+from services.diffusion.replay import GenerationConfig
 from services.diffusion.runtime.batching import ALONE, Sharing
-from services.diffusion.runtime.memory import Batches
+from services.diffusion.runtime.memory import RowBatches
 from services.diffusion.steering.clusters import UNSTEERED, steer
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
@@ -25,7 +25,7 @@ HANDBAG = Subject("handbag", DEFAULT_PROMPT)
 OTHERS = [Subject("red leather handbag", "a photo of a {}."), Subject("cup", "{}")]
 SUBJECTS = [HANDBAG, *OTHERS]
 WAIT_S = 5.0  # far longer than any step of these takes: whoever waits it out fails the test's patience, not its figures
-RECIPE = Recipe(target_bits=4.0, seed=3, count=2, trials=4, steps=6, size=32, decoder_steps=2)
+CONFIG = GenerationConfig(target_bits=4.0, seed=3, count=2, trials=4, steps=6, size=32, decoder_steps=2)
 
 
 def silent(_phase, _step, _steps, _bits):
@@ -212,7 +212,7 @@ def test_runs_of_other_concepts_and_targets_move_together_as_alone(model, densit
 
 def jobs_of(model, checker, densities, steering, batching):
     """Jobs of other concepts, targets, seeds and wishes."""
-    recipes = [RECIPE, replace(RECIPE, target_bits=7.0, seed=11), replace(RECIPE, seed=5, count=1, space=("token",))]
+    recipes = [CONFIG, replace(CONFIG, target_bits=7.0, seed=11), replace(CONFIG, seed=5, count=1, space=("token",))]
     wishes = [UNSTEERED, steering, UNSTEERED]
     return [
         lambda d=d, o=o, r=r, s=s: generate(model, d, checker, o, r, silent, s, batching=batching).outputs
@@ -251,5 +251,5 @@ def test_jobs_that_merge_give_what_they_give_alone_within_rounding(
 
 def test_a_setting_bounds_the_rows_of_a_step():
     asked = []
-    Batches(20).map(lambda rows, _tell: asked.append(len(rows)) or rows, list(range(50)))
+    RowBatches(20).map(lambda rows, _tell: asked.append(len(rows)) or rows, list(range(50)))
     assert asked == [20, 20, 10]

@@ -10,10 +10,9 @@ from diffusers.models.attention_processor import SpatialNorm
 from diffusers.pipelines.kandinsky.text_encoder import MultilingualCLIP
 from transformers import AutoTokenizer, CLIPVisionModelWithProjection
 
-from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.spatial_norm import with_latent_norms
-from services.diffusion.optimize import noise_of
 from tests.kandinsky_as_published import DECODER, PRIOR
 from tests.services.diffusion.conftest import load
 
@@ -59,7 +58,7 @@ def test_decoding_equals_diffusers_bit_for_bit(full, pipeline, published, size, 
         guidance_scale=guidance_scale,
         generator=noise_of([5]),
     )
-    ours = full.decoder.decode(embeds, noise_of([5]), Picture(size, 4, guidance_scale), nothing)
+    ours = full.decoder.decode(embeds, noise_of([5]), DecodeSettings(size, 4, guidance_scale), nothing)
     assert ours[0].size == (size, size)
     assert ours[0].tobytes() == theirs.images[0].tobytes()
 
@@ -84,13 +83,13 @@ def test_every_step_is_reported_and_a_report_that_raises_stops_there(model):
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        model.decoder.decode(torch.zeros(1, 16), noise_of([0]), Picture(64, 5, 3.0), stop_at_two)
+        model.decoder.decode(torch.zeros(1, 16), noise_of([0]), DecodeSettings(64, 5, 3.0), stop_at_two)
     assert seen == [(1, 5), (2, 5)]
 
 
 def test_the_embedding_makes_the_picture(model):
     images = model.decoder.decode(
-        torch.stack([torch.zeros(16), torch.ones(16)]), noise_of([0, 0]), Picture(64, 3, 3.0), nothing
+        torch.stack([torch.zeros(16), torch.ones(16)]), noise_of([0, 0]), DecodeSettings(64, 3, 3.0), nothing
     )
     assert images[0].tobytes() != images[1].tobytes()
 
@@ -102,8 +101,8 @@ def test_a_size_the_decoder_cannot_make_is_refused(model, size):
 
 
 def test_defaults_are_the_checkpoints_own(model):
-    assert model.decoder.picture(None, None, None) == Picture(64, 3, 3.0)
-    assert model.decoder.picture(128, 9, 1.0) == Picture(128, 9, 1.0)
+    assert model.decoder.picture(None, None, None) == DecodeSettings(64, 3, 3.0)
+    assert model.decoder.picture(128, 9, 1.0) == DecodeSettings(128, 9, 1.0)
 
 
 def learnt(copied, guidance_scale):
@@ -117,24 +116,24 @@ def test_learnt_guidance_is_not_applied_again(model, copied):
     """One branch, whatever it has learnt, is what an unguided model does with the same weights."""
     decoder, embeds = learnt(copied, 2.0), torch.ones(1, 16)
     (picture,) = decoder.decode(embeds, noise_of([5]), decoder.picture(None, None, 2.0), nothing)
-    (one_branch,) = model.decoder.decode(embeds, noise_of([5]), Picture(64, 3, 1.0), nothing)
+    (one_branch,) = model.decoder.decode(embeds, noise_of([5]), DecodeSettings(64, 3, 1.0), nothing)
     assert picture.tobytes() == one_branch.tobytes()
 
 
 def test_learnt_guidance_is_the_only_one_and_is_told(copied):
     decoder = learnt(copied, 2.0)
-    assert decoder.picture(None, None, None) == decoder.picture(None, None, 2.0) == Picture(64, 3, 2.0)
+    assert decoder.picture(None, None, None) == decoder.picture(None, None, 2.0) == DecodeSettings(64, 3, 2.0)
     with pytest.raises(ValueError, match=r"guidance_scale must be 2, which is learnt, got 7\.5"):
         decoder.picture(None, None, 7.5)
 
 
 def test_defaults_without_a_word_from_the_checkpoint_are_the_precursors(full):
-    assert full.decoder.picture(None, None, None) == Picture(128, 50, 7.5)
-    assert full.decoder.as_candidate(Picture(256, 50, 3.0)) == Picture(64, 10, 3.0)
+    assert full.decoder.picture(None, None, None) == DecodeSettings(128, 50, 7.5)
+    assert full.decoder.as_candidate(DecodeSettings(256, 50, 3.0)) == DecodeSettings(64, 10, 3.0)
 
 
 def test_a_candidate_is_never_larger_nor_slower_than_the_picture(model, copied):
-    assert model.decoder.as_candidate(Picture(32, 2, 3.0)) == Picture(32, 2, 3.0)
+    assert model.decoder.as_candidate(DecodeSettings(32, 2, 3.0)) == DecodeSettings(32, 2, 3.0)
     own = {"num_inference_steps": 3, "candidate": {"num_inference_steps": 1}}
     (copied / "decoder/defaults.json").write_text(json.dumps(own))
-    assert load(copied).decoder.as_candidate(Picture(64, 3, 7.5)) == Picture(48, 1, 7.5)
+    assert load(copied).decoder.as_candidate(DecodeSettings(64, 3, 7.5)) == DecodeSettings(48, 1, 7.5)

@@ -14,10 +14,10 @@ from torch import nn
 
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
-from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.multilingual_clip import MultilingualCLIP
-from services.diffusion.optimize import Optimization, noise_of
+from services.diffusion.optimize import Optimization
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
@@ -92,7 +92,7 @@ def test_in_bfloat16_a_density_is_float64_and_what_is_learnt_is_float32(half):
 
 
 def test_a_picture_is_decoded_in_bfloat16_without_the_folder(half):
-    (image,) = half.decoder.decode(torch.ones(1, 32), noise_of([0]), Picture(64, 2, 7.5), lambda *_: None)
+    (image,) = half.decoder.decode(torch.ones(1, 32), noise_of([0]), DecodeSettings(64, 2, 7.5), lambda *_: None)
     assert len(image.getcolors(64 * 64)) > 1
 
 

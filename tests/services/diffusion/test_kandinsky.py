@@ -10,11 +10,11 @@ from diffusers import KandinskyPriorPipeline
 from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.prior import START_STEP
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
-from services.diffusion.optimize import noise_of
 from services.diffusion.runtime.checkpoint import checkpoint_folder
 from services.errors import CheckpointError
 

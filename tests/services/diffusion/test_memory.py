@@ -12,7 +12,7 @@ import torch
 from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.optimize import Optimization
-from services.diffusion.runtime.memory import Batches, is_out_of_memory
+from services.diffusion.runtime.memory import RowBatches, is_out_of_memory
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
@@ -47,7 +47,7 @@ limited = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits 
 @limited
 def test_rows_that_do_not_fit_together_are_halved_until_they_do():
     def work():
-        batches = Batches(16)
+        batches = RowBatches(16)
         rows = batches.map(partial(allocate, ROOM // 3), list(range(16)))
         return rows, batches.size
 
@@ -58,7 +58,7 @@ def test_rows_that_do_not_fit_together_are_halved_until_they_do():
 def test_a_row_that_does_not_fit_alone_is_out_of_memory():
     def work():
         try:
-            Batches(16).map(partial(allocate, 2 * ROOM), list(range(16)))
+            RowBatches(16).map(partial(allocate, 2 * ROOM), list(range(16)))
         except RuntimeError as error:
             return is_out_of_memory(error)
 
@@ -73,7 +73,7 @@ def test_other_errors_are_not_tried_again():
         raise RuntimeError("the shapes differ")
 
     with pytest.raises(RuntimeError, match="the shapes differ"):
-        Batches(4).map(work, [1, 2, 3])
+        RowBatches(4).map(work, [1, 2, 3])
     assert looks == [[1, 2, 3]]
 
 

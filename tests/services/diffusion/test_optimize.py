@@ -6,7 +6,8 @@ from PIL import Image
 
 from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
-from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization, noise_of
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.losses import ceiling_loss, floor_loss, rarity_loss
 from services.diffusion.steering.objective import Objective

@@ -12,9 +12,8 @@ from transformers import CLIPTokenizer
 
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
-from services.diffusion.kandinsky.decoder import Picture
+from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.optimize import noise_of
 from services.errors import CheckpointError
 from tests.kandinsky_as_published import DECODER, PRIOR
 
@@ -45,7 +44,7 @@ def test_it_loads_and_a_density_is_fitted_and_a_picture_drawn(published, dtype):
     density = fit_density(model, Subject("handbag", "a photo of a {}"), samples=200, seed=0, report=nothing)
     assert density.samples == 200
     embeds = model.sample_prior(model.encode_prompt("a photo of a handbag"), noise_of([0]), 1)
-    (picture,) = model.decoder.decode(embeds, noise_of([0]), Picture(64, 2, 7.5), nothing)
+    (picture,) = model.decoder.decode(embeds, noise_of([0]), DecodeSettings(64, 2, 7.5), nothing)
     assert picture.size == (64, 64)
     assert len(picture.getcolors(64 * 64)) > 1
     assert model.embed_image(picture).isfinite().all()

@@ -11,17 +11,17 @@ from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, threads
 from services.diffusion.optimize import CHECK_EVERY, Optimization
-from services.diffusion.replay import Recipe
+from services.diffusion.replay import GenerationConfig
 from services.diffusion.runtime.savepoint import Savepoint, pack, unpack
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
-LONG = Recipe(target_bits=25.0, seed=3, count=2, trials=4, steps=3 * CHECK_EVERY + 5)
+LONG = GenerationConfig(target_bits=25.0, seed=3, count=2, trials=4, steps=3 * CHECK_EVERY + 5)
 
 
-def run_from(model, density, checker, recipe, found=None):
+def run_from(model, density, checker, config, found=None):
     """The run's outputs, all that it kept and the optimisation steps that it reported."""
     kept, steps = [], []
 
@@ -30,7 +30,7 @@ def run_from(model, density, checker, recipe, found=None):
             steps.append(step)
 
     savepoint = Savepoint(found, kept.append)
-    return generate(model, density, checker, SUBJECT, recipe, report, savepoint=savepoint).outputs, kept, steps
+    return generate(model, density, checker, SUBJECT, config, report, savepoint=savepoint).outputs, kept, steps
 
 
 @pytest.fixture
@@ -54,12 +54,12 @@ def test_a_tree_comes_back_as_it_was():
 
 @pytest.mark.parametrize("space", [["lora"], ["token", "lora"]])
 def test_a_run_ends_the_same_from_each_of_its_savepoints(model, density, checker, space, lenient):
-    recipe = Recipe(**vars(LONG) | {"space": space})
-    whole, kept, _ = run_from(model, density, checker, recipe)
+    config = GenerationConfig(**vars(LONG) | {"space": space})
+    whole, kept, _ = run_from(model, density, checker, config)
     assert len(kept) == 3
     for number, found in enumerate(kept, start=1):
-        outputs, later, steps = run_from(model, density, checker, recipe, found)
-        assert steps == list(range(number * CHECK_EVERY + 1, recipe.steps + 1))
+        outputs, later, steps = run_from(model, density, checker, config, found)
+        assert steps == list(range(number * CHECK_EVERY + 1, config.steps + 1))
         assert later == kept[number:]
         assert [(o.image.tobytes(), o.replay) for o in outputs] == [(o.image.tobytes(), o.replay) for o in whole]
 
@@ -81,21 +81,23 @@ def test_passes_and_failures_are_remembered(model, density, space):
 
 
 def test_the_printed_method_goes_on_with_its_noise_and_moments(model, density, checker, lenient):
-    recipe = Recipe(target_bits=25.0, seed=3, count=2, mode="paper", space=["token", "lora"], steps=2 * CHECK_EVERY)
-    whole, kept, _ = run_from(model, density, checker, recipe)
-    outputs, _, steps = run_from(model, density, checker, recipe, kept[0])
+    config = GenerationConfig(
+        target_bits=25.0, seed=3, count=2, mode="paper", space=["token", "lora"], steps=2 * CHECK_EVERY
+    )
+    whole, kept, _ = run_from(model, density, checker, config)
+    outputs, _, steps = run_from(model, density, checker, config, kept[0])
     assert steps[0] == CHECK_EVERY + 1
     assert [o.image.tobytes() for o in outputs] == [o.image.tobytes() for o in whole]
     assert [o.rarity for o in outputs] == [o.rarity for o in whole]
 
 
 def test_a_savepoint_of_another_run_is_left_alone(model, density, checker, lenient):
-    recipe = Recipe(**vars(LONG) | {"steps": CHECK_EVERY + 1})
-    _, kept, _ = run_from(model, density, checker, recipe)
-    assert run_from(model, density, checker, recipe, kept[0])[2] == [CHECK_EVERY + 1]
-    assert run_from(model, density, checker, Recipe(**vars(recipe) | {"seed": 4}), kept[0])[2][0] == 1
+    config = GenerationConfig(**vars(LONG) | {"steps": CHECK_EVERY + 1})
+    _, kept, _ = run_from(model, density, checker, config)
+    assert run_from(model, density, checker, config, kept[0])[2] == [CHECK_EVERY + 1]
+    assert run_from(model, density, checker, GenerationConfig(**vars(config) | {"seed": 4}), kept[0])[2][0] == 1
     with threads(torch.get_num_threads() + 1):
-        assert run_from(model, density, checker, recipe, kept[0])[2][0] == 1
+        assert run_from(model, density, checker, config, kept[0])[2][0] == 1
 
 
 def test_a_savepoint_of_another_format_is_left_alone():

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.optimize import noise_of
 from services.diffusion.steering.clusters import require_fitting
 from services.diffusion.steering.spaces import Space, Words, places_of
 from services.errors import PromptError

@@ -9,7 +9,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.optimize import CHECK_EVERY, Optimization
 from services.diffusion.paper import Paper
-from services.diffusion.replay import Recipe
+from services.diffusion.replay import GenerationConfig
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
@@ -18,10 +18,10 @@ SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
 
 class Watched(list):
-    """The sights of every call."""
+    """The snapshots of every call."""
 
-    def __call__(self, step, sights):
-        self.append((step, sights))
+    def __call__(self, step, snapshots):
+        self.append((step, snapshots))
 
 
 def by_seed(seeds, _embeds):
@@ -37,40 +37,44 @@ def silent(*_report):
 def optimised(model, density):
     space, objective = Space(model, SUBJECT, ["lora"]), Objective(density, 6.0, UNSTEERED)
     run, watched = Optimization(space, density, objective, seed=0, trials=8, count=8), Watched()
-    run.run(2 * CHECK_EVERY, by_seed, silent, watch=watched)
+    run.run(2 * CHECK_EVERY, by_seed, silent, observer=watched)
     return run, watched
 
 
 def test_the_last_sights_are_the_trials_as_the_run_left_them(optimised):
     run, watched = optimised
-    sights = watched[-1][1]
-    assert [sight.bits for sight in sights] == [trial.state.bits for trial in run.trials]
-    assert [sight.validity for sight in sights] == [0.2 if trial.seed % 2 else 0.9 for trial in run.trials]
-    assert [sight.state == "ended" for sight in sights] == [trial.ended for trial in run.trials]
+    snapshots = watched[-1][1]
+    assert [snapshot.bits for snapshot in snapshots] == [trial.state.bits for trial in run.trials]
+    assert [snapshot.validity for snapshot in snapshots] == [0.2 if trial.seed % 2 else 0.9 for trial in run.trials]
+    assert [snapshot.state == "ended" for snapshot in snapshots] == [trial.ended for trial in run.trials]
 
 
 def test_a_trial_has_no_validity_before_its_check_and_a_picture_right_after_it(optimised):
     _, watched = optimised
     [(_, first), *_] = watched
-    assert {(sight.validity, sight.image) for sight in first} == {(None, None)}
-    for _, sights in watched:
-        assert all(sight.image.getpixel((0, 0)) == (index, 0, 0) for index, sight in enumerate(sights) if sight.image)
-    assert sum(sight.image is not None for _, sights in watched for sight in sights) >= 8
+    assert {(snapshot.validity, snapshot.image) for snapshot in first} == {(None, None)}
+    for _, snapshots in watched:
+        assert all(
+            snapshot.image.getpixel((0, 0)) == (index, 0, 0)
+            for index, snapshot in enumerate(snapshots)
+            if snapshot.image
+        )
+    assert sum(snapshot.image is not None for _, snapshots in watched for snapshot in snapshots) >= 8
 
 
 def test_coordinates_are_deviations_of_plain_samples_on_the_leading_components(optimised, density):
     run, watched = optimised
-    trial, sight = run.trials[0], watched[-1][1][0]
+    trial, snapshot = run.trials[0], watched[-1][1][0]
     y = density.subspace.project(trial.state.image_embeds[None])[0]
-    assert [sight.x, sight.y] == pytest.approx((y[:2] / density.held_out[:, :2].std(0)).tolist())
+    assert [snapshot.x, snapshot.y] == pytest.approx((y[:2] / density.held_out[:, :2].std(0)).tolist())
     torch.testing.assert_close(density.coordinates(density.held_out).std(0), torch.ones(2, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("mode", ["calibrated", "paper"])
 def test_a_watched_run_gives_the_same_pictures(model, density, checker, mode):
-    recipe, watched = Recipe(target_bits=6.6, seed=0, mode=mode, steps=4), Watched()
-    plain = generate(model, density, checker, SUBJECT, recipe, silent)
-    seen = generate(model, density, checker, SUBJECT, recipe, silent, watch=watched)
+    config, watched = GenerationConfig(target_bits=6.6, seed=0, mode=mode, steps=4), Watched()
+    plain = generate(model, density, checker, SUBJECT, config, silent)
+    seen = generate(model, density, checker, SUBJECT, config, silent, observer=watched)
     assert [step for step, _ in watched] == [1, 2, 3, 4, 4]
     assert [o.image.tobytes() for o in seen.outputs] == [o.image.tobytes() for o in plain.outputs]
     assert [o.replay for o in seen.outputs] == [o.replay for o in plain.outputs]
@@ -84,8 +88,8 @@ def test_the_printed_method_shows_its_one_trial_until_it_ends(model, density):
         return [(Image.new("RGB", (4, 4)), validity) for _ in seeds]
 
     space = Space(model, SUBJECT, ["token"])
-    Paper(space, density, UNSTEERED, seed=3).run(1, 4 * CHECK_EVERY, judge, silent, watch=watched)
-    shown = [(step, sight.state, sight.validity) for step, [sight] in watched if sight.image]
+    Paper(space, density, UNSTEERED, seed=3).run(1, 4 * CHECK_EVERY, judge, silent, observer=watched)
+    shown = [(step, snapshot.state, snapshot.validity) for step, [snapshot] in watched if snapshot.image]
     assert shown == [(CHECK_EVERY, "moving", 0.9), (2 * CHECK_EVERY, "ended", 0.2)]
     assert watched[CHECK_EVERY - 1][1][0].validity is None
     assert watched[CHECK_EVERY + 1][1][0].validity == 0.9

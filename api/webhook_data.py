@@ -10,7 +10,7 @@ from api.documents import Batch, BatchItem, BatchUrls, JobSummary, PublishedPict
 from services.jobs.record import JobError, JobStatus, Metrics
 
 
-class JobNews(BaseModel):
+class JobNotification(BaseModel):
     """A job as its webhook is told of it: as it is when it is told, without what is long."""
 
     id: str
@@ -32,14 +32,14 @@ class JobNews(BaseModel):
         return cls.model_validate(job.model_dump())
 
 
-class ExpiredJobNews(BaseModel):
+class ExpiredJobNotification(BaseModel):
     """What is left to tell of a job that has expired: how it ended, or that it was `running`."""
 
     id: str
     status: JobStatus
 
 
-class BatchNews(BaseModel):
+class BatchNotification(BaseModel):
     """A finished batch as its webhook is told of it: how many of its items have which status of a job.
 
     `refused` are those that never became one, `gone` those that were erased.
@@ -62,7 +62,7 @@ class BatchNews(BaseModel):
         return cls(items=counts, **{name: getattr(batch, name) for name in ("id", "created_at", "finished_at", "urls")})
 
 
-class ExpiredBatchNews(BaseModel):
+class ExpiredBatchNotification(BaseModel):
     """What is left to tell of a batch that has expired."""
 
     id: str
