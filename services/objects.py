@@ -1,7 +1,7 @@
 """Every key of the object store: whose it is, and so when it ends (docs/lifetimes.md).
 
 An object ends with the job or the upload below whose prefix it lies; the Redis functions plan these erasures
-(`lua/erasures.lua`). Only what belongs to no picture lies elsewhere.
+(`jobs/lua/erasures.lua`). Only what belongs to no picture lies elsewhere.
 """
 
 JOBS, UPLOADS = "jobs/", "uploads/"

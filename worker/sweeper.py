@@ -48,4 +48,4 @@ class Sweeper(threading.Thread):
             logger.warning("sweeper: put off: %s", error)
             self._leases.put_off(erasure)
         else:
-            self._leases.bury(erasure)
+            self._leases.end_erasure(erasure)

@@ -20,6 +20,7 @@ from deploy.checkpoints import augment
 from deploy.checkpoints.corpus import DEVICE, FAMILIES, TEMPLATES, Pictures, picture_weights
 from deploy.checkpoints.run import learning_rate
 from deploy.checkpoints.train_space import DIM
+from services.diffusion.kandinsky.decoder import DecodeSettings
 from services.diffusion.kandinsky.model import Kandinsky
 
 EDGE = 64

@@ -65,7 +65,7 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
 
 
 def read_view(view: Sequence[Any]) -> Found:
-    """The record, and the place in the queue while it waits, of `view` in jobs.lua. Raises UnreadableError."""
+    """The record, and the place in the queue while it waits, of `view` in views.lua. Raises UnreadableError."""
     job_id, flat, *place = view
     return read_record(job_id, pairs(flat)), read_place(place)
 
@@ -128,7 +128,7 @@ class Recorded(Tenanted):
             raise
 
     async def _read_page(self, answer: Sequence[Any]) -> Page:
-        """What `page` in jobs.lua answered."""
+        """What `page` in views.lua answered."""
         views, following = answer
         page = Page([], following and int(following), [])
         for view in views:

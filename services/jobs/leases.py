@@ -228,14 +228,14 @@ class Leases:
     def take_erasures(self) -> list[Erasure]:
         """Prefixes of the object store that are due to be erased, for this worker alone until a lease ends.
 
-        Erase each, then `bury` it, or else `put_off`.
+        Erase each, then `end_erasure`, or else `put_off`.
         """
         token, prefixes = self._call("take_erasures", ERASURES, ERASURE_LEASE_MS)
         return [Erasure(prefix, token) for prefix in prefixes]
 
-    def bury(self, erasure: Erasure) -> None:
+    def end_erasure(self, erasure: Erasure) -> None:
         """Replace the record of the job or upload, if there is one, by a tombstone: "expired" instead of "unknown"."""
-        self._call("bury", erasure.prefix, erasure.token, TOMBSTONE_MS)
+        self._call("end_erasure", erasure.prefix, erasure.token, TOMBSTONE_MS)
 
     def put_off(self, erasure: Erasure) -> None:
         """Have what could not be erased tried again, after a pause that grows with each failure."""

@@ -143,7 +143,7 @@ class Jobs(Recorded):
         return None if found is None else (found[0], found[1])
 
     async def _found(self, job_id: str, view: Any) -> Found:
-        """What `get` in jobs.lua answered. Raises JobNotFoundError, JobExpiredError or UnreadableError."""
+        """What `get` in views.lua answered. Raises JobNotFoundError, JobExpiredError or UnreadableError."""
         record, place = await self._read_one(view) if isinstance(view, list) else (None, None)
         if record is not None and not record.expired:
             return record, place

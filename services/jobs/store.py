@@ -1,4 +1,4 @@
-"""The job store in Redis: `lua/` has its operations, each atomic; only `jobs.lua` there changes a status.
+"""The job store in Redis: `lua/` has its operations, each atomic; only `states.lua` there changes a status.
 
 The gateway calls them through `Jobs` (asyncio), the worker through `Leases`. `keys.lua` names every key of theirs;
 Celery, redis-py's lock and the rate limits have keys of their own.
@@ -40,7 +40,11 @@ _SCRIPTS = (
     "queue",
     "tenants",
     "exposures",
-    "jobs",
+    "states",
+    "views",
+    "submissions",
+    "quarantine",
+    "leases",
     "uploads",
     "batches",
     "density_models",

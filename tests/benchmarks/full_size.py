@@ -20,7 +20,7 @@ from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.fit import BATCH, fit_density
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
-from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
 from services.diffusion.optimize import Optimization

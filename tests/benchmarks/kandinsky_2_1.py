@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from services.diffusion.kandinsky.decoder import Constants, Decoder
+from services.diffusion.kandinsky.decoder import Constants, Decoder, DecodeSettings
 from services.diffusion.kandinsky.model import Kandinsky
 
 from diffusers import DDIMScheduler, PriorTransformer, UnCLIPScheduler, UNet2DConditionModel, VQModel  # isort: skip

@@ -10,7 +10,7 @@ import torch
 from diffusers import KandinskyPriorPipeline
 
 from services.diffusion.generate import generate
-from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
 from services.diffusion.optimize import Optimization
 from services.diffusion.replay import GenerationConfig
 from services.diffusion.steering.clusters import UNSTEERED

@@ -12,7 +12,7 @@ from services.jobs.record import Metrics
 from services.jobs.store import connect, connect_async
 from services.tenants import Doorkeeper, Limits, Tenants
 from tests.accepted import accepted
-from tests.services.moves import expire
+from tests.services.jobs.moves import expire
 
 VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)
 

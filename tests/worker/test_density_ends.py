@@ -16,6 +16,7 @@ from services.diffusion.density.subject import Subject
 from services.jobs.accepted import AcceptedPicture
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics
+from services.jobs.request import PictureRef
 from services.jobs.store import connect_async
 from services.objects import DENSITIES, job_prefix, upload_key
 from tests.accepted import accepted

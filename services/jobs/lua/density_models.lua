@@ -4,14 +4,14 @@ local MODELS = 200  -- told of a tenant's, the last that were at hand, and of th
 local MODELS_MS = 90 * 24 * 3600 * 1000  -- since one of them was at hand
 
 local function remember_model(tenant, name, facts)
-  local models, order = models_of(tenant), model_order_of(tenant)
+  local models, by_use = models_of(tenant), model_order_of(tenant)
   redis.call('HSET', models, name, facts)
-  redis.call('ZADD', order, now, name)
-  for _, old in ipairs(beyond(order, MODELS)) do
+  redis.call('ZADD', by_use, now, name)
+  for _, old in ipairs(beyond(by_use, MODELS)) do
     redis.call('HDEL', models, old)
-    redis.call('ZREM', order, old)
+    redis.call('ZREM', by_use, old)
   end
-  for _, key in ipairs({models, order}) do redis.call('PEXPIRE', key, MODELS_MS) end
+  for _, key in ipairs({models, by_use}) do redis.call('PEXPIRE', key, MODELS_MS) end
 end
 
 function forget_fit(id, tenant)

@@ -32,7 +32,7 @@ function frees.take_erasures(limit, lease_ms)
 end
 
 -- The prefix is erased: so is the record that it is all of, for which a tombstone stands for keep_ms.
-function frees.erased(prefix, token, keep_ms)
+function frees.end_erasure(prefix, token, keep_ms)
   if not is_current(prefix, token) then return end
   local kind, id = string.match(prefix, '^(%l+)/([^/]+)/$')
   if expire[kind] then expire[kind](id, keep_ms) end

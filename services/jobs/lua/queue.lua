@@ -7,7 +7,7 @@ local MEASURED = 100     -- the last jobs, for the estimate
 local PICKUP_MS = 500    -- in which a free worker takes a job, nearly always
 local WORKER_MS = 60000  -- how long a silent worker still counts
 
-local function limit(tenant, name)
+local function limit_of(tenant, name)
   local value = redis.call('HGET', limits_of(tenant), name)
   return value and tonumber(value)
 end
@@ -22,7 +22,7 @@ end
 -- Of the tenant's slots, those without a job that runs; and those without any, below 0 where a limit is new.
 local function idle_slots(tenant)
   local function size(status) return redis.call('ZCARD', status_of(tenant, status)) end
-  local running = limit(tenant, 'running')
+  local running = limit_of(tenant, 'running')
   return running and running - size('running') - size('canceling') or math.huge
 end
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
-from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.multilingual_clip import MultilingualCLIP
 from services.diffusion.optimize import Optimization

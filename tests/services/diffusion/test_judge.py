@@ -5,6 +5,7 @@ from PIL import Image
 
 from services.diffusion.checkers.reading import Reading
 from services.diffusion.judge import Judge
+from services.diffusion.kandinsky.decoder import DecodeSettings
 from services.diffusion.runtime.batching import ALONE
 from services.diffusion.trials import Checked, State
 

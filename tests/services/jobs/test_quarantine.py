@@ -9,7 +9,7 @@ from services.jobs.quarantine import Quarantine
 from services.jobs.record import JobStatus
 from services.jobs.store import connect_async
 from tests.accepted import accepted
-from tests.services.moves import expire
+from tests.services.jobs.moves import expire
 
 REQUEST = accepted(concept="handbag", seed=7, metadata={"for": "spring"})
 
@@ -74,7 +74,7 @@ async def test_replayed_job_that_kills_again_is_quarantined_again(quarantine, ki
     assert await listed(quarantine) == [new]
 
 
-@pytest.mark.parametrize("ending", ["delete", "bury"])
+@pytest.mark.parametrize("ending", ["delete", "expire"])
 async def test_erased_job_leaves_the_quarantine(jobs, leases, quarantine, kill, ending, redis_url):
     job_id = await kill()
     if ending == "delete":

@@ -12,7 +12,7 @@ from transformers import CLIPTokenizer
 
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
-from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.errors import CheckpointError
 from tests.kandinsky_as_published import DECODER, PRIOR

@@ -12,7 +12,7 @@ from services.jobs.record import Metrics, Progress
 from services.jobs.store import connect, connect_async
 from services.objects import job_prefix
 from services.tenants import Tenants
-from tests.services.moves import EXPIRY, REQUEST, cancel, output, status_of, submit, swept
+from tests.services.jobs.moves import EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 
 VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)
 PICTURE = Upload(id="1" * 32, width=1, height=1, bytes=1, sha256="", expires_at=datetime(2999, 1, 1, tzinfo=UTC))

@@ -21,7 +21,7 @@ from services.jobs.lifecycle import Jobs
 from services.jobs.record import JobStatus, Metrics, Progress
 from services.jobs.store import connect, connect_async
 from services.objects import job_prefix, upload_prefix
-from tests.services.moves import ERROR, EXPIRY, REQUEST, cancel, output, status_of, submit, swept
+from tests.services.jobs.moves import ERROR, EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 
 
 async def test_final_state_never_changes(jobs, leases):

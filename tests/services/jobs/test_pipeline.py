@@ -6,6 +6,7 @@ import pytest
 from redis.exceptions import RedisError, ResponseError
 
 from servers import url_of
+from services.jobs.pipeline import Pipelines
 from services.jobs.store import connect_async
 
 

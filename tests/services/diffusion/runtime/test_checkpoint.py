@@ -17,7 +17,7 @@ from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.runtime.checkpoint import load_config, load_model
 from services.errors import CheckpointError
 
-MINI = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini"
+MINI = Path(__file__).parents[4] / "deploy/checkpoints/rarebit-mini"
 
 
 class Trap:

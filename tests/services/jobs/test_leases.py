@@ -11,7 +11,7 @@ from services.jobs.queue import HINTS
 from services.jobs.record import JobStatus, Metrics, Progress
 from services.jobs.store import connect
 from services.objects import attempt_prefix, job_prefix, savepoint_key
-from tests.services.moves import ERROR, REQUEST, output, status_of, submit, swept
+from tests.services.jobs.moves import ERROR, REQUEST, output, status_of, submit, swept
 
 LEASE_S = 0.03
 

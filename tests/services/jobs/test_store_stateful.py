@@ -29,7 +29,7 @@ from services.objects import (
     upload_prefix,
 )
 from services.storage import LocalStorage
-from tests.services.moves import ERROR, REQUEST, output
+from tests.services.jobs.moves import ERROR, REQUEST, output
 
 DATA = "application/octet-stream"
 
@@ -170,7 +170,7 @@ class Store(RuleBasedStateMachine):
 
     def erase(self, erasure):
         self.storage.delete(erasure.prefix)
-        self.leases.bury(erasure)
+        self.leases.end_erasure(erasure)
 
     @rule()
     def sweep(self):

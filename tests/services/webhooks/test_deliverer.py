@@ -23,7 +23,7 @@ from services.webhooks.egress import open_egress
 from services.webhooks.outbox import DeliveryAttempt, Outbox
 from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
-from tests.services.moves import expire
+from tests.services.jobs.moves import expire
 
 QUICK_S = (0.05, 0.2, 0.4)
 

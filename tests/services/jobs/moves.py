@@ -34,7 +34,7 @@ def swept(leases: Leases) -> list[str]:
     """Report all that is due as erased, and answer with it."""
     erasures = leases.take_erasures()
     for erasure in erasures:
-        leases.bury(erasure)
+        leases.end_erasure(erasure)
     return [erasure.prefix for erasure in erasures]
 
 

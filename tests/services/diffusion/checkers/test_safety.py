@@ -16,7 +16,7 @@ from services.errors import CheckpointError, UnsafeContentError
 
 from transformers import RegNetConfig, RegNetForImageClassification  # isort: skip
 
-SAMPLES = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini/samples.webp"
+SAMPLES = Path(__file__).parents[4] / "deploy/checkpoints/rarebit-mini/samples.webp"
 EDGE = 256  # of a sample
 DARK, BRIGHT = Image.new("RGB", (40, 90), (20, 40, 30)), Image.new("L", (64, 64), 220)
 

@@ -10,13 +10,13 @@ from diffusers.models.attention_processor import SpatialNorm
 from diffusers.pipelines.kandinsky.text_encoder import MultilingualCLIP
 from transformers import AutoTokenizer, CLIPVisionModelWithProjection
 
-from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.spatial_norm import with_latent_norms
 from tests.kandinsky_as_published import DECODER, PRIOR
 from tests.services.diffusion.conftest import load
 
-MOVQ = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini/decoder/movq"
+MOVQ = Path(__file__).parents[4] / "deploy/checkpoints/rarebit-mini/decoder/movq"
 
 
 def nothing(_step: int, _steps: int) -> None:

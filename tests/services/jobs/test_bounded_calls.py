@@ -8,7 +8,7 @@ from api.density_models import DensityModels
 from services.bounds import Bounds
 from services.jobs.record import JobStatus, Metrics
 from services.jobs.store import connect_async
-from tests.services.moves import REQUEST, status_of
+from tests.services.jobs.moves import REQUEST, status_of
 
 LATE = REQUEST.model_copy(update={"start_within": 0.001})
 MANY = 350
