@@ -14,19 +14,19 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from api.body import BodyLimit
 from api.density_models import DensityModels
 from api.deps import Gateway
-from api.errors import Problem, answer_with_problems, problems
+from api.documents.links import BehindPrefix, Links
 from api.events import EVENTS
-from api.files import Assets, HeadAsGet
-from api.headers import SecurityHeaders
-from api.hosts import ServedHosts
-from api.limits import RateLimiter, RateLimitHeaders
-from api.lingering import LingeringClose
-from api.links import BehindPrefix, Links
+from api.http.body import BodyLimit
+from api.http.file_responses import Assets, HeadAsGet
+from api.http.headers import SecurityHeaders
+from api.http.hosts import ServedHosts
+from api.http.limits import RateLimiter, RateLimitHeaders
+from api.http.lingering import LingeringClose
+from api.http.origins import OtherOrigins
 from api.metrics import GatewayMetrics, Measured
-from api.origins import OtherOrigins
+from api.problems.errors import Problem, answer_with_problems, problems
 from api.routes import (
     batches,
     deliveries,

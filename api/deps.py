@@ -10,8 +10,8 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
 from api.density_models import DensityModels
-from api.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
-from api.links import Links
+from api.documents.links import Links
+from api.http.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
 from api.metrics import GatewayMetrics
 from api.store_check import StoreCheck
 from api.uploads import Uploads

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from api.deps import Gateway
-from api.documents import Output, StatusChange, pictures_of
+from api.documents.resources import Output, StatusChange, pictures_of
 from services.errors import JobExpiredError, JobNotFoundError, UnreadableError
 from services.jobs.answers import Event
 from services.jobs.record import JobRecord, JobStatus, Preview, Progress, WatchedProgress

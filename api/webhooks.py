@@ -8,8 +8,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from api.deps import Gateway
-from api.documents import Batch, JobSummary
-from api.webhook_data import BatchNotification, ExpiredBatchNotification, ExpiredJobNotification, JobNotification
+from api.documents.resources import Batch, JobSummary
+from api.documents.webhook_data import (
+    BatchNotification,
+    ExpiredBatchNotification,
+    ExpiredJobNotification,
+    JobNotification,
+)
 from services.errors import BatchNotFoundError, JobExpiredError, JobNotFoundError, UnreadableError
 from services.jobs.record import JobStatus
 from services.jobs.request import BatchWebhook, Webhook

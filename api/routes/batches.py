@@ -10,11 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from api.deps import BatchGateway, Gateway, NewBatchGateway
-from api.documents import Batch
-from api.errors import invalid_request, problems
+from api.documents.resources import Batch
+from api.http.routing import Router
+from api.problems.errors import invalid_request, problems
 from api.references import find_problems
 from api.routes.jobs import IdempotencyKey, accept
-from api.routing import Router
 from api.webhooks import BodyProblem, webhook_problems
 from services.base_models import WireModel
 from services.jobs.accepted import AcceptedRequest

@@ -7,11 +7,16 @@ from fastapi import APIRouter, Header, Path
 from pydantic import BaseModel
 
 from api.deps import CurrentGateway
-from api.errors import Responses, problems
+from api.documents.webhook_data import (
+    BatchNotification,
+    ExpiredBatchNotification,
+    ExpiredJobNotification,
+    JobNotification,
+)
+from api.http.routing import Router
+from api.problems.errors import Responses, problems
 from api.routes.batches import BatchId
 from api.routes.jobs import JobId
-from api.routing import Router
-from api.webhook_data import BatchNotification, ExpiredBatchNotification, ExpiredJobNotification, JobNotification
 from services.jobs.accepted import JobEvent
 from services.webhooks.outbox import Delivery
 

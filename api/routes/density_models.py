@@ -7,10 +7,10 @@ from fastapi import Path, Query, Response
 
 from api.density_models import Fit
 from api.deps import CurrentGateway, Gateway
-from api.documents import DensityModel, DensityModelList
-from api.errors import Responses, problems
+from api.documents.resources import DensityModel, DensityModelList
+from api.http.routing import Router
+from api.problems.errors import Responses, problems
 from api.routes.jobs import accept
-from api.routing import Router
 from services.concepts import DEFAULT_PROMPT, canonical
 from services.density_models import DensityFacts, is_stored
 from services.jobs.accepted import AcceptedRequest

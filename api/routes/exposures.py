@@ -8,10 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
 from api.deps import CurrentGateway, Gateway
-from api.documents import Exposure
-from api.errors import problems
+from api.documents.resources import Exposure
+from api.http.routing import Router
+from api.problems.errors import problems
 from api.references import find_outputs, no_output
-from api.routing import Router
 from services.base_models import WireModel
 from services.exposure import Feedback, View
 from services.jobs.record import JobRecord

@@ -13,11 +13,11 @@ from fastapi.sse import EventSourceResponse
 
 from api.density_models import read_points
 from api.deps import CurrentGateway, Gateway, PageGateway
-from api.documents import Job, JobBaseline, JobList
-from api.errors import Responses, problems
+from api.documents.resources import Job, JobBaseline, JobList
 from api.events import EVENTS, follow, wait_until_final
+from api.http.routing import Router
+from api.problems.errors import Responses, problems
 from api.references import check_references
-from api.routing import Router
 from services.errors import UnreadableError
 from services.jobs.accepted import AcceptedRequest
 from services.jobs.answers import Found

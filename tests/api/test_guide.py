@@ -10,9 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 from pydantic import TypeAdapter
 
-from api.documents import Batch, Job, JobList
-from api.errors import Problem
-from api.problems import FAILURES, PROBLEMS
+from api.documents.resources import Batch, Job, JobList
+from api.problems.catalogue import FAILURES, PROBLEMS
+from api.problems.errors import Problem
 from api.routes.batches import BatchRequest
 from api.routes.exposures import Views
 from services.jobs.record import TRANSITIONS, Phase

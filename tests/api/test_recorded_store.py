@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api.documents import Job, JobList
+from api.documents.resources import Job, JobList
 from services.jobs.store import connect, connect_async
 from services.tenants import Doorkeeper, Tenants
 from services.webhooks.outbox import Outbox

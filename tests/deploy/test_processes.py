@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.http.protocol import HEAD_LIMIT_BYTES
 from api.main import GRACE_S
-from api.protocol import HEAD_LIMIT_BYTES
 from deploy.local.child import RAREBIT
 from servers import SIGNING_KEY, Server, free_port
 

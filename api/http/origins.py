@@ -5,7 +5,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from api.errors import answer, problem_of
+from api.problems.errors import answer, problem_of
 from services.errors import ForbiddenError
 
 _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")

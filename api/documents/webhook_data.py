@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from api.documents import Batch, BatchItem, BatchUrls, JobSummary, PublishedPicture, Urls
+from api.documents.resources import Batch, BatchItem, BatchUrls, JobSummary, PublishedPicture, Urls
 from services.jobs.record import JobError, JobStatus, Metrics
 
 

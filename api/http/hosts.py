@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.errors import answer, misdirected
+from api.problems.errors import answer, misdirected
 from services.settings import Settings
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}

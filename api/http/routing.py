@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from api.body import JsonRequest, check_media_type
+from api.http.body import JsonRequest, check_media_type
 
 FILE = {"schema": {"type": "string", "format": "binary"}}  # by which generated clients know one
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel
 
 from api.density_models import Fit
-from api.errors import Problem, problem_of
-from api.links import Links
+from api.documents.links import Links
+from api.problems.errors import Problem, problem_of
 from api.uploads import Upload
 from services.density_models import DensityFacts, Point
 from services.errors import JobExpiredError, QueueFullError, UnreadableError

@@ -1,4 +1,4 @@
-"""Every error as application/problem+json (RFC 9457); which of them, api/problems.py says."""
+"""Every error as application/problem+json (RFC 9457); which of them, api/problems/catalogue.py says."""
 
 import logging
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from api.problems import PROBLEMS, Kind
-from api.words import in_words
+from api.problems.catalogue import PROBLEMS, Kind
+from api.problems.words import in_words
 from services.errors import RateLimitedError, ServiceError, UnauthorizedError
 
 logger = logging.getLogger(__name__)
