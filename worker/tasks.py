@@ -23,12 +23,12 @@ from services.sampler.models import Models
 from services.sampler.requests import config_of
 from services.storage import Storage
 from worker.attempt import Attempt, Canceled, HandedBack
+from worker.capacity import Capacity
 from worker.fit_lock import owned
 from worker.heartbeat import Heartbeat
+from worker.publish import upload
 from worker.references import References
-from worker.room import Room
 from worker.savepoints import Savepoints
-from worker.uploads import upload
 
 END_LIMIT_S = 120.0  # how long a finished run waits for Redis to take its result
 _END_PAUSE_S = 0.5
@@ -63,16 +63,16 @@ class Runner:
         self._run_limit_s = run_limit_s
         self._stopping = stopping
         self._hand_back = hand_back
-        self._room = Room(trials_at_once)
+        self._capacity = Capacity(trials_at_once)
 
     def run_next(self) -> None:
         """Claim the next job, if there is one, and run it to its end; harmless to call too often, and from threads."""
-        if (claim := self._room.claim(self._leases.claim, self._stopping)) is None:
+        if (claim := self._capacity.claim(self._leases.claim, self._stopping)) is None:
             return
         try:
             self._run(claim)
         finally:
-            self._room.leave(claim)
+            self._capacity.leave(claim)
 
     def _run(self, claim: Claim) -> None:
         attempt = Attempt(

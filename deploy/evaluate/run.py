@@ -21,7 +21,7 @@ from deploy.evaluate.reference import REFERENCES, SEED
 from deploy.evaluate.report import Results, write_report
 from deploy.evaluate.units import Finished, Unit, Units
 from deploy.local import in_process
-from deploy.local.child import StackError
+from deploy.local.stack.child import StackError
 from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report

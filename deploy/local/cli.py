@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 import typer
 
 from deploy.local import operators
-from deploy.local.child import StackError
 from deploy.local.demo import run_demo
-from deploy.local.models import commands as model_commands
+from deploy.local.models.commands import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
-from deploy.local.stack import running
+from deploy.local.stack.child import StackError
+from deploy.local.stack.service import running
 from services.concepts import DEFAULT_PROMPT
 from services.jobs.request import JobRequest, Rarity
 
@@ -132,7 +132,7 @@ def densities(
 ) -> None:
     """Measure and draw how far the density models of concepts hold."""
     with one_sentence():
-        from deploy.local.density_pages import report_densities
+        from deploy.local.densities.pages import report_densities
         from deploy.local.in_process import load
 
         with progress_bar() as show:

@@ -9,7 +9,7 @@ from httpx import HTTPTransport
 from deploy.local.contact_sheet import Row, contact_sheet
 from deploy.local.pictures import picture_paths, slug, validity_in_words, warning_lines
 from deploy.local.progress import progress_bar
-from deploy.local.stack import Stack, running
+from deploy.local.stack.service import Stack, running
 from rarebit_client import Client, Image, Job
 from rarebit_client.abandon import abandon
 from services.jobs.accepted import AcceptedRequest

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import psutil
 
-from deploy.local.child import RAREBIT, Child
+from deploy.local.stack.child import RAREBIT, Child
 from services.jobs.leases import Leases
 from services.jobs.store import connect
 from tests.faults.page import publish

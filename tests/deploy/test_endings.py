@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from deploy.local.endings import Endings
+from deploy.local.stack.endings import Endings
 from servers import url_of
 from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deploy.local.pulled import pulled_folders, size_of
-from deploy.local.pulling import pull
+from deploy.local.models.pulled import pulled_folders, size_of
+from deploy.local.models.pulling import pull
 from hub import hub_of
 from servers import SIGNING_KEY
 from services.diffusion.density.subject import Subject

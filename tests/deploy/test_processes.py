@@ -12,7 +12,7 @@ import pytest
 
 from api.http.protocol import HEAD_LIMIT_BYTES
 from api.main import GRACE_S
-from deploy.local.child import RAREBIT
+from deploy.local.stack.child import RAREBIT
 from servers import SIGNING_KEY, Server, free_port
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from minio import Minio
 
-from deploy.local.child import RAREBIT
+from deploy.local.stack.child import RAREBIT
 from services.jobs.lifecycle import Jobs
 from services.jobs.store import connect_async
 from tests.accepted import accepted

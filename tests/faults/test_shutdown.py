@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from deploy.local.child import StackError
+from deploy.local.stack.child import StackError
 from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
 from services.jobs.store import connect, connect_async

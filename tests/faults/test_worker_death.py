@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from deploy.local.child import StackError
+from deploy.local.stack.child import StackError
 from servers import eventually
 from services.jobs.lifecycle import Jobs
 from services.jobs.queue import QUEUE, celery_app

@@ -16,7 +16,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import psutil
 
-from deploy.local.child import RAREBIT
+from deploy.local.stack.child import RAREBIT
 from services.errors import LeaseLostError
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobError, Metrics

@@ -12,7 +12,7 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from deploy.local.child import RAREBIT, Child
+from deploy.local.stack.child import RAREBIT, Child
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, url_of
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import chi2, genpareto
 
-from deploy.local.child import StackError
-from deploy.local.density_report import ConceptReport
+from deploy.local.densities.report import ConceptReport
+from deploy.local.stack.child import StackError
 from services.diffusion.density.calibration import TAIL_SHARE, Survival
 
 try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.local.child import StackError
+from deploy.local.stack.child import StackError
 
 _TICK_S = 0.05
 

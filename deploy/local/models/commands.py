@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.child import StackError
-from deploy.local.pulled import commit_of, damaged_files, pulled_folders, size_of
+from deploy.local.models.pulled import commit_of, damaged_files, pulled_folders, size_of
 from deploy.local.sentence import one_sentence
+from deploy.local.stack.child import StackError
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME…", help="owner/name, or owner/name@revision to pin it.")]
 Data = Annotated[Path, typer.Option(envvar="RAREBIT_DATA_DIR", help="The service's data folder.")]
@@ -19,7 +19,7 @@ commands = typer.Typer(no_args_is_help=True, help="Checkpoints of the hub, kept 
 def pull_models(names: Names, data: Data = Path("data")) -> None:
     """Fetch repositories and verify them; what was broken off goes on. The weights of pipelines become bfloat16."""
     with one_sentence():
-        from deploy.local.pulling import pull  # torch only for the command that converts
+        from deploy.local.models.pulling import pull  # torch only for the command that converts
 
         for name in names:
             print(pull(name, data / "models"))

@@ -13,7 +13,7 @@ from huggingface_hub.utils import build_hf_headers, filter_repo_objects  # type:
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from deploy.local.pulled import commit_of, digest_of, write_sums
+from deploy.local.models.pulled import commit_of, digest_of, write_sums
 from services.diffusion.kandinsky.multilingual_clip import encode_empty_prompt
 from services.diffusion.runtime.checkpoint import FILES, VARIANTS, described, hub_name
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from scipy.stats import chi2
 
-from deploy.local.density_figure import draw_density
-from deploy.local.density_report import ConceptReport, Distances, measure
+from deploy.local.densities.figure import draw_density
+from deploy.local.densities.report import ConceptReport, Distances, measure
 from deploy.local.in_process import density
 from deploy.local.pictures import slug
 from services.concepts import DEFAULT_PROMPT

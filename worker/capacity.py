@@ -9,7 +9,7 @@ from services.jobs.leases import Claim
 LOOK_S = 0.5  # between two looks at whether the worker is to stop
 
 
-class Room:
+class Capacity:
     """For `trials` trials of all running jobs; a job is claimed while there is any room, so that one may exceed it."""
 
     def __init__(self, trials: int) -> None:

