@@ -26,10 +26,10 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain
 from services.diffusion.kandinsky.decoder import Decoder
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.outputs import Output
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Output, Run
 from services.diffusion.runtime.savepoint import Savepoint
-from services.diffusion.steering.clusters import History, steer
+from services.diffusion.steering.clusters import UNSTEERED, History, Steering, steer
 from services.diffusion.steering.spaces import Space
 
 SUBJECT = Subject("handbag", "Professional high-quality photo of a {}. photorealistic, 4k, HQ.")
@@ -49,8 +49,10 @@ class Bench:
     density: DensityModel
     subject: Subject = SUBJECT
 
-    def run(self, config: GenerationConfig = CONFIG, **more: Any) -> list[Output]:
-        return generate(self.model, self.density, self.checker, self.subject, config, silent, **more).outputs
+    def run(self, config: GenerationConfig = CONFIG, steering: Steering = UNSTEERED, **more: Any) -> list[Output]:
+        return generate(
+            Run(self.model, self.density, self.checker, self.subject, config, steering), silent, **more
+        ).outputs
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def optimised(bench: Bench, **config: Any) -> Outcome:
 
 
 def plain(bench: Bench) -> Outcome:
-    return Outcome.of(sample_plain(bench.model, bench.density, bench.checker, SUBJECT, CONFIG, silent, [3, 4]))
+    return Outcome.of(sample_plain(Run(bench.model, bench.density, bench.checker, SUBJECT, CONFIG), silent, [3, 4]))
 
 
 def steered(bench: Bench, mode: str) -> Outcome:

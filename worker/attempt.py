@@ -56,7 +56,7 @@ class Attempt:
         self._snapshots: Sequence[Snapshot] = ()
         self._previews = Previews(safety)
 
-    def observer(self, step: int, snapshots: Sequence[Snapshot]) -> None:
+    def observe(self, step: int, snapshots: Sequence[Snapshot]) -> None:
         """See the trials, which the report of their step publishes."""
         self._snapshots = snapshots
         self._previews.see(step, snapshots)

@@ -6,7 +6,7 @@ import io
 from PIL import Image
 
 from services.diffusion.density.fit import Report
-from services.diffusion.outputs import Output
+from services.diffusion.run import Output
 from services.jobs.leases import Claim
 from services.jobs.record import ReachedRarity, StoredOutput
 from services.objects import output_key, state_key

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
-from services.diffusion.outputs import Output
+from services.diffusion.run import Output, Run
 from services.diffusion.runtime.batching import TRIALS
 from services.diffusion.runtime.memory import free_memory, is_out_of_memory
 from services.errors import LeaseLostError, ServiceError, StorageError, UnreadableError
@@ -139,21 +139,24 @@ class Runner:
         return artefact
 
     def _generate(self, attempt: Attempt) -> Generation:
-        request, metrics, models = attempt.request, attempt.metrics, self._models
+        run = self._prepare(attempt)
+        savepoint = Savepoints(self._leases, self._storage, attempt.claim).open()
+        generation = generate(run, attempt.report, savepoint, attempt.observe, self._models.batching)
+        for name, value in generation.timings_ms.items():
+            setattr(attempt.metrics, f"{name}_ms", value)
+        return generation
+
+    def _prepare(self, attempt: Attempt) -> Run:
+        """What the pictures depend on, looked up and, where it is new, fitted."""
+        request, models = attempt.request, self._models
         attempt.report("load", 0, 1, None)
         models.model.decoder.picture(request.size, request.decoder_steps, request.guidance_scale)  # or no fit
         begin = time.perf_counter()
         subject = self._references.subject(request)
         density = self._density(attempt, subject).density
         steering = self._references.steering(attempt.claim, density, subject, attempt.report)
-        metrics.fit_ms = _ms_since(begin)
-        config, savepoint = config_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
-        parts = (models.model, density, models.checker, subject, config)
-        how = (steering, savepoint, attempt.observer, models.batching)
-        generation = generate(*parts, attempt.report, *how)
-        for name, value in generation.timings_ms.items():
-            setattr(metrics, f"{name}_ms", value)
-        return generation
+        attempt.metrics.fit_ms = _ms_since(begin)
+        return Run(models.model, density, models.checker, subject, config_of(request), steering)
 
     def _upload(self, attempt: Attempt, generation: Generation) -> list[StoredOutput]:
         begin = time.perf_counter()

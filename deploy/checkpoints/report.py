@@ -22,6 +22,7 @@ from services.diffusion.generate import generate
 from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
 BATCH, TAUGHT, SAMPLES = 25, 250, 5000
@@ -71,7 +72,8 @@ def rare(model: Kandinsky, checker: OpenClipChecker, concept: str) -> list[Image
     """What a job of four pictures gives at 10 bits, from seed 0."""
     subject = Subject(concept, DEFAULT_PROMPT)
     density = fit_density(model, subject, samples=SAMPLES, seed=0, report=lambda *_: None)
-    made = generate(model, density, checker, subject, GenerationConfig(10.0, seed=0, count=4), lambda *_: None)
+    run = Run(model, density, checker, subject, GenerationConfig(10.0, seed=0, count=4))
+    made = generate(run, lambda *_: None)
     return [output.image for output in made.outputs]
 
 

@@ -7,6 +7,7 @@ from deploy.evaluate.conceptlab import conceptlab, conceptlab_published
 from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.steering.spaces import ADJECTIVE
 
 
@@ -43,7 +44,8 @@ def calibrated(case: Case, count: int, seed: int) -> Sample:
 
 
 def _generated(case: Case, config: GenerationConfig) -> Sample:
-    outputs = generate(case.model, case.density, case.checker, case.subject, config, case.report).outputs
+    run = Run(case.model, case.density, case.checker, case.subject, config)
+    outputs = generate(run, case.report).outputs
     image_embeds = torch.stack([output.image_embeds for output in outputs])
     return Sample([output.image for output in outputs], image_embeds, [output.seed for output in outputs])
 

@@ -26,7 +26,7 @@ from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.subject import Subject
-from services.diffusion.outputs import LIBRARIES
+from services.diffusion.run import LIBRARIES
 from services.jobs.accepted import AcceptedRarity
 from services.sampler.models import Models
 

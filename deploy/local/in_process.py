@@ -16,8 +16,8 @@ from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation
-from services.diffusion.outputs import Output
 from services.diffusion.replay import GenerationConfig, from_json
+from services.diffusion.run import Output, Run
 from services.diffusion.steering.clusters import History, Wish, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
 from services.exposure import View
@@ -61,7 +61,7 @@ def generate(
     own = density(models, subject, report)
     history: History | None = None if seen is None else history_of(seen, subject.concept, models.model)
     steering = steer(models.model, own, subject, avoid=avoided, toward=wished, history=history, report=report)
-    made = sampler.generate(models.model, own, models.checker, subject, config, report, steering)
+    made = sampler.generate(Run(models.model, own, models.checker, subject, config, steering), report)
     return made.withhold(models.safety)
 
 
@@ -76,7 +76,7 @@ def replay(models: Models, block: dict[str, Any], report: Report) -> Output:
 def plain(models: Models, subject: Subject, config: GenerationConfig, seeds: list[int], report: Report) -> list[Output]:
     """The unsteered picture of each seed, if it is safe, with the figures that the density and the checker give it."""
     own = density(models, subject, report)
-    outputs = sampler.sample_plain(models.model, own, models.checker, subject, config, report, seeds)
+    outputs = sampler.sample_plain(Run(models.model, own, models.checker, subject, config), report, seeds)
     return [output for output in outputs if is_safe(output.image, models.safety)]
 
 

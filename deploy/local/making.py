@@ -8,7 +8,7 @@ from deploy.local import in_process
 from deploy.local.pictures import picture_paths, validity_in_words, warning_lines
 from deploy.local.progress import progress_bar
 from services.diffusion.density.subject import Subject
-from services.diffusion.outputs import Output
+from services.diffusion.run import Output
 from services.errors import ReplayError
 from services.exposure import Feedback, View
 from services.jobs.accepted import AcceptedRequest

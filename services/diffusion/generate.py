@@ -12,18 +12,16 @@ from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.checkers.safety import SafetyChecker, is_safe
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
-from services.diffusion.density.subject import Subject
 from services.diffusion.judge import Judge
 from services.diffusion.kandinsky.decoder import Decoder, DecodeSettings
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization
-from services.diffusion.outputs import About, Output
 from services.diffusion.paper import DEVIATION, Paper, look, unchecked
-from services.diffusion.replay import GenerationConfig, from_json
+from services.diffusion.replay import from_json
+from services.diffusion.run import Output, Run
 from services.diffusion.runtime.batching import ALONE, Batching
 from services.diffusion.runtime.observer import Observer, unobserved
 from services.diffusion.runtime.savepoint import NOWHERE, Savepoint
-from services.diffusion.steering.clusters import UNSTEERED, Steering
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, ranked
@@ -51,40 +49,29 @@ class Generation:
 
 
 def generate(
-    model: Kandinsky,
-    density: DensityModel,
-    checker: Checker,
-    subject: Subject,
-    config: GenerationConfig,
+    run: Run,
     report: Report,
-    steering: Steering = UNSTEERED,
     savepoint: Savepoint = NOWHERE,
     observer: Observer = unobserved,
     batching: Batching = ALONE,
 ) -> Generation:
-    """`config.count` pictures of the subject, whose the density is, at the wanted rarity, each the best of its trial.
+    """`run.config.count` pictures of the subject at the wanted rarity, each the best of its trial.
 
     From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `observer`
     sees the trials before each step is reported. `batching` is how rows come to the device, by themselves at first.
 
-    ValueError for a target, size, space or number of trials that cannot be, and for a density of another model or text.
-    Whatever `report` raises passes through.
+    ValueError for a target, space or number of trials that cannot be. Whatever `report` raises passes through.
     """
-    density, steering = fitting(density, model, subject), steering.to(model.device)
-    picture = model.decoder.picture(config.size, config.decoder_steps, config.guidance_scale)
-    candidate = model.decoder.as_candidate(picture)
-    judge = Judge(model.decoder, checker, subject.concept, candidate, picture, report, batching)
-    space = Space(model, subject, config.space)
-    about = About(space, density, checker, config, steering, candidate, picture)
+    judge = Judge(run.model.decoder, run.checker, run.subject.concept, run.candidate, run.picture, report, batching)
     begin = time.perf_counter()
-    run = _Run(about, judge, report, savepoint.of(about.run()), observer, batching)
+    work = _Work(run, judge, report, savepoint.of(run.described()), observer, batching)
     with batching.joined():
-        chosen, warnings = run.paper() if config.mode == "paper" else run.calibrated()
-    warnings += unusual(picture, model.decoder)
-    outputs = [about.output(check) for check in chosen]
+        chosen, warnings = work.paper() if run.config.mode == "paper" else work.calibrated()
+    warnings += unusual(run.picture, run.model.decoder)
+    outputs = [run.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
-    told = [*steering.warnings, *judge.reading.warnings(), *warnings]
+    told = [*run.steering.warnings, *judge.reading.warnings(), *warnings]
     return Generation(outputs, told, {name: round(1000 * value) for name, value in seconds.items()})
 
 
@@ -98,7 +85,7 @@ def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dic
         if not same[part]:
             raise ReplayError(f"the picture is of the {part} {block[part][:12]}, this one is {fingerprint[:12]}")
     with threads(block["threads"]):
-        generation = generate(model, density, checker, subject, config, report, steering)
+        generation = generate(Run(model, density, checker, subject, config, steering), report)
     for output in generation.outputs:
         if output.seed == block["row_seed"]:
             return output
@@ -116,29 +103,18 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(own)
 
 
-def sample_plain(
-    model: Kandinsky,
-    density: DensityModel,
-    checker: Checker,
-    subject: Subject,
-    config: GenerationConfig,
-    report: Report,
-    seeds: list[int],
-) -> list[Output]:
+def sample_plain(run: Run, report: Report, seeds: list[int]) -> list[Output]:
     """What the prompt gives without steering, a picture for each seed."""
-    density = fitting(density, model, subject)
-    picture = model.decoder.picture(config.size, config.decoder_steps, config.guidance_scale)
-    judge = Judge(model.decoder, checker, subject.concept, picture, picture, report, ALONE)
-    space = Space(model, subject, ["token"])
-    about = About(space, density, checker, config, UNSTEERED, picture, picture)
-    return [about.output(c) for c in look(space, density, space.start(0), seeds, 0, judge)]
+    judge = Judge(run.model.decoder, run.checker, run.subject.concept, run.picture, run.picture, report, ALONE)
+    space = Space(run.model, run.subject, ["token"])
+    return [run.output(check) for check in look(space, run.density, space.start(0), seeds, 0, judge)]
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Work:
     """How the pictures are made, either way; each answers with what is handed out, and with warnings."""
 
-    about: About
+    run: Run
     judge: Judge
     report: Report
     savepoint: Savepoint
@@ -146,24 +122,26 @@ class _Run:
     batching: Batching
 
     def calibrated(self) -> tuple[list[Checked], list[str]]:
-        space, density, config = self.about.space, self.about.density, self.about.config
+        density, config = self.run.density, self.run.config
         trials = trials_for(config.count) if config.trials is None else config.trials
         if not 1 <= config.count <= trials:
             raise ValueError(f"{config.count} images need at least as many trials, got {trials}")
-        objective = Objective(density, config.target_bits, self.about.steering)
+        objective = Objective(density, config.target_bits, self.run.steering)
         size = {"trials": trials, "count": config.count}
-        run = Optimization(space, density, objective, seed=config.seed, **size, batching=self.batching)
-        finished = run.run(config.steps, self.judge, self.report, self.savepoint, self.observer)
+        optimization = Optimization(
+            self.run.space, density, objective, seed=config.seed, **size, batching=self.batching
+        )
+        finished = optimization.run(config.steps, self.judge, self.report, self.savepoint, self.observer)
         chosen = self.judge.hand_out(ranked(finished), config.count)
         missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
         return chosen, shortfalls(chosen, objective.shell.lowest, config.target_bits) + missed
 
     def paper(self) -> tuple[list[Checked], list[str]]:
-        density, config = self.about.density, self.about.config
+        density, config = self.run.density, self.run.config
         if config.trials not in (None, 1):
             raise ValueError(f"the mode paper has one trial, got {config.trials}")
-        run = Paper(self.about.space, density, self.about.steering, seed=config.seed)
-        looked_at = run.run(config.count, config.steps, self.judge, self.report, self.savepoint, self.observer)
+        paper = Paper(self.run.space, density, self.run.steering, seed=config.seed)
+        looked_at = paper.run(config.count, config.steps, self.judge, self.report, self.savepoint, self.observer)
         chosen = self.judge.draw(looked_at)
         missed = shortfalls(chosen, density.d2_at(config.target_bits), config.target_bits)
         return chosen, [DEVIATION, *unchecked(self.judge.reading), *missed]
@@ -172,15 +150,6 @@ class _Run:
 def trials_for(count: int) -> int:
     """Trials that leave a choice when half of them lose the concept: 8 for one image, 20 for four, never above 64."""
     return min(64, 4 * count + 4)
-
-
-def fitting(density: DensityModel, model: Kandinsky, subject: Subject) -> DensityModel:
-    """The density on the model's device; ValueError if it is of another model, text or start."""
-    if density.model_fingerprint != model.fingerprint:
-        raise ValueError(f"the density is of the model {density.model_fingerprint[:12]}, not {model.fingerprint[:12]}")
-    if not density.is_of(subject):
-        raise ValueError(f"the density is of ‘{density.text}’, not of ‘{subject.text}’, or of another start")
-    return density.to(model.device)
 
 
 def unusual(picture: DecodeSettings, decoder: Decoder) -> list[str]:

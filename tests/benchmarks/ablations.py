@@ -18,6 +18,7 @@ from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Trial
 from tests.benchmarks import setup
@@ -97,7 +98,7 @@ def made(concept: str, config: GenerationConfig, patches: Callable[[], Patches])
         for one in patches():
             replaced.enter_context(one)
         parts = (models.model, setup.density(concept), models.checker, setup.subject(concept))
-        outputs = generate(*parts, config, setup.progress).outputs
+        outputs = generate(Run(*parts, config), setup.progress).outputs
     return made_of(concept, [o.image for o in outputs], torch.stack([o.image_embeds for o in outputs]))
 
 

@@ -8,6 +8,7 @@ import torch
 from deploy.evaluate.metrics import nearest_distances, vendi_score
 from services.diffusion.generate import generate
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.steering.clusters import UNSTEERED, History, steer
 from tests.benchmarks import setup
 
@@ -31,7 +32,8 @@ def user(way: str) -> Iterator[str]:
         steering = steer(models.model, density, subject, avoid=[], toward=[], history=history, report=setup.progress)
         config = GenerationConfig(BITS, SEED + 1000 * job, COUNT)
         own = steering if way == "with" else UNSTEERED
-        outputs = generate(models.model, density, models.checker, subject, config, setup.progress, own).outputs
+        run = Run(models.model, density, models.checker, subject, config, own)
+        outputs = generate(run, setup.progress).outputs
         embeds = torch.stack([output.image_embeds for output in outputs])
         rows = features([output.image for output in outputs])
         novelty = median(steering.belief.bits(density.subspace.project(embeds)))

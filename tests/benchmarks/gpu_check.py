@@ -22,7 +22,7 @@ import deploy.checkpoints
 from services.diffusion.kandinsky.graphs import TOKENS, sizes_up_to
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
-from services.diffusion.outputs import LIBRARIES, version_of
+from services.diffusion.run import LIBRARIES, version_of
 from tests.benchmarks.findings import LATE, OK, Findings, Row
 from tests.benchmarks.full_size import (
     BATCH,

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from deploy.local.contact_sheet import Row, contact_sheet
 from services.diffusion.generate import generate
-from services.diffusion.outputs import Output
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Output, Run
 from services.diffusion.steering.clusters import steer
 from tests.benchmarks import setup
 
@@ -21,7 +21,8 @@ def lines() -> Iterator[str]:
         away = [output.image_embeds[None] for output in disliked]
         steering = steer(models.model, density, subject, avoid=away, toward=[], history=None, report=setup.progress)
         config = GenerationConfig(BITS, SEED, COUNT)
-        outputs = generate(models.model, density, models.checker, subject, config, setup.progress, steering).outputs
+        run = Run(models.model, density, models.checker, subject, config, steering)
+        outputs = generate(run, setup.progress).outputs
         rows.append(row(number, outputs))
         disliked.append(outputs[0])
     contact_sheet(f"{CONCEPT}, three rounds", rows).save(SHEET)

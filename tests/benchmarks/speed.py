@@ -13,6 +13,7 @@ from services.diffusion.generate import generate
 from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
 from services.diffusion.optimize import Optimization
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
@@ -100,7 +101,7 @@ def generate_row(count: int) -> Row:
     models, density = setup.models(), setup.density(CONCEPT)
     begin = time.perf_counter()
     parts = (models.model, density, models.checker, setup.subject(CONCEPT))
-    made = generate(*parts, GenerationConfig(BITS, 0, count), setup.progress)
+    made = generate(Run(*parts, GenerationConfig(BITS, 0, count)), setup.progress)
     return f"{count} images at percentile 99.9", time.perf_counter() - begin, str(made.timings_ms)
 
 

@@ -18,8 +18,8 @@ from torch.nn.functional import cosine_similarity
 
 from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate, sample_plain
-from services.diffusion.outputs import Output
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Output, Run
 from services.diffusion.steering.clusters import TEXT_SAMPLES, TEXT_SEED, UNSTEERED, Steering, Wish, steer
 from tests.benchmarks import setup
 
@@ -75,7 +75,7 @@ def unsteered(seed: int) -> list[Output]:
 def outputs_of(seed: int, steering: Steering) -> list[Output]:
     models, config = setup.models(), GenerationConfig(BITS, seed, COUNT)
     parts = (models.model, setup.density(CONCEPT), models.checker)
-    return generate(*parts, setup.subject(CONCEPT), config, setup.progress, steering).outputs
+    return generate(Run(*parts, setup.subject(CONCEPT), config, steering), setup.progress).outputs
 
 
 @cache
@@ -111,7 +111,7 @@ def typical() -> Target:
     """The scorer's mean embedding of plain pictures."""
     models, config = setup.models(), GenerationConfig(BITS, 0)
     parts = (models.model, setup.density(CONCEPT), models.checker)
-    plain = sample_plain(*parts, setup.subject(CONCEPT), config, setup.progress, list(range(PLAIN)))
+    plain = sample_plain(Run(*parts, setup.subject(CONCEPT), config), setup.progress, list(range(PLAIN)))
     return models.checker.embed([output.image for output in plain]).mean(0)
 
 

@@ -21,6 +21,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate, trials_for
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.runtime.batching import ALONE, Batching, Sharing
 from services.diffusion.runtime.savepoint import Savepoint
 from services.sampler.models import WAIT_MS
@@ -79,7 +80,7 @@ class Worker:
         density = self.density = self.density or self._fit(report)
         fitted = time.perf_counter()
         savepoint, parts = Savepoint(keep=kept.append), (self.model, density, self.checker)
-        made = generate(*parts, SUBJECT, self.config, report, savepoint=savepoint)
+        made = generate(Run(*parts, SUBJECT, self.config), report, savepoint)
         done = time.perf_counter()
         milliseconds = {f"{name} s": ms / 1000 for name, ms in made.timings_ms.items()}
         times = {"seconds": done - report.begin, "fit s": fitted - report.begin, **milliseconds}
@@ -96,7 +97,7 @@ class Worker:
         def job(seed: int, batching: Batching) -> Generation:
             config = replace(self.config, count=1, trials=trials_for(1), seed=seed)
             parts = (self.model, density, self.checker, SUBJECT)
-            return generate(*parts, config, Clock(deadline), batching=batching)
+            return generate(Run(*parts, config), Clock(deadline), batching=batching)
 
         begin = time.perf_counter()
         with ThreadPoolExecutor(count) as threads:

@@ -18,6 +18,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import sample_plain
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.settings import Settings
 from services.storage import LocalStorage
 from tests.kandinsky_as_published import DECODER, PRIOR
@@ -62,7 +63,7 @@ def test_a_worker_draws_from_what_was_pulled_by_name_and_without_a_hub(both):
     subject = Subject("handbag!", "a photo of a {}")
     density = models.densities.get(subject, nothing, lambda _key, report: nullcontext(report)).density
     config = GenerationConfig(target_bits=3.0, steps=1, trials=1, seed=0, size=64, decoder_steps=2)
-    (output,) = sample_plain(models.model, density, models.checker, subject, config, nothing, [7])
+    (output,) = sample_plain(Run(models.model, density, models.checker, subject, config), nothing, [7])
     assert output.image.size == (64, 64)
 
 

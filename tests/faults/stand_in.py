@@ -14,7 +14,7 @@ from PIL import Image
 
 import worker.app
 from services.diffusion.generate import Generation
-from services.diffusion.outputs import Output
+from services.diffusion.run import Output
 from services.jobs.accepted import AcceptedRequest
 from services.sampler.models import open_batching
 from services.settings import Settings

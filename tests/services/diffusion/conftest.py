@@ -18,6 +18,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.steering.clusters import UNSTEERED, Steering
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 
@@ -172,7 +173,7 @@ def run(model: Kandinsky, density: DensityModel, checker: OpenClipChecker) -> Ca
     small = {"target_bits": 6.6, "steps": 8, "trials": 1, "seed": 0}
 
     def run(report: Report = silent, steering: Steering = UNSTEERED, **own: object) -> Generation:
-        return generate(model, density, checker, SUBJECT, GenerationConfig(**small | own), report, steering)
+        return generate(Run(model, density, checker, SUBJECT, GenerationConfig(**small | own), steering), report)
 
     return run
 

@@ -15,6 +15,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.optimize import Optimization, Part, losses
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.runtime.batching import ALONE, Sharing
 from services.diffusion.runtime.memory import RowBatches
 from services.diffusion.steering.clusters import UNSTEERED, steer
@@ -215,7 +216,7 @@ def jobs_of(model, checker, densities, steering, batching):
     recipes = [CONFIG, replace(CONFIG, target_bits=7.0, seed=11), replace(CONFIG, seed=5, count=1, space=("token",))]
     wishes = [UNSTEERED, steering, UNSTEERED]
     return [
-        lambda d=d, o=o, r=r, s=s: generate(model, d, checker, o, r, silent, s, batching=batching).outputs
+        lambda d=d, o=o, r=r, s=s: generate(Run(model, d, checker, o, r, s), silent, batching=batching).outputs
         for d, o, r, s in zip(densities, SUBJECTS, recipes, wishes, strict=True)
     ]
 

@@ -10,6 +10,7 @@ from services.diffusion.generate import generate
 from services.diffusion.optimize import CHECK_EVERY, Optimization
 from services.diffusion.paper import Paper
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
@@ -73,8 +74,8 @@ def test_coordinates_are_deviations_of_plain_samples_on_the_leading_components(o
 @pytest.mark.parametrize("mode", ["calibrated", "paper"])
 def test_a_watched_run_gives_the_same_pictures(model, density, checker, mode):
     config, watched = GenerationConfig(target_bits=6.6, seed=0, mode=mode, steps=4), Watched()
-    plain = generate(model, density, checker, SUBJECT, config, silent)
-    seen = generate(model, density, checker, SUBJECT, config, silent, observer=watched)
+    plain = generate(Run(model, density, checker, SUBJECT, config), silent)
+    seen = generate(Run(model, density, checker, SUBJECT, config), silent, observer=watched)
     assert [step for step, _ in watched] == [1, 2, 3, 4, 4]
     assert [o.image.tobytes() for o in seen.outputs] == [o.image.tobytes() for o in plain.outputs]
     assert [o.replay for o in seen.outputs] == [o.replay for o in plain.outputs]

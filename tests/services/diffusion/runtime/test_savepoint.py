@@ -12,6 +12,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, threads
 from services.diffusion.optimize import CHECK_EVERY, Optimization
 from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.runtime.savepoint import Savepoint, pack, unpack
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
@@ -30,7 +31,7 @@ def run_from(model, density, checker, config, found=None):
             steps.append(step)
 
     savepoint = Savepoint(found, kept.append)
-    return generate(model, density, checker, SUBJECT, config, report, savepoint=savepoint).outputs, kept, steps
+    return generate(Run(model, density, checker, SUBJECT, config), report, savepoint).outputs, kept, steps
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""What is handed out for a picture: its figures, what was learnt for it, and all that reproduces it."""
+"""A run, as all that its pictures depend on, and what is handed out for each: figures, and all that reproduces it."""
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.density.model import DensityModel
-from services.diffusion.kandinsky.decoder import DecodeSettings
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
 from services.diffusion.replay import GenerationConfig, to_json
-from services.diffusion.steering.clusters import Steering
+from services.diffusion.steering.clusters import UNSTEERED, Steering
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, State
 
@@ -48,17 +50,31 @@ class Output:
         return save({"image_embeds": self.image_embeds}, {"model": self.model})
 
 
-@dataclass(frozen=True)
-class About:
-    """What the pictures of one run have in common."""
+@dataclass
+class Run:
+    """All that a run's pictures depend on, on the model's device; the density is the subject's.
 
-    space: Space
+    Raises ValueError for a density of another model, text or start, and for a size or steps that cannot be.
+    """
+
+    model: Kandinsky
     density: DensityModel
     checker: Checker
+    subject: Subject
     config: GenerationConfig
-    steering: Steering
-    candidate: DecodeSettings
-    picture: DecodeSettings
+    steering: Steering = UNSTEERED
+
+    def __post_init__(self) -> None:
+        self.density = fitting(self.density, self.model, self.subject)
+        self.steering = self.steering.to(self.model.device)
+        config, decoder = self.config, self.model.decoder
+        self.picture = decoder.picture(config.size, config.decoder_steps, config.guidance_scale)
+        self.candidate = decoder.as_candidate(self.picture)
+
+    @cached_property
+    def space(self) -> Space:
+        """What is optimised; ValueError for a space that there is not."""
+        return Space(self.model, self.subject, self.config.space)
 
     @torch.no_grad()
     def output(self, check: Checked) -> Output:
@@ -73,7 +89,7 @@ class About:
             validity=check.validity,
             novelty_bits=self._novelty_bits(state),
             image_embeds=state.image_embeds.float().cpu(),
-            replay=self._replay(state),
+            replay=self.described() | {"row_seed": state.seed, "step": state.step},
         )
 
     def _novelty_bits(self, state: State) -> float | None:
@@ -81,28 +97,32 @@ class About:
             return None
         return self.steering.belief.bits(self.density.subspace.project(state.image_embeds[None]))[0]
 
-    def _replay(self, state: State) -> dict[str, object]:
-        """JSON that `generate.replay` turns into the picture again."""
-        return self.run() | {"row_seed": state.seed, "step": state.step}
-
-    def run(self) -> dict[str, object]:
-        """JSON of all that the run's pictures depend on."""
-        model = self.space.model
+    def described(self) -> dict[str, object]:
+        """The run as JSON: with a row's seed and step, what `replay` turns into the picture again."""
         return {
-            "recipe": to_json(self.config, self.space.subject, self.steering),
-            "model": model.fingerprint,
+            "recipe": to_json(self.config, self.subject, self.steering),
+            "model": self.model.fingerprint,
             "density": self.density.fingerprint,
             "density_samples": self.density.samples,
             "checker": self.checker.fingerprint,
             **asdict(self.picture),
             "candidate": asdict(self.candidate),
             "prior_steps": PRIOR_STEPS,
-            "prior_guidance": model.guidance_scale,
-            "device": model.device.type,
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "prior_guidance": self.model.guidance_scale,
+            "device": self.model.device.type,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "versions": {name: version_of(name) for name in LIBRARIES},
         }
+
+
+def fitting(density: DensityModel, model: Kandinsky, subject: Subject) -> DensityModel:
+    """The density on the model's device; ValueError if it is of another model, text or start."""
+    if density.model_fingerprint != model.fingerprint:
+        raise ValueError(f"the density is of the model {density.model_fingerprint[:12]}, not {model.fingerprint[:12]}")
+    if not density.is_of(subject):
+        raise ValueError(f"the density is of ‘{density.text}’, not of ‘{subject.text}’, or of another start")
+    return density.to(model.device)
 
 
 def version_of(name: str) -> str | None:
