@@ -30,6 +30,7 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy.clients.check
+	$(BIN)/python -m tests.studio.check
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-files '\.safetensors$$|tokenizer\.json$$|recorded_store\.json$$'
 
 audit: .venv/installed-dev

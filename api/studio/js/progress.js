@@ -1,5 +1,7 @@
 // The panel beside the map: where the run stands, the plot, and a way to stop it.
 
+/** @import { Job, Problem } from "./api.js" */
+/** @import { Run, Trial } from "./run.js" */
 import { announce, whisper } from "./announce.js";
 import { cancelJob } from "./api.js";
 import { byId, each, h, hide, s, set } from "./dom.js";
@@ -7,6 +9,7 @@ import { createPlot } from "./plot.js";
 import { isFinal, trialsOf } from "./run.js";
 import { bits, isFitting, isLost, standing, startsIn, targetBits } from "./words.js";
 
+/** @type {[state: Trial["state"], text: string][]} */
 const STATES = [
   ["moving", "on its way"],
   ["arrived", "arrived"],
@@ -14,6 +17,7 @@ const STATES = [
   ["chosen", "in the gallery"],
 ];
 
+/** @type {{ [status: number]: [title: string, text: string] }} */
 const LOSSES = {
   404: ["There is no such run", "The address is wrong, the run was erased, or it belongs to another key."],
   410: ["That run is no longer kept", "Its images and its record were kept as long as was promised."],
@@ -37,9 +41,13 @@ export function createProgress() {
   const lost = h("div", { class: "lost", role: "alert" });
   host.append(invitation(), live, lost);
   const plot = createPlot(chart);
+  /** @type {Job | null} */
   let job = null;
   const tell = onChange(whisper);
-  cancel.addEventListener("click", () => cancelJob(job.id).catch((problem) => announce(problem.message)));
+  cancel.addEventListener("click", () => {
+    if (job) cancelJob(job.id).catch((problem) => announce(problem.message));
+  });
+  /** @param {Run} run @param {Job | null | undefined} plain @param {Problem | null} problem */
   return (run, plain, problem) => {
     ({ job } = run);
     host.classList.toggle("idle", !job && !problem);
@@ -59,14 +67,18 @@ export function createProgress() {
   };
 }
 
-/** Calls `heard` with a text that is not the last one's. */
+/**
+ * Calls `heard` with a text that is not the last one's.
+ * @param {(text: string) => void} heard
+ */
 function onChange(heard) {
   let last = "";
-  return (text) => {
+  return (/** @type {string} */ text) => {
     if (text !== last) heard((last = text));
   };
 }
 
+/** @param {Job} job */
 function details(job) {
   const { progress } = job;
   if (job.status === "failed") return job.error?.detail ?? "";
@@ -82,6 +94,7 @@ function details(job) {
   return [step, median].filter(Boolean).join(" · ");
 }
 
+/** @param {Job} job */
 function took({ metrics, outputs }) {
   const seconds =
     (metrics.fit_ms + metrics.optimize_ms + metrics.check_ms + metrics.decode_ms + metrics.upload_ms) / 1000;
@@ -89,15 +102,20 @@ function took({ metrics, outputs }) {
   return `${images} in ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 }
 
+/** @param {Job} job */
 function share(job) {
   const { status, progress } = job;
   if (status !== "running" || !progress?.steps || isFitting(job)) return null;
   return progress.step / progress.steps;
 }
 
-/** What the marks mean, with how many there are of each. */
+/**
+ * What the marks mean, with how many there are of each.
+ * @param {HTMLElement} list
+ * @param {Trial[]} trials
+ */
 function drawLegend(list, trials) {
-  const count = (state) => trials.filter((trial) => trial.state === state).length;
+  const count = (/** @type {Trial["state"]} */ state) => trials.filter((trial) => trial.state === state).length;
   const present = STATES.filter(([state]) => count(state));
   each(list, "li", present, (item, [state, text]) => {
     const mark = s("svg", { viewBox: "-6 -6 12 12", "aria-hidden": "true" }, s("circle", { r: 4, class: state }));
@@ -105,7 +123,10 @@ function drawLegend(list, trials) {
   });
 }
 
-/** What stands in place of a run that cannot be shown. */
+/**
+ * What stands in place of a run that cannot be shown.
+ * @param {Problem} problem
+ */
 function loss({ status, message }) {
   const [title, text] = LOSSES[status] ?? ["This run cannot be shown", message];
   return [
