@@ -66,7 +66,7 @@ export function lawOfBits(count) {
 export function spread(angles, gap) {
   const order = angles.map((angle, index) => ({ angle, index })).sort((a, b) => a.angle - b.angle);
   const room = Math.min(gap, (2 * Math.PI) / order.length);
-  for (let round = 0; round < 30; round++) {
+  for (let round = 0; round < 300; round++) {
     order.forEach((one, i) => {
       const next = order[(i + 1) % order.length];
       const lap = i + 1 === order.length ? 2 * Math.PI : 0;
