@@ -1,9 +1,7 @@
 // The dial: how rare, in words, bits and odds. A range input under it all, so that every way of input works.
 
 import { byId, input } from "./dom.js";
-import { number, odds, rarityWord } from "./words.js";
-
-const RED = 10; // bits from which on the dial has the full colour
+import { number, odds, rarityWord, redness } from "./words.js";
 
 /**
  * Calls `changed` at once and whenever the dial turns.
@@ -17,7 +15,7 @@ export function createDial(changed) {
     range.setAttribute("aria-valuetext", `${word}, ${number(bits)} bits, ${chance} plain samples`);
     byId("rare-word").textContent = word;
     byId("rare-odds").textContent = `${number(bits)} bits: as rare as ${chance} plain samples`;
-    document.documentElement.style.setProperty("--dial", String(Math.min(1, bits / RED)));
+    document.documentElement.style.setProperty("--dial", redness(bits));
     changed(bits);
   };
   range.addEventListener("input", show);

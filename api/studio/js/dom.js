@@ -74,6 +74,20 @@ export function hide(element, hidden, next) {
 }
 
 /**
+ * A link to a part of the page: the address goes on naming the job.
+ * @param {HTMLAnchorElement} link
+ */
+export function jump(link) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const part = byId(link.hash.slice(1));
+    part.scrollIntoView();
+    part.focus({ preventScroll: true });
+  });
+  return link;
+}
+
+/**
  * As many children with the tag as there are items, each brought up to date; a redraw makes only what is new.
  * @template Item
  * @template {keyof HTMLElementTagNameMap | keyof SVGElementTagNameMap} Tag

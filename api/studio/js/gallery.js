@@ -1,12 +1,12 @@
 // The ordinary beside the rare: plain samples of the concept, and the job's images as they come.
 
-/** @import { Job } from "./api.js" */
+/** @import { Job, Output } from "./api.js" */
 /** @import { OpenRun, Preview, Run } from "./run.js" */
 /** @import { Act } from "./tile.js" */
 import { byId, each, h, hide } from "./dom.js";
 import { isFinal, isOpen, previewOf } from "./run.js";
 import { plainTile, showPreview, tile, waitingTile } from "./tile.js";
-import { bits, targetBits } from "./words.js";
+import { bits, reached, redness, targetBits } from "./words.js";
 
 const [SMALLEST, LARGEST] = [128, 256]; // CSS pixels of a picture's edge
 const USUAL = 256; // pixels of a picture, until one has come
@@ -39,7 +39,14 @@ export function createGallery(act, askForPlain, stale) {
   );
   host.append(
     ordinarySection,
-    h("section", { class: "rare", "aria-label": "Rare images" }, rareTitle, rareNote, warnings, rare),
+    h(
+      "section",
+      { id: "rare", class: "rare", "aria-label": "Rare images", tabindex: -1 },
+      rareTitle,
+      rareNote,
+      warnings,
+      rare,
+    ),
   );
   const drawPlain = keeping(ordinary);
   const drawRare = keeping(rare);
@@ -49,7 +56,10 @@ export function createGallery(act, askForPlain, stale) {
     if (!isOpen(run)) return;
     ({ job } = run);
     host.style.setProperty("--picture", `${edge(job, plain?.job)}px`);
-    rareTitle.textContent = `${job.concept}, ${bits(targetBits(job.request))} out`;
+    const outputs = job.outputs.filter(Boolean);
+    rareTitle.textContent = `${job.concept}, ${title(job, outputs)}`;
+    const least = outputs.length ? Math.min(...outputs.map(({ rarity }) => rarity.bits)) : 0;
+    rareTitle.style.setProperty("--out", redness(least));
     rareNote.textContent = sentence(job);
     each(warnings, "p", job.warnings, (line, text) => {
       if (line.textContent !== text) line.textContent = text; // what is said again, screen readers read again
@@ -146,12 +156,22 @@ function plainItems(plain, stale) {
   }));
 }
 
+/**
+ * What was reached, and only until something was, what was asked for.
+ * @param {Job} job
+ * @param {Output[]} outputs
+ */
+function title(job, outputs) {
+  if (outputs.length) return `${reached(outputs)} out`;
+  return isFinal(job) ? "none found" : `${bits(targetBits(job.request))} asked for`;
+}
+
 /** @param {Job} job */
 function sentence(job) {
   if (job.error) return `${job.error.title}. ${job.error.detail}`;
   if (job.status === "canceled") return "Canceled before there were images.";
   if (job.status !== "succeeded") return "They appear here as they are found.";
-  return "Each with its own figures.";
+  return `${bits(targetBits(job.request))} were asked for.`;
 }
 
 /** @param {Job} job @param {Run | null} plain */

@@ -7,7 +7,7 @@ import { byId, h } from "./dom.js";
 import { remember } from "./pictures.js";
 import { isPlain } from "./requests.js";
 import { isFinal } from "./run.js";
-import { ago, bits, targetBits } from "./words.js";
+import { ago, bits, reached, targetBits } from "./words.js";
 
 const PICTURES = 4;
 const LOOK_MS = 5000; // between two looks at jobs that go on
@@ -75,11 +75,11 @@ function contents(job) {
     .filter(Boolean)
     .slice(0, PICTURES)
     .map(({ url }) => h("img", { src: pictureUrl(url), alt: "", loading: "lazy" }));
-  const target = bits(targetBits(job.request));
+  const asked = bits(targetBits(job.request));
   return [
     h("span", { class: "strip", "aria-hidden": "true" }, ...pictures),
     h("strong", { text: job.concept, title: job.concept }),
-    h("span", { text: job.status === "succeeded" ? target : `${target}, ${job.status}` }),
+    h("span", { text: job.status === "succeeded" ? reached(job.outputs) : `${asked}, ${job.status}` }),
     h("time", { datetime: job.created_at, text: ago(job.created_at) }),
   ];
 }

@@ -7,7 +7,7 @@
 import { Problem, pictureUrl, readJob } from "./api.js";
 import { createAsk } from "./ask.js";
 import { createDial } from "./dial.js";
-import { byId } from "./dom.js";
+import { byId, jump } from "./dom.js";
 import { createGallery } from "./gallery.js";
 import { createHistory } from "./history.js";
 import * as key from "./key.js";
@@ -19,7 +19,8 @@ import { createProgress } from "./progress.js";
 import { again, curl, steered } from "./requests.js";
 import { emptyRun, isFinal, isOpen, trialsOf, watch } from "./run.js";
 import { createTheme } from "./theme.js";
-import { targetBits } from "./words.js";
+import { createTrials } from "./trials.js";
+import { targetBits, weaknesses } from "./words.js";
 
 /** @typedef {{ run: Run, plain: Run | null, lit: number | null, problem: Problem | null }} View */
 /** @returns {View} */
@@ -32,6 +33,7 @@ createTheme();
 const drawMap = createMap(byId("map"), (bits) => (dial.bits = bits));
 const dial = createDial((bits) => drawMap({ dial: bits }));
 const drawProgress = createProgress();
+const drawTrials = createTrials();
 const history = createHistory();
 const ask = createAsk(dial, ensurePlain, (job) => {
   location.hash = `#/jobs/${job.id}`;
@@ -56,11 +58,7 @@ const drawGallery = createGallery(
 
 addEventListener("hashchange", openNamed);
 addEventListener("resize", draw); // a zoom changes how many pixels a picture has room for
-byId("to-history").addEventListener("click", (event) => {
-  event.preventDefault(); // the address goes on naming the job
-  byId("history").scrollIntoView();
-  byId("history").focus({ preventScroll: true });
-});
+jump(byId("to-history", HTMLAnchorElement));
 openNamed();
 
 /** Opens the job that the address names, or none. */
@@ -165,8 +163,10 @@ function draw() {
     if (run.job) remember(run.job);
     if (run.job) history.update(run.job);
     drawMap({ target, baseline: points(run.baseline), trials: trialsOf(run), pictures: pictures(run), lit });
-    drawProgress(run, plain?.job, problem);
+    drawProgress(run, plain?.job);
+    drawTrials(run, problem);
     drawGallery(run, plain);
+    byId("find").classList.toggle("primary", !run.job || isFinal(run.job)); // one thing at a time asks for attention
     caption(run);
   });
 }
@@ -194,6 +194,7 @@ function pictures(run) {
     angle: angle(output),
     url: pictureUrl(output.url),
     final: true,
+    weak: weaknesses(job, output).length > 0,
   }));
 }
 

@@ -4,12 +4,11 @@
 /** @import { Point, Trial } from "./run.js" */
 import { each, s, set } from "./dom.js";
 import { path, rim } from "./polar.js";
-import { bits, percent } from "./words.js";
+import { VALID, bits, percent } from "./words.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM, STRIP] = [38, 10, 10, 34, 22];
 const HEIGHT = 300;
 const BASE = HEIGHT - BOTTOM;
-const VALID = 0.5;
 
 /** @typedef {{ target: number, trials: Trial[] }} View */
 /** @typedef {(value: number) => number} Scale */

@@ -5,7 +5,7 @@
 import { pictureUrl } from "./api.js";
 import { h, set } from "./dom.js";
 import { showLarge } from "./large.js";
-import { odds, surety } from "./words.js";
+import { odds, redness, surety, weaknesses } from "./words.js";
 
 /**
  * @typedef {Record<"more" | "away" | "replay" | "curl", (job: Job, output: Output) => void>
@@ -55,6 +55,7 @@ export function tile(job, output, preview, act, stale) {
     "figure",
     { class: "tile", on },
     frame(name, output, stale, preview),
+    h("p", { class: "badges" }, ...weaknesses(job, output).map((text) => h("span", { text }))),
     figures(output),
     h(
       "div",
@@ -134,7 +135,7 @@ function frame(name, output, stale, preview) {
 /** @param {Output} output */
 function figures({ rarity, validity, seed }) {
   const bits = h("strong", { text: `${rarity.bits.toFixed(1)} bits` });
-  bits.style.setProperty("--out", Math.min(1, rarity.bits / 10).toFixed(2));
+  bits.style.setProperty("--out", redness(rarity.bits));
   return h(
     "figcaption",
     {},

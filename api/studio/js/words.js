@@ -1,6 +1,11 @@
 // Figures and states in plain words.
 
-/** @import { Accepted, Job, JobSummary } from "./api.js" */
+/** @import { Accepted, Job, JobSummary, Output } from "./api.js" */
+
+const RED = 10; // bits from which on there is no more red
+
+/** The validity from which on the judge takes a picture for one of the concept. */
+export const VALID = 0.5;
 
 /** @type {[below: number, word: string][]} */
 const WORDS = [
@@ -69,15 +74,59 @@ export const isLost = ({ status, progress }) =>
   (status === "running" || status === "queued") && (progress?.silent_s ?? null) !== null;
 
 /**
- * One line on where the job stands.
+ * Where the job stands, in few words that seldom change.
+ * @param {Job} job
+ * @param {boolean} begun whether anything was done for it, as the plain samples before it
+ */
+export function standing(job, begun) {
+  if (isLost(job)) return "The worker stopped answering";
+  if (job.status === "queued") return begun ? "Finding them" : "Waiting";
+  return job.status === "running" ? "Finding them" : ENDS[job.status];
+}
+
+/**
+ * What the worker does at the moment.
  * @param {Job} job
  */
-export function standing(job) {
-  if (isLost(job)) return "The worker stopped answering";
-  if (job.status === "queued")
-    return job.queue && job.queue.position > 1 ? `Waiting, place ${job.queue.position}` : "Waiting for a worker";
-  if (job.status === "running") return job.progress ? PHASES[job.progress.phase] : "Starting";
-  return ENDS[job.status];
+export function doing(job) {
+  if (isFitting(job)) return "Fitting the mixture to all samples";
+  return job.progress ? PHASES[job.progress.phase] : "Starting";
+}
+
+/**
+ * How long it still takes, in words that do not flicker.
+ * @param {number} seconds
+ */
+export function remaining(seconds) {
+  if (seconds > 100) return `about ${Math.round(seconds / 60)} min left`;
+  return seconds > 5 ? `about ${5 * Math.ceil(seconds / 5)} s left` : "a few seconds left";
+}
+
+/**
+ * How far out the pictures are, each rounded as under it.
+ * @param {JobSummary["outputs"]} outputs
+ */
+export function reached(outputs) {
+  const all = outputs.map(({ rarity }) => Math.round(10 * rarity.bits) / 10);
+  const [least, most] = [Math.min(...all), Math.max(...all)];
+  return least === most ? bits(least) : `${number(least)} to ${bits(most)}`;
+}
+
+/**
+ * How red what is so far out is, for style sheets.
+ * @param {number} value in bits
+ */
+export const redness = (value) => Math.min(1, value / RED).toFixed(2);
+
+/**
+ * What is to be said against a picture, in two words each.
+ * @param {Job} job
+ * @param {Output} output
+ */
+export function weaknesses({ request }, { rarity, validity }) {
+  const target = targetBits(request);
+  const short = rarity.bits < target - 0.05 ? [`short of ${bits(target)}`] : [];
+  return validity !== null && validity < VALID ? [...short, "doubtful"] : short;
 }
 
 /**
