@@ -90,7 +90,7 @@ def preview(trial: int, bits: float, colour: str) -> dict:
 
 
 def boxes(page: Page, selector: str) -> list[dict]:
-    return [place.bounding_box() for place in page.locator(selector).all()]
+    return page.eval_on_selector_all(selector, "all => all.map((one) => one.getBoundingClientRect().toJSON())")
 
 
 def faults(page: Page) -> list:

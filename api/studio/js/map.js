@@ -15,6 +15,7 @@ const RINGS = [5, 10, 15, 20, 25, 30];
 const MARGIN = 22;
 const WORDY = 40; // pixels from ring to ring from which on words have room between them
 const DROP = 18; // pixels from a ring's number to its word
+const HEAD = 4; // pixels of the circle where a trial is
 
 const CLOUD = lawOfBits(300);
 
@@ -147,12 +148,12 @@ function drawTrials({ trails, heads }, trials, at) {
   );
   each(heads, "circle", trials, (head, { trail, state }) => {
     const [cx, cy] = at(trail.at(-1) ?? { bits: 0, angle: 0 }); // no transform: the gradient would move with it
-    set(head, { r: 4, cx, cy, class: state });
+    set(head, { r: HEAD, cx, cy, class: state });
   });
 }
 
 /**
- * Answers with what they cover.
+ * Answers with what words are to leave free: them, and where they were found.
  * @param {Layers} layers
  * @param {Picture[]} pictures
  * @param {(point: Polar) => XY} at
@@ -172,7 +173,11 @@ function drawPictures({ links, pictures: layer }, pictures, at, scale, radius) {
     set(frame, box(side));
     set(image, { ...box(0.88 * side), href: url });
   });
-  return middles.map(([x, y]) => ({ x, y, width: side, height: side }));
+  const [points, edge] = [pictures.filter((picture) => picture.final).map(at), 3 * HEAD];
+  return [
+    ...middles.map(([x, y]) => ({ x, y, width: side, height: side })),
+    ...points.map(([x, y]) => ({ x, y, width: edge, height: edge })),
+  ];
 }
 
 /**
