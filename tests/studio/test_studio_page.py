@@ -142,7 +142,7 @@ def test_history_pages_back_to_what_was_looked_for_first(open_page, service, fin
 def test_a_run_that_is_not_there_is_said_to_be_so_with_a_way_on(open_page, named):
     page = open_page(f"/#/jobs/{named}")
     expect(page.get_by_role("alert")).to_contain_text("There is no such run")
-    for other in (".invitation", ".live"):
+    for other in (".invitation", "#run h2", ".plot"):
         expect(page.locator(other)).to_be_hidden()
     page.get_by_role("link", name="Look for something new").click()
     expect(page.locator(".invitation")).to_be_visible()
