@@ -1,6 +1,7 @@
 """What routes ask for, as annotated aliases: the gateway as the caller's tenant may use it."""
 
 import asyncio
+import re
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,10 +21,13 @@ from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Notifications
 from services.jobs.quarantine import Quarantine
+from services.logs import tell_about
 from services.settings import Settings
 from services.storage import Storage
 from services.tenants import NOBODY, Caller, Doorkeeper
 from services.webhooks.outbox import Outbox
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Gateway:
 
 async def _open(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
+    trace = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    tell_about(job=request.path_params.get("job_id"), trace=trace and trace[1])
     return gateway
 
 
@@ -108,7 +114,9 @@ async def _caller(gateway: Gateway, request: Request) -> Caller:
     """Who calls. Raises UnauthorizedError."""
     if gateway.settings.auth != "keys":
         return NOBODY
-    return await gateway.doorkeeper.admit(request.headers.get("authorization", ""))
+    caller = await gateway.doorkeeper.admit(request.headers.get("authorization", ""))
+    tell_about(tenant=caller.tenant)
+    return caller
 
 
 async def _count(gateway: Gateway, caller: Caller, request: Request, cost: int) -> Gateway:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import ipaddress
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     picture_limit_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     wait_limit_s: Seconds = Field(default=50, le=3600)  # proxies give up after a minute, as they come
     max_queued: int = Field(default=1000, ge=1)
+    log: Literal["text", "json"] = "text"
     auth: Literal["off", "keys", "proxy"] = "off"
 
     webhook_secret: SecretStr | None = None
@@ -180,6 +182,11 @@ class Settings(BaseSettings):
                 "a dead worker's job would wait about as long as it may run"
             )
         return self
+
+
+def log_style() -> str:
+    """RAREBIT_LOG by itself: what is wrong with other settings is said in that style, too."""
+    return os.environ.get("RAREBIT_LOG", "text")
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -12,6 +12,7 @@ from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
 
+from services import logs
 from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
@@ -19,7 +20,7 @@ from services.jobs.leases import Leases
 from services.jobs.queue import RUN_TASK, celery_app
 from services.jobs.store import connect, require_durable
 from services.sampler.models import KEEP_PATIENCE_S, load_models
-from services.settings import Settings
+from services.settings import Settings, log_style
 from services.storage import Storage, open_storage
 from worker.fit_lock import fit_lock, owned
 from worker.heartbeat import BEATS, Heartbeat
@@ -29,6 +30,7 @@ from worker.sweeper import Sweeper
 from worker.tasks import Runner
 
 OPTIONS = ("--pool=threads", "--without-gossip", "--without-mingle", "--loglevel=INFO")
+BANNER = {"text": [], "json": ["--quiet"]}
 RECONNECT_S = 5  # at most, between two looks for a Redis that is away
 SWEEP_PATIENCE_S = 5.0  # with a store that is away: what it keeps is put off
 logger = logging.getLogger(__name__)
@@ -36,13 +38,15 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Run until SIGTERM; one sentence and exit code 1 when it cannot start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(style := log_style())
     try:
         app = build(Settings.read())
     except ServiceError as error:
-        sys.exit(f"the worker cannot start: {error}")
+        logs.end(style, f"the worker cannot start: {error}")
     signals.worker_ready.connect(_announce, weak=False)
-    app.worker_main(["worker", *OPTIONS])
+    if style == "json":
+        sys.__stdout__ = None  # type: ignore[misc]  # where Celery says that it ends, past all logging
+    app.worker_main([*BANNER[style], "worker", *OPTIONS])
 
 
 def build(settings: Settings) -> Celery:

@@ -53,7 +53,7 @@ class Heartbeat(threading.Thread):
         try:
             self._renew()
             for job_id in self._leases.recover():
-                logger.warning("job %s: its worker died", job_id)
+                logger.warning("job %s: its worker died", job_id, extra={"job": job_id})
             self._listen()
         except RedisError as error:
             self._deaf_beats = 0

@@ -17,6 +17,7 @@ from services.errors import LeaseLostError, ServiceError, StorageError, Unreadab
 from services.exposure import Feedback, View
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobError, JobStatus, StoredOutput
+from services.logs import about
 from services.objects import attempt_prefix
 from services.sampler.densities import Artefact, FitLock
 from services.sampler.models import Models
@@ -70,7 +71,8 @@ class Runner:
         if (claim := self._capacity.claim(self._leases.claim, self._stopping)) is None:
             return
         try:
-            self._run(claim)
+            with about(job=claim.id, tenant=claim.tenant):
+                self._run(claim)
         finally:
             self._capacity.leave(claim)
 

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from standardwebhooks import Webhook as Signer
 
 from services.jobs.notifications import Notifications
+from services.logs import tell_about
 from services.webhooks.egress import Answer, Egress
 from services.webhooks.outbox import DeliveryAttempt, DeliveryStatus, DueDelivery, Outbox
 
@@ -104,7 +105,8 @@ class Deliverer:
                         await changed.wait()
 
     async def _deliver(self, delivery: DueDelivery) -> None:
-        """One attempt, and what follows from it."""
+        """One attempt, and what follows from it, in a task of its own."""
+        tell_about(tenant=delivery.tenant, job=None if delivery.event.startswith("batch.") else delivery.subject)
         begin, at = time.monotonic(), datetime.now(UTC)
         try:
             answer = await self._post(delivery, at)

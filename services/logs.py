@@ -1,0 +1,71 @@
+"""What a process says of itself: text for people or, with `RAREBIT_LOG=json`, one JSON object a line for machines."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import NoReturn
+
+TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_ABOUT = ("job", "tenant", "trace")
+_about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})
+logger = logging.getLogger(__name__)
+
+
+class JsonLines(logging.Formatter):
+    """Lines with what `about` or the call's `extra` says of job, tenant and trace; a traceback is a field."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_about.get(),
+            **{name: vars(record)[name] for name in _ABOUT if name in vars(record)},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(style: str) -> None:
+    """Have everything that is logged from INFO on, warnings and uncaught errors included, come out in one form."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if style == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    if style == "json":
+        logging.captureWarnings(True)
+        sys.excepthook = _log_uncaught
+
+
+def end(style: str, sentence: str) -> NoReturn:
+    """Exit with code 1 after the sentence, which stands alone in text."""
+    if style == "json":
+        logger.critical("%s", sentence)
+        sys.exit(1)
+    sys.exit(sentence)
+
+
+@contextmanager
+def about(**known: str) -> Iterator[None]:
+    """Say in this thread's lines meanwhile which job or tenant they are about."""
+    before = _about.get()
+    tell_about(**known)
+    try:
+        yield
+    finally:
+        _about.set(before)
+
+
+def tell_about(**known: str | None) -> None:
+    """Say it in all further lines of this task, such as a request's; what is not known is left out."""
+    _about.set({**_about.get(), **{name: value for name, value in known.items() if value}})
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logger.critical("the process ends", exc_info=(kind, error, trace))

@@ -1,0 +1,96 @@
+"""Laws of `RAREBIT_LOG=json`, read off the real gateway's and worker's output."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import redis
+
+from deploy.local.stack.child import RAREBIT, Child
+from servers import SIGNING_KEY, eventually, free_port, redis_binaries, redis_server, url_of
+from services.logs import JsonLines
+
+JOB = {"concept": "lamp", "steps": 1, "trials": 1, "decoder_steps": 2, "rarity": {"bits": 2}}
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def lines_of(log: Path) -> list[dict]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory, quick_decoder):
+    """Lines of a gateway and of a worker that ran one job, until both were told to stop; and the job's id."""
+    folder, port = tmp_path_factory.mktemp("j"), free_port()
+    server = redis_server(redis_binaries()["valkey"], folder, unixsocket=f"/tmp/rb-logs-{port}.sock")
+    server.address = Path(f"/tmp/rb-logs-{port}.sock")
+    server.start()
+    env = os.environ | {"RAREBIT_LOG": "json", "RAREBIT_REDIS_URL": url_of(server), "RAREBIT_DATA_DIR": str(folder)}
+    env |= {"RAREBIT_SIGNING_KEY": SIGNING_KEY, "RAREBIT_DENSITY_SAMPLES": "100"}
+    logs = {name: folder / f"{name}.log" for name in ("gateway", "worker")}
+    gateway = Child("gateway", [*RAREBIT, "gateway", "--port", str(port)], log=logs["gateway"], env=env)
+    worker = Child("worker", [*RAREBIT, "worker"], log=logs["worker"], env=env)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            assert eventually(lambda: server_answers(client), limit_s=30)
+            job = client.post("/jobs", json=JOB).raise_for_status().json()
+            assert eventually(lambda: client.get(job["urls"]["self"]).json()["status"] == "succeeded", limit_s=60)
+            with redis.Redis.from_url(url_of(server)) as store:
+                store.hset(f"{{rarebit}}:job:{job['id']}", "created_at", "soon")
+            client.get(job["urls"]["self"], headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+    finally:
+        for child in (gateway, worker):
+            child.stop(20)
+        server.stop()
+    yield SimpleNamespace(job=job["id"], **{name: lines_of(log) for name, log in logs.items()})
+
+
+def server_answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("process", ["gateway", "worker"])
+def test_every_line_is_an_object_with_time_level_logger_and_message(said, process):
+    for line in getattr(said, process):
+        assert line.keys() >= {"time", "level", "logger", "message"}
+
+
+def test_lines_of_uvicorn_and_celery_are_among_them(said):
+    assert {"uvicorn.error"} <= {line["logger"] for line in said.gateway}
+    assert {"celery.apps.worker", "worker.tasks"} <= {line["logger"] for line in said.worker}
+
+
+def test_a_line_names_the_job_that_the_worker_runs(said):
+    ended = next(line for line in said.worker if line["logger"] == "worker.tasks")
+    assert (ended["job"], ended["level"]) == (said.job, "INFO")
+
+
+def test_a_line_names_job_and_trace_of_the_request(said):
+    unreadable = next(line for line in said.gateway if line["level"] == "ERROR")
+    assert (unreadable["job"], unreadable["trace"]) == (said.job, TRACE)
+
+
+def test_a_process_that_cannot_start_says_so_in_an_object(tmp_path):
+    env = os.environ | {"RAREBIT_LOG": "json", "RAREBIT_MAX_QUEUED": "many"}
+    run = subprocess.run([*RAREBIT, "gateway"], env=env, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "RAREBIT_MAX_QUEUED" in json.loads(run.stderr)["message"]
+
+
+def test_a_traceback_is_a_field_of_its_line():
+    try:
+        raise ValueError("one\ntwo")
+    except ValueError:
+        record = logging.LogRecord("r", logging.ERROR, "p", 1, "failed", (), sys.exc_info())
+    line = JsonLines().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["exception"].endswith("ValueError: one\ntwo")
