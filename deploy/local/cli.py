@@ -10,6 +10,7 @@ import typer
 
 from deploy.local import operators
 from deploy.local.demo import run_demo
+from deploy.local.lists import commands as lists
 from deploy.local.models.commands import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
@@ -169,6 +170,9 @@ def evaluate(
         print(page)
 
 
+app.command("jobs")(lists.list_jobs)
+app.command("workers")(lists.list_workers)
+app.command("density-models")(lists.list_densities)
 app.add_typer(operators.keys, name="keys")
 app.add_typer(operators.quarantine, name="quarantine")
 app.add_typer(model_commands, name="models")

@@ -49,6 +49,7 @@ _SCRIPTS = (
     "batches",
     "density_models",
     "stats",
+    "operators",
     "functions",
 )  # each uses what those before it have
 _OPERATION = re.compile(r"^function (reads|frees|writes)\.(\w+)", re.MULTILINE)

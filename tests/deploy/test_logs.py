@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +18,7 @@ from deploy.local.stack.child import RAREBIT, Child
 from servers import SIGNING_KEY, eventually, free_port, redis_binaries, redis_server, url_of
 from services.logs import JsonLines
 
-JOB = {"concept": "lamp", "steps": 1, "trials": 1, "decoder_steps": 2, "rarity": {"bits": 2}}
+JOB = {"concept": "lamp", "guidance_scale": 9}  # which the embedded decoder refuses, before anything is fitted
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -25,22 +27,21 @@ def lines_of(log: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory, quick_decoder):
+def said():
     """Lines of a gateway and of a worker that ran one job, until both were told to stop; and the job's id."""
-    folder, port = tmp_path_factory.mktemp("j"), free_port()
-    server = redis_server(redis_binaries()["valkey"], folder, unixsocket=f"/tmp/rb-logs-{port}.sock")
-    server.address = Path(f"/tmp/rb-logs-{port}.sock")
+    folder, port = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp")), free_port()
+    server = redis_server(redis_binaries()["valkey"], folder)
     server.start()
     env = os.environ | {"RAREBIT_LOG": "json", "RAREBIT_REDIS_URL": url_of(server), "RAREBIT_DATA_DIR": str(folder)}
-    env |= {"RAREBIT_SIGNING_KEY": SIGNING_KEY, "RAREBIT_DENSITY_SAMPLES": "100"}
+    env["RAREBIT_SIGNING_KEY"] = SIGNING_KEY
     logs = {name: folder / f"{name}.log" for name in ("gateway", "worker")}
     gateway = Child("gateway", [*RAREBIT, "gateway", "--port", str(port)], log=logs["gateway"], env=env)
     worker = Child("worker", [*RAREBIT, "worker"], log=logs["worker"], env=env)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            assert eventually(lambda: server_answers(client), limit_s=30)
+            assert eventually(lambda: is_ready(client), limit_s=30)
             job = client.post("/jobs", json=JOB).raise_for_status().json()
-            assert eventually(lambda: client.get(job["urls"]["self"]).json()["status"] == "succeeded", limit_s=60)
+            assert eventually(lambda: client.get(job["urls"]["self"]).json()["status"] == "failed", limit_s=60)
             with redis.Redis.from_url(url_of(server)) as store:
                 store.hset(f"{{rarebit}}:job:{job['id']}", "created_at", "soon")
             client.get(job["urls"]["self"], headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
@@ -49,9 +50,10 @@ def said(tmp_path_factory, quick_decoder):
             child.stop(20)
         server.stop()
     yield SimpleNamespace(job=job["id"], **{name: lines_of(log) for name, log in logs.items()})
+    shutil.rmtree(folder)
 
 
-def server_answers(client: httpx.Client) -> bool:
+def is_ready(client: httpx.Client) -> bool:
     try:
         return client.get("/health/ready").status_code == 200
     except httpx.TransportError:
@@ -65,13 +67,12 @@ def test_every_line_is_an_object_with_time_level_logger_and_message(said, proces
 
 
 def test_lines_of_uvicorn_and_celery_are_among_them(said):
-    assert {"uvicorn.error"} <= {line["logger"] for line in said.gateway}
+    assert "uvicorn.error" in {line["logger"] for line in said.gateway}
     assert {"celery.apps.worker", "worker.tasks"} <= {line["logger"] for line in said.worker}
 
 
 def test_a_line_names_the_job_that_the_worker_runs(said):
-    ended = next(line for line in said.worker if line["logger"] == "worker.tasks")
-    assert (ended["job"], ended["level"]) == (said.job, "INFO")
+    assert {line["job"] for line in said.worker if line["logger"] == "worker.tasks"} == {said.job}
 
 
 def test_a_line_names_job_and_trace_of_the_request(said):

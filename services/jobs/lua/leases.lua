@@ -52,7 +52,7 @@ function frees.claim(worker, lease_ms, token)
   redis.call('SET', claimed_with(token), id, 'PX', math.max(1, lease_ms))
   redis.call('HINCRBY', job(id), 'attempt', 1)
   redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'), 'claim', token,
-    'lease_ms', lease_ms)
+    'lease_ms', lease_ms, 'worker', worker)
   redis.call('ZADD', LEASES, now + lease_ms, id)
   return fields(id)
 end

@@ -69,7 +69,7 @@ local function requeue(id)
   drop_outputs(id)
   move(id, 'queued')
   redis.call('ZREM', LEASES, id)
-  redis.call('HDEL', job(id), 'started_at', 'progress', 'claim', 'lease_ms')
+  redis.call('HDEL', job(id), 'started_at', 'progress', 'claim', 'lease_ms', 'worker')
   enqueue(id, unpack(redis.call('HMGET', job(id), 'tenant', 'turn', 'priority', 'created_at')))
 end
 

@@ -1,0 +1,93 @@
+"""`rarebit jobs`, `workers` and `density-models`: tables for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deploy.local.lists.reading import KnownDensity, OpenJob, Overview, SeenWorker
+from deploy.local.operators import RedisUrl
+from deploy.local.sentence import one_sentence
+from services.jobs.store import connect
+
+WIDE = 200  # columns, where no terminal says how many it has
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON; what ends in _s is in seconds.")]
+
+
+def list_jobs(
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0",
+    limit: Annotated[int, typer.Option(min=1, help="Rows of each status, at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List the jobs of all tenants that run, wait, are held until their tenant may run more, or are in quarantine."""
+    with _overview(redis_url) as overview:
+        places = ("running", "queued", "held", "quarantined")
+        jobs = [job for what in places for job in islice(overview.jobs(what), limit)]
+        _show(jobs, as_json, "status id tenant concept age phase step worker", map(_job_cells, jobs))
+
+
+def list_workers(redis_url: RedisUrl = "redis://127.0.0.1:6379/0", as_json: AsJson = False) -> None:
+    """List workers with their last sign of life, of which there are some in each lease, and what they run."""
+    with _overview(redis_url) as overview:
+        workers = overview.workers()
+        _show(workers, as_json, "worker seen job concept phase step", (row for one in workers for row in _rows(one)))
+
+
+def list_densities(redis_url: RedisUrl = "redis://127.0.0.1:6379/0", as_json: AsJson = False) -> None:
+    """List the density models of texts: those that are being fitted or wait for it, then those that are ready."""
+    with _overview(redis_url) as overview:
+        densities = overview.densities()
+        _show(densities, as_json, "state concept prompt step samples used key", map(_density_cells, densities))
+
+
+@contextmanager
+def _overview(redis_url: str) -> Iterator[Overview]:
+    with one_sentence(), connect(redis_url) as client:
+        yield Overview(client)
+
+
+def _show(found: Sequence[Any], as_json: bool, columns: str, rows: Iterable[Sequence[str]]) -> None:
+    if as_json:
+        return print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
+    table = Table(box=None, pad_edge=False)
+    for column in columns.split():
+        table.add_column(column, overflow="fold", no_wrap=column in {"id", "job"})
+    for row in rows:
+        table.add_row(*map(Text, row))  # what is in square brackets is a client's word, no style
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def _job_cells(job: OpenJob) -> Sequence[str]:
+    phase = f"{job.phase}, silent for {_span(job.silent_s)}" if job.silent_s else job.phase
+    return job.status, job.id, job.tenant, job.concept, _span(job.age_s), phase, job.step, job.worker
+
+
+def _rows(worker: SeenWorker) -> Iterator[Sequence[str]]:
+    """A row for each job, or one that says nothing of any."""
+    seen = _span(worker.seen_s) + " ago" if worker.seen_s is not None else "never"
+    for job in worker.jobs or [OpenJob("", "", "")]:
+        yield worker.worker or "of another version", seen, job.id, job.concept, job.phase, job.step
+
+
+def _density_cells(density: KnownDensity) -> Sequence[str]:
+    samples = str(density.samples or "")
+    used = _span(density.used_s) + " ago" if density.used_s is not None else ""
+    return density.state, density.concept, density.prompt, density.step, samples, used, density.key
+
+
+def _span(seconds: float | None) -> str:
+    """As people say it: 8 s, 3 min, 5 h, 2 d."""
+    if seconds is None:
+        return ""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

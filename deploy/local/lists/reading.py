@@ -1,0 +1,138 @@
+"""What a service is at, read from its Redis: jobs, workers and density models of all tenants."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import redis
+
+from services.base_models import read_each
+from services.density_models import DensityFacts
+from services.errors import UnreadableError
+from services.jobs.answers import pairs, read_view
+from services.jobs.store import EVERYBODY, Operations
+from services.tenants import Tenants
+
+PART = 100  # BATCH in common.lua
+
+
+@dataclass(frozen=True)
+class OpenJob:
+    """A job that waits, runs or is in quarantine; a `held` one waits until its tenant may run one more."""
+
+    status: str
+    id: str
+    tenant: str
+    concept: str = ""
+    age_s: float | None = None
+    phase: str = ""
+    step: str = ""
+    silent_s: float | None = None
+    worker: str = ""
+    prompt: str = ""
+    fits: bool = False
+
+
+@dataclass(frozen=True)
+class SeenWorker:
+    """A worker, when it was last heard of, and what it runs."""
+
+    worker: str
+    seen_s: float | None
+    jobs: list[OpenJob]
+
+
+@dataclass(frozen=True)
+class KnownDensity:
+    """The density model of a concept in its prompt; one that no tenant's jobs had in the last 90 days has no name."""
+
+    state: str
+    concept: str
+    prompt: str
+    step: str = ""
+    samples: int | None = None
+    used_s: float | None = None
+    key: str = ""
+
+
+class Overview:
+    """Reads the job store in parts of a hundred. Every method raises redis-py's errors."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._operations, self._client = Operations(client), client
+        seconds, microseconds = client.time()
+        self._now_s = seconds + microseconds / 1e6
+
+    def jobs(self, what: str) -> Iterator[OpenJob]:
+        """Those that are running, queued, held or quarantined."""
+        for part in self._parts("jobs_at", what):
+            yield from (self._job(what, view) for view in part)
+
+    def workers(self) -> list[SeenWorker]:
+        """Those that were heard of and those whose jobs still run, the newest sign of life last."""
+        running: dict[str, list[OpenJob]] = {}
+        for job in self.jobs("running"):
+            running.setdefault(job.worker, []).append(job)
+        seen = {name: ms / 1000 for name, ms in self._scored("workers")}
+        names = [*(running.keys() - seen.keys()), *seen]
+        return [SeenWorker(name, seen.get(name), running.get(name, [])) for name in names]
+
+    def densities(self) -> list[KnownDensity]:
+        """What is being fitted or waits for that, then what is ready, the last used first."""
+        jobs = [job for what in ("running", "queued", "held") for job in self.jobs(what) if job.fits]
+        fits = [KnownDensity("fits" if job.phase else "waits", job.concept, job.prompt, job.step) for job in jobs]
+        used = {key: round(self._now_s - ms / 1000, 1) for key, ms in self._scored("densities")}
+        facts, preloaded = self._facts()
+        keys = [*(preloaded - used.keys()), *reversed(used)]
+        return [*fits, *(_ready(key, facts.get(key), used.get(key)) for key in keys)]
+
+    def _parts(self, operation: str, *arguments: str) -> Iterator[Sequence[Any]]:
+        for first in count(0, PART):
+            part: Sequence[Any] = self._operations(operation, EVERYBODY, *arguments, first)
+            yield part
+            if len(part) < PART:  # of names with their scores there are twice as many items
+                return
+
+    def _scored(self, operation: str) -> Iterator[tuple[str, float]]:
+        """Names, each with its milliseconds."""
+        for part in self._parts(operation):
+            yield from ((name, float(ms)) for name, ms in zip(part[::2], part[1::2], strict=True))
+
+    def _job(self, what: str, view: Sequence[Any]) -> OpenJob:
+        fields = pairs(view[1])
+        about = str(view[0]), fields.get("tenant", "")
+        try:
+            record, _ = read_view(view)
+        except UnreadableError:
+            return OpenJob("unreadable", *about)
+        done = record.progress
+        return OpenJob(
+            str(record.status if what == "running" else what),
+            *about,
+            concept=record.request.concept,
+            age_s=round(self._now_s - record.created_at.timestamp(), 1),
+            phase=done.phase if done else "",
+            step=f"{done.step}/{done.steps}" if done else "",
+            silent_s=done and done.silent_s,
+            worker=fields.get("worker", ""),
+            prompt=record.request.prompt,
+            fits=record.kind == "density_model" or (done is not None and done.phase == "fit"),
+        )
+
+    def _facts(self) -> tuple[dict[str, DensityFacts], set[str]]:
+        """What tenants were told of their densities, by key, and the keys that workers start with."""
+        facts, preloaded = {}, set()
+        for tenant in {EVERYBODY, *(key.tenant for key in Tenants(self._client).list_keys())}:
+            _, started_with, own, _ = self._operations("density_models", tenant)
+            preloaded = {document["key"] for document in json.loads(started_with)}
+            documents = [*map(json.loads, own), *json.loads(started_with)]
+            facts |= {one.key: one for one in read_each("a density model", DensityFacts.model_validate, documents)}
+        return facts, preloaded
+
+
+def _ready(key: str, facts: DensityFacts | None, used_s: float | None) -> KnownDensity:
+    if facts is None:
+        return KnownDensity("ready", "", "", used_s=used_s, key=key)
+    return KnownDensity("ready", facts.concept, facts.prompt, samples=facts.samples, used_s=used_s, key=key)
