@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NoReturn
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _ABOUT = ("job", "tenant", "trace")
-_about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})
+_about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 logger = logging.getLogger(__name__)
 
 

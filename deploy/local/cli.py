@@ -10,6 +10,7 @@ import typer
 
 from deploy.local import operators
 from deploy.local.demo import run_demo
+from deploy.local.doctor.command import examine
 from deploy.local.lists import commands as lists
 from deploy.local.models.commands import commands as model_commands
 from deploy.local.progress import progress_bar
@@ -170,6 +171,7 @@ def evaluate(
         print(page)
 
 
+app.command("doctor")(examine)
 app.command("jobs")(lists.list_jobs)
 app.command("workers")(lists.list_workers)
 app.command("density-models")(lists.list_densities)

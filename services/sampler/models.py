@@ -5,11 +5,11 @@ from functools import partial
 
 import torch
 
+from services.checkpoints import pulled
 from services.diffusion.checkers.open_clip import Checker, load_checker
 from services.diffusion.checkers.safety import SafetyChecker, load_safety_checker
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.runtime.batching import Batching, Sharing, alone
-from services.diffusion.runtime.checkpoint import pulled
 from services.sampler.densities import Densities
 from services.sampler.keeping import Keeping
 from services.settings import Settings

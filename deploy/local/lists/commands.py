@@ -56,7 +56,8 @@ def _overview(redis_url: str) -> Iterator[Overview]:
 
 def _show(found: Sequence[Any], as_json: bool, columns: str, rows: Iterable[Sequence[str]]) -> None:
     if as_json:
-        return print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
+        print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
+        return
     table = Table(box=None, pad_edge=False)
     for column in columns.split():
         table.add_column(column, overflow="fold", no_wrap=column in {"id", "job"})

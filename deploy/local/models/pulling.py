@@ -14,8 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deploy.local.models.pulled import commit_of, digest_of, write_sums
+from services.checkpoints import hub_name
 from services.diffusion.kandinsky.multilingual_clip import encode_empty_prompt
-from services.diffusion.runtime.checkpoint import FILES, VARIANTS, described, hub_name
+from services.diffusion.runtime.checkpoint import FILES, VARIANTS, described
 
 DRAFTS = ".drafts"
 ENCODER = ("text_encoder", "tokenizer")  # of a decoder, which reads nothing but the empty prompt

@@ -1,10 +1,8 @@
 """Checkpoints on disk or on the Hugging Face hub: find the folder, load a part."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,12 @@ from httpx2 import HTTPError
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 
+from services.checkpoints import hub_name
 from services.errors import CheckpointError
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 VARIANTS = ["*.fp16.*"]
 BROKEN = (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, HTTPError)
-HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@(\w(?:[\w/-]|\.(?!\.))*))?")
 
 
 @contextmanager
@@ -42,19 +40,6 @@ def checkpoint_folder(name: str) -> Path:
     with described(f"the checkpoint {name}"):
         folder = snapshot_download(repository, revision=revision, allow_patterns=FILES, ignore_patterns=VARIANTS)
         return Path(folder)
-
-
-def hub_name(name: str) -> tuple[str, str | None]:
-    """`owner/name` and the revision, if there is one; CheckpointError for what is no name of the hub's."""
-    if (match := HUB_NAME.fullmatch(name)) is None:
-        raise CheckpointError(f"cannot load the checkpoint {name}: there is no such folder")
-    return match[1], match[2]
-
-
-def pulled(name: str, data: Path) -> str:
-    """Where `rarebit models pull` has put the repository of that name below the data folder, or else the name."""
-    folder = data / "models" / name
-    return str(folder) if folder.is_dir() else name
 
 
 def load_model(kind: Any, folder: Path, part: str, device: str, dtype: torch.dtype) -> Any:
@@ -81,26 +66,3 @@ def load_defaults(folder: Path, defaults: dict[str, int | float]) -> dict[str, A
     path = folder / "defaults.json"
     with described(str(path)):
         return defaults | (json.loads(path.read_text()) if path.exists() else {})
-
-
-def check_spaces(prior: Path, decoder: Path) -> None:
-    """CheckpointError if two parts say that they are of different spaces, which equal dimensions would not show.
-
-    `space` is a name in the folders' defaults.json and the image encoder's config.json; a part may be silent.
-    """
-    files = (prior / "defaults.json", prior / "image_encoder" / "config.json", decoder / "defaults.json")
-    said = [(path.parent, _space_of(path)) for path in files if path.exists()]
-    check_equal("space", [(folder, space) for folder, space in said if space is not None])
-
-
-def _space_of(path: Path) -> str | None:
-    with described(str(path)):
-        space: str | None = json.loads(path.read_text()).get("space")
-        return space
-
-
-def check_equal(what: str, parts: list[tuple[Path, str | int]]) -> None:
-    """CheckpointError for the first part that differs from the one before it."""
-    for (folder, own), (other, found) in pairwise(parts):
-        if own != found:
-            raise CheckpointError(f"the parts do not fit: {folder} has the {what} {own}, {other} has {found}")

@@ -1,0 +1,76 @@
+"""Redis: whether it answers, is new enough, keeps what it was told, has the right time, and lets us work."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import redis
+from redis.exceptions import RedisError
+
+from deploy.local.doctor.finding import Finding, failure, ok, warning
+from services.errors import StoreUnsafeError
+from services.jobs.answers import Stats
+from services.jobs.store import EVERYBODY, Operations, connect, require_durable
+from services.settings import Settings
+
+OLDEST = 7  # the first with functions
+SKEW_S, SKEW_LIMIT_S = 1.0, 60.0
+
+
+def look(settings: Settings) -> Iterator[Finding]:
+    """What follows from the first thing that Redis refuses is not asked."""
+    with connect(settings.redis_url) as client:
+        try:
+            yield _clock(client)
+            info: Mapping[str, Any] = client.info()
+            yield _version(info)
+            yield _durability(info)
+            yield from _jobs(client)
+        except RedisError as error:
+            do = "See that it runs where RAREBIT_REDIS_URL says, and that the user has the rights of docs/stores.md."
+            yield failure("redis", f"does not do what is asked: {error}", do)
+
+
+def _clock(client: redis.Redis) -> Finding:
+    """What it is off by, but for half of the way there and back."""
+    client.ping()
+    before = time.time()
+    seconds, microseconds = client.time()
+    after = time.time()
+    off_s = abs(seconds + microseconds / 1e6 - (before + after) / 2)
+    told = f"answers in {1000 * (after - before):.1f} ms, its clock is {off_s:.1f} s off this machine's"
+    do = "Have both machines set their clocks by NTP: signed URLs and deadlines depend on them."
+    if off_s > SKEW_LIMIT_S:
+        return failure("redis", told, do)
+    return warning("redis", told, do) if off_s > SKEW_S else ok("redis", told)
+
+
+def _version(info: Mapping[str, Any]) -> Finding:
+    own = info.get("valkey_version")
+    name = f"Valkey {own}" if own else f"Redis {info['redis_version']}"
+    if int(str(info["redis_version"]).partition(".")[0]) < OLDEST:
+        return failure("version", f"{name} has no functions", f"Use Redis {OLDEST} or newer, or any Valkey.")
+    return ok("version", name)
+
+
+def _durability(info: Mapping[str, Any]) -> Finding:
+    try:
+        require_durable(info)
+    except StoreUnsafeError as error:
+        do = "Give it `appendonly yes` and `maxmemory-policy noeviction`, outside of cluster mode, and start it again."
+        return failure("durability", str(error), do)
+    if info.get("aof_last_write_status", "ok") != "ok":
+        return failure("durability", "its last write to the append-only file failed", "Make room on its disk.")
+    return ok("durability", "evicts nothing, appends to a file")
+
+
+def _jobs(client: redis.Redis) -> Iterator[Finding]:
+    figures = Stats.read(Operations(client)("stats", EVERYBODY)).figures
+    waiting = sum(figures[f"waiting:{priority}"] for priority in ("low", "normal", "high"))
+    yield ok("jobs", f"{waiting} wait, {figures['jobs_running']} run")
+    if lost := figures["jobs_quarantined"]:
+        do = "See them with `rarebit quarantine list`, then replay or erase each."
+        yield warning("jobs", f"in quarantine: {lost}", do)
+    workers = figures["workers"]
+    none = warning("workers", "none was heard of in the last minute", "Start `rarebit worker`, or read its log.")
+    yield ok("workers", f"heard of in the last minute: {workers}") if workers else none
