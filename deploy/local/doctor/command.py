@@ -21,7 +21,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 
 def examine(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Look for what keeps the service from working, as the RAREBIT_ variables have it; exit code 1 if something does."""
+    """Look for what keeps the service of the RAREBIT_ variables from working; exit code 1 if something does."""
     found = []
     with one_sentence():
         for finding in findings():

@@ -115,7 +115,7 @@ class Overview:
             age_s=round(self._now_s - record.created_at.timestamp(), 1),
             phase=done.phase if done else "",
             step=f"{done.step}/{done.steps}" if done else "",
-            silent_s=done and done.silent_s,
+            silent_s=done.silent_s if done else None,
             worker=fields.get("worker", ""),
             prompt=record.request.prompt,
             fits=record.kind == "density_model" or (done is not None and done.phase == "fit"),
@@ -123,7 +123,8 @@ class Overview:
 
     def _facts(self) -> tuple[dict[str, DensityFacts], set[str]]:
         """What tenants were told of their densities, by key, and the keys that workers start with."""
-        facts, preloaded = {}, set()
+        facts: dict[str, DensityFacts] = {}
+        preloaded: set[str] = set()
         for tenant in {EVERYBODY, *(key.tenant for key in Tenants(self._client).list_keys())}:
             _, started_with, own, _ = self._operations("density_models", tenant)
             preloaded = {document["key"] for document in json.loads(started_with)}
