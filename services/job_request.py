@@ -14,7 +14,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from services.concepts import canonical, has_word
-from services.strict import Strict
+from services.strict import Form, Strict
 from services.webhooks import Webhook
 
 DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
@@ -49,8 +49,12 @@ Prompt = Annotated[
 SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_some_word)]
 ExposureKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_nameable)]
 MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
-UploadId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-OutputRef = Annotated[str, Field(pattern="^[0-9a-f]{32}/(0|[1-9][0-9]?)$", description="JOB_ID/INDEX")]
+UploadId = Annotated[str, Form("^[0-9a-f]{32}$", "has to be the `id` of a picture")]
+OutputRef = Annotated[
+    str,
+    Form("^[0-9a-f]{32}/(0|[1-9][0-9]?)$", "has to be JOB_ID/INDEX: a job's `id` and the `index` of one of its outputs"),
+    Field(description="JOB_ID/INDEX"),
+]
 
 
 class OneOf(Strict):

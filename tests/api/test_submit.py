@@ -306,7 +306,8 @@ async def test_run_limit_of_the_service_bounds_the_request(gateway, settings):
         ({"avoid": "red"}, "/avoid", "has to be a list"),
         ({"avoid": [{"text": ""}]}, "/avoid/0/text", "is empty"),
         ({"colour": "red"}, "/colour", "is not known here"),
-        ({"image": {"upload": "x"}}, "/image/upload", "is not of the form ^[0-9a-f]{32}$"),
+        ({"size": 65}, "/size", "has to be a multiple of 64"),
+        ({"image": {"upload": "x"}}, "/image/upload", "has to be the `id` of a picture"),
     ],
 )
 async def test_what_is_wrong_with_a_field_is_said_in_our_words(gateway, fields, pointer, words):
