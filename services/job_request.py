@@ -15,6 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from services.concepts import canonical, has_word
 from services.strict import Form, Strict
+from services.unseen import first_unseen
 from services.webhooks import Webhook
 
 DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
@@ -22,6 +23,12 @@ METADATA_LIMIT_BYTES = 1024
 MAX_KEEP_S = 30 * 86400
 MAX_RUN_S = 86400
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
+
+
+def _seen(text: str) -> str:
+    if unseen := first_unseen(text):
+        raise PydanticCustomError("unseen", "has a character that cannot be seen: {unseen}", {"unseen": unseen})
+    return text
 
 
 def _one_place(prompt: str) -> str:
@@ -44,15 +51,20 @@ def _nameable(key: str) -> str:
 
 
 Prompt = Annotated[
-    str, Field(max_length=1000, description="Has exactly one {} for the concept."), AfterValidator(_one_place)
+    str,
+    Field(max_length=1000, description="Has exactly one {} for the concept."),
+    AfterValidator(_one_place),
+    AfterValidator(_seen),
 ]
-SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_some_word)]
+SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_some_word), AfterValidator(_seen)]
 ExposureKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_nameable)]
 MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
 UploadId = Annotated[str, Form("^[0-9a-f]{32}$", "has to be the `id` of a picture")]
 OutputRef = Annotated[
     str,
-    Form("^[0-9a-f]{32}/(0|[1-9][0-9]?)$", "has to be JOB_ID/INDEX: a job's `id` and the `index` of one of its outputs"),
+    Form(
+        "^[0-9a-f]{32}/(0|[1-9][0-9]?)$", "has to be JOB_ID/INDEX: a job's `id` and the `index` of one of its outputs"
+    ),
     Field(description="JOB_ID/INDEX"),
 ]
 
