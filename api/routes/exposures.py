@@ -10,13 +10,15 @@ from pydantic import Field
 from api.deps import CurrentGateway, Gateway
 from api.documents import Exposure
 from api.errors import problems
-from api.references import find_outputs, no_output
+from api.references import find_outputs, no_output, problem_at
 from api.routing import Router
+from services.errors import UnreadableError
 from services.exposure import Feedback, View
 from services.job_request import ExposureKey, OutputRef
 from services.objects import state_key
 from services.schemas import JobRecord
 from services.storage import Storage
+from services.stored import read_one
 from services.strict import Strict
 
 router = Router(prefix="/exposures", tag="exposures")
@@ -57,26 +59,38 @@ async def forget(key: Key, gateway: CurrentGateway) -> None:
 
 
 async def _look_up(gateway: Gateway, seen: list[Seen]) -> list[View]:
-    """The views with what the outputs' attempts learnt; RequestValidationError names those that are not there."""
-    views, absent = [], []
+    """The views with what the outputs' attempts learnt; RequestValidationError names those without it, or damaged."""
+    views, refused = [], []
     outputs = await find_outputs(gateway, {one.output for one in seen})
     for index, one in enumerate(seen):
-        found = outputs.get(one.output)
-        embeds = await asyncio.to_thread(_image_embeds, gateway.storage, *found) if found else None
+        found, place = outputs.get(one.output), ("views", index, "output")
+        try:
+            embeds = await asyncio.to_thread(_image_embeds, gateway.storage, *found) if found else None
+        except UnreadableError as error:
+            refused.append(problem_at(place, str(error)))
+            continue
         if found and embeds:
             record, number = found
             model = record.outputs[number].model
             views.append(View.of(one.output, record.request.concept, one.feedback, embeds, model))
         else:
-            absent.append(no_output(("views", index, "output"), one.output))
-    if absent:
-        raise RequestValidationError(absent)
+            refused.append(no_output(place, one.output))
+    if refused:
+        raise RequestValidationError(refused)
     return views
 
 
 def _image_embeds(storage: Storage, record: JobRecord, index: int) -> bytes | None:
-    """The output's embedding as little-endian float32; None where its attempt kept none."""
+    """The output's embedding as little-endian float32; None where its attempt kept none. Raises UnreadableError."""
+    key = state_key(record.id, record.attempt, index)
+    return read_one("output", f"{record.id}/{index}", _embeds, storage.get(key)) if storage.exists(key) else None
+
+
+def _embeds(data: bytes) -> bytes:
+    from safetensors import SafetensorError
     from safetensors.numpy import load  # numpy would slow down the start
 
-    key = state_key(record.id, record.attempt, index)
-    return load(storage.get(key))["image_embeds"].astype("<f4").tobytes() if storage.exists(key) else None
+    try:
+        return bytes(load(data)["image_embeds"].astype("<f4").tobytes())
+    except SafetensorError as error:
+        raise ValueError(error) from error
