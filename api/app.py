@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,7 @@ from services.storage import open_storage
 from services.store import connect_async
 from services.tenants import Doorkeeper
 from services.uploads import Uploads
+from services.version import __version__
 
 STORE_PATIENCE_S = 5.0  # a client waits for the answer
 OPEN = {"files", "health"}  # tags of what needs no API key; a signed URL is one
@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = _App(
         settings,
         title="Rarebit",
-        version=version("rarebit"),
+        version=__version__,
         summary="Images rarer than their concept's plain samples, as jobs.",
         lifespan=partial(_lifespan, settings=settings),
         redirect_slashes=False,
