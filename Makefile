@@ -73,7 +73,7 @@ lock:
 
 # Both distributions in dist/, as a package index takes them; without what setuptools may have kept of an older tree.
 wheels: .venv/installed-dev
-	rm -rf build dist
+	rm -rf build deploy/checkpoints/build dist
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./deploy/checkpoints
 
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable deploy/checkpoints
