@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
@@ -13,16 +14,17 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 OURS = {"rarebit", "rarebit-mini"}
 
-# In the folder that PYTHONPATH begins with, it runs before all else.
+# Runs before all else; no finder of an editable installation is left.
 BLOCKER = """
 import sys
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+class Present(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {absent!r} else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path[:] = [BuiltinImporter, FrozenImporter, Present]
 """
 
 
@@ -56,8 +58,13 @@ def closure(requirements: Iterable[Requirement]) -> set[str]:
     return set(found)
 
 
+@cache
+def modules() -> dict[str, set[str]]:
+    """What can be imported, and the distributions that it may come from."""
+    return {module: set(map(canonicalize_name, names)) for module, names in packages_distributions().items()}
+
+
 def block_all_but(names: set[str], folder: Path) -> None:
-    """Have Python, where PYTHONPATH begins with the folder, find no package of another distribution than these."""
-    owners = {module: set(map(canonicalize_name, names)) for module, names in packages_distributions().items()}
-    absent = {module for module, of in owners.items() if not of & (names | OURS)} | {"rarebit_mini"}
+    """Have Python, where PYTHONPATH begins with the folder, find no module of another distribution than these."""
+    absent = {module for module, owners in modules().items() if not owners & {"rarebit", *names}}
     (folder / "sitecustomize.py").write_text(BLOCKER.format(absent=absent))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from email.parser import Parser
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def test_command_that_is_not_installed_names_its_extra(gateways_install, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_sampler_runs_from_the_workers_install_and_misses_only_weights(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    block_all_but(closure(declared() + declared("worker")), tmp_path)
+    command, where = [*INSTALLED, "fit", "chair"], {"env": {"PYTHONPATH": str(tmp_path)}, "cwd": tmp_path}
+    run = subprocess.run(command, **where, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == [
+        "rarebit: there is no embedded prior: pip install 'rarebit[embedded]', or name one in RAREBIT_PRIOR"
+    ]
+
+
 def test_every_requirement_is_locked_to_a_version_that_it_allows():
     wrong = [str(one) for extra in (None, *EXTRAS) for one in declared(extra) if not allowed(one)]
     assert wrong == [], "run: make lock"
@@ -118,6 +130,7 @@ def test_what_is_installed_is_what_is_locked():
     assert different == {}, "constraints.txt has not these: run make lock, or erase .venv"
 
 
+@cache
 def locked() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [Requirement(line.partition("#")[0]) for line in lines if line.partition("#")[0].strip()]
