@@ -67,8 +67,9 @@ evaluate: .venv/installed-evaluate
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet --disable-pip-version-check uv
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-package rarebit-mini \
-	  --annotation-style line --custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --annotation-style line \
+	  --no-emit-package pip --no-emit-package rarebit-mini --custom-compile-command "make lock" \
+	  --output-file constraints.txt pyproject.toml
 	grep -vE '^(cuda|nvidia|triton)' constraints.txt > build/constraints.txt && mv build/constraints.txt constraints.txt
 
 # Both distributions in dist/, as a package index takes them; without what setuptools may have kept of an older tree.

@@ -4,7 +4,6 @@ import base64
 import binascii
 import ipaddress
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -23,8 +22,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariableError
 
 from services import redis_url
+from services.bounds import MAX_KEEP_S, MAX_RUN_S, Bounds
 from services.errors import SettingsError
-from services.job_request import MAX_KEEP_S, MAX_RUN_S
 
 _EXAMPLES = ("changeme", "change-me", "change_me", "example", "foobared", "minioadmin", "password")
 _DISTINCT = 6  # characters that a secret needs; sixteen random hexadecimal digits have fewer once in 30,000 draws
@@ -33,22 +32,6 @@ logger = logging.getLogger(__name__)
 Seconds = Annotated[int, Field(ge=1)]
 Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]  # as browsers write it: without a path
 Host = Annotated[str, Field(pattern=r"^([^/:\[\]]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$")]  # without a port
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What is kept at most of what has no end of its own; beyond it, what was used longest ago goes.
-
-    A history ends `exposure_ttl_s` seconds after it was added to, and a tenant has `exposures` of them; `densities` are
-    those of texts, of all tenants together.
-    """
-
-    exposure_ttl_s: int = 90 * 86400
-    exposures: int = 1000
-    densities: int = 1000
-
-
-DEFAULTS = Bounds()
 
 
 class Settings(BaseSettings):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from redis.exceptions import RedisError
 
 from services.errors import LeaseLostError, ServiceError
-from services.leases import Leases
+from services.jobs.leases import Leases
 from worker.attempt import Attempt
 
 BEATS = 6  # in a lease, so that one may be late before anybody takes the worker for dead

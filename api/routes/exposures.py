@@ -9,30 +9,30 @@ from pydantic import Field
 from safetensors import deserialize
 
 from api.deps import CurrentGateway, Gateway
-from api.documents import Exposure
-from api.errors import problems
+from api.documents.resources import Exposure
+from api.http.routing import Router
+from api.problems.errors import problems
 from api.references import find_outputs, no_output
-from api.routing import Router
+from services.base_models import WireModel
 from services.exposure import Feedback, View
-from services.job_request import ExposureKey, OutputRef
+from services.jobs.record import JobRecord
+from services.jobs.request import ExposureKey, OutputRef
 from services.objects import state_key
-from services.schemas import JobRecord
 from services.storage import Storage
-from services.strict import Strict
 
 router = Router(prefix="/exposures", tag="exposures")
 
 Key = Annotated[ExposureKey, Path(description="As a job's `exposure` has it.")]
 
 
-class Seen(Strict):
+class Seen(WireModel):
     """An output that the user has seen, and what they thought of it."""
 
     output: OutputRef
     feedback: Annotated[Feedback, Field(strict=False)]
 
 
-class Views(Strict):
+class Views(WireModel):
     """Outputs in the order in which they were seen; one that is in the history already is judged anew."""
 
     views: list[Seen] = Field(min_length=1, max_length=64)

@@ -8,9 +8,9 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
-from api.errors import example_of
 from api.pages import framed, page
-from api.problems import FAILURES, PATH, PROBLEMS, Kind
+from api.problems.catalogue import FAILURES, PATH, PROBLEMS, Kind
+from api.problems.errors import example_of
 
 GUIDES = {  # of docs/
     "api": "The API",

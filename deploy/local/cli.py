@@ -9,11 +9,11 @@ import typer
 
 from deploy.local import operators
 from deploy.local.extras import needing
-from deploy.local.models import commands as model_commands
+from deploy.local.models.commands import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
-from services.accepted_request import AcceptedRequest
-from services.job_request import DEFAULT_PROMPT, JobRequest, Rarity
+from services.concepts import DEFAULT_PROMPT
+from services.jobs.request import JobRequest, Rarity
 from services.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -45,7 +45,7 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000, data: Dat
     """Run the whole service in the foreground until Ctrl-C."""
     with one_sentence():
         with needing("embedded"):
-            from deploy.local.stack import running
+            from deploy.local.stack.service import running
         with running(data, port) as stack:
             where = f"studio at /, guide at /guide, data and logs in {data}"
             print(f"Rarebit is ready at {stack.url} ({where}); Ctrl-C ends it.", flush=True)
@@ -107,7 +107,7 @@ def generate(
         asked = JobRequest(
             concept=concept, count=count, rarity=rarity, seed=seed, steps=steps, trials=trials, **options
         )
-        request = AcceptedRequest.of(asked, seed=secrets.randbelow(2**32))
+        request = asked.accepted(seed=secrets.randbelow(2**32))
         with needing("embedded"):
             from deploy.local.making import make
         made = make(request, avoid or [], toward or [], image=image, exposure=exposure, data=data, out=out)
@@ -133,7 +133,7 @@ def fit(concepts: Annotated[list[str], typer.Argument()], data: Data = Path("dat
     with one_sentence(), progress_bar() as show:
         with needing("embedded"):
             from deploy.local import in_process
-            from services.diffusion.subject import Subject
+            from services.diffusion.density.subject import Subject
         models = in_process.load(data)
         for concept in concepts:
             in_process.density(models, Subject(concept, DEFAULT_PROMPT), show)
@@ -148,7 +148,7 @@ def densities(
     """Measure and draw how far the density models of concepts hold."""
     with one_sentence():
         with needing("evaluate"):
-            from deploy.local.density_pages import report_densities
+            from deploy.local.densities.pages import report_densities
             from deploy.local.in_process import load
         with progress_bar() as show:
             page = report_densities(load(data), concepts, out, show)

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.http.protocol import HEAD_LIMIT_BYTES
 from api.main import GRACE_S
-from api.protocol import HEAD_LIMIT_BYTES
-from deploy.local.child import RAREBIT
+from deploy.local.stack.child import RAREBIT
 from servers import SIGNING_KEY, Server, free_port
 
 ROOT = Path(__file__).parents[2]

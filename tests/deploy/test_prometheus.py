@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services.schemas import Metrics
+from services.jobs.record import Metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/rules.yml"

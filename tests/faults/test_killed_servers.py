@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from services.leases import Leases
+from services.jobs.leases import Leases
 from tests.faults.rig import LEASE_S, frozen
 from tests.servers import eventually
 

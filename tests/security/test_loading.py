@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.queue import celery_app
+from services.jobs.queue import celery_app
 
 ROOT = Path(__file__).parents[2]
 MODULES = [path for package in ("api", "services", "worker", "deploy") for path in (ROOT / package).rglob("*.py")]

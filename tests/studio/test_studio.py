@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from servers import eventually
-from services.leases import Leases
-from services.schemas import Metrics, Progress
+from services.jobs.leases import Leases
+from services.jobs.record import Metrics, Progress
 from tests.studio.steps import answer, ask, boxes, events, job_of, loaded, preview, state, step
 
 LIMIT_S = 60
