@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve clients test lint audit fuzz faults soak load bench bench-full-size gpu-check evaluate
+.PHONY: demo serve clients test lint audit fuzz faults soak load bench bench-full-size gpu-check evaluate lock wheels
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -29,6 +29,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry --no-ansi .
 	$(BIN)/python -m deploy.clients.check
 	$(BIN)/python -m tests.studio.check
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-files '\.safetensors$$|tokenizer\.json$$|recorded_store\.json$$'
@@ -62,15 +63,32 @@ gpu-check: .venv/installed-dev
 evaluate: .venv/installed-evaluate
 	OMP_NUM_THREADS=1 $(BIN)/rarebit evaluate --data "$(DATA)"
 
-.venv/installed: pyproject.toml
+# What is pinned stays, if it can: erase constraints.txt to have everything as new as it gets. CUDA's packages and triton
+# are left to torch, each of whose builds, CPU or CUDA, names its own.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --annotation-style line \
+	  --no-emit-package pip --no-emit-package rarebit-mini --custom-compile-command "make lock" \
+	  --output-file constraints.txt pyproject.toml
+	grep -vE '^(cuda|nvidia|triton)' constraints.txt > build/constraints.txt && mv build/constraints.txt constraints.txt
+
+# Both distributions in dist/, as a package index takes them; without what setuptools may have kept of an older tree.
+wheels: .venv/installed-dev
+	rm -rf build deploy/checkpoints/build dist
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./deploy/checkpoints
+
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable deploy/checkpoints
+
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	$(INSTALL) --editable ".[embedded]"
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(INSTALL) --editable ".[dev]"
 	@touch $@
 
 .venv/installed-evaluate: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[evaluate]"
+	$(INSTALL) --editable ".[embedded,evaluate]"
 	@touch $@

@@ -19,7 +19,7 @@ GUIDES = {  # of docs/
     "proxies": "Behind a proxy",
     "lifetimes": "What is kept, and when it ends",
 }
-_DOCS = Path(__file__).parents[2] / "docs"
+_DOCS = Path(__file__).parents[1] / "guide"  # which leads to docs/ in a checkout
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -9,7 +10,7 @@ from services.diffusion.checkers.open_clip import Checker, load_checker
 from services.diffusion.checkers.safety import SafetyChecker, load_safety_checker
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.runtime.batching import Batching, Sharing, alone
-from services.diffusion.runtime.checkpoint import pulled
+from services.diffusion.runtime.checkpoint import embedded, pulled
 from services.sampler.densities import Densities
 from services.sampler.keeping import Keeping
 from services.settings import Settings
@@ -42,16 +43,21 @@ def load_models(settings: Settings, storage: Storage) -> Models:
     disable_progress_bar()
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, settings.dtype)
-    keep, found = Keeping(open_storage(settings, KEEP_PATIENCE_S)), partial(pulled, data=settings.data_dir)
-    parts = found(settings.prior), found(settings.decoder)
+    keep, found = Keeping(open_storage(settings, KEEP_PATIENCE_S)), partial(_found, settings.data_dir)
+    parts = found("prior", settings.prior), found("decoder", settings.decoder)
     model = Kandinsky.load(*parts, device=device, dtype=dtype, keep=keep)
     sampler = model.sampler  # made before there are threads, as its graphs are
     if model.device.type == "cuda":
         sampler.graphs.capture(settings.trials_at_once)
     densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
-    checker = load_checker(found(settings.scorer), device=device, dtype=dtype, keep=keep)
-    safety = None if settings.safety is None else load_safety_checker(found(settings.safety), device=device)
+    checker = load_checker(found("scorer", settings.scorer), device=device, dtype=dtype, keep=keep)
+    safety = None if settings.safety is None else load_safety_checker(found("safety", settings.safety), device=device)
     return Models(model, checker, densities, safety, *open_batching(settings, model.device.type))
+
+
+def _found(data: Path, part: str, name: str | None) -> str:
+    """The part as it is named, or as it has been pulled, or the embedded one."""
+    return embedded(part) if name is None else pulled(name, data)
 
 
 def open_batching(settings: Settings, device: str) -> tuple[Batching, int]:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,15 @@ def pulled(name: str, data: Path) -> str:
     """Where `rarebit models pull` has put the repository of that name below the data folder, or else the name."""
     folder = data / "models" / name
     return str(folder) if folder.is_dir() else name
+
+
+def embedded(part: str) -> str:
+    """The folder of a part of the embedded checkpoint, a package of its own; CheckpointError if it is not installed."""
+    if (package := find_spec("rarebit_mini")) is None or package.origin is None:
+        raise CheckpointError(
+            f"there is no embedded {part}: pip install 'rarebit[embedded]', or name one in RAREBIT_{part.upper()}"
+        )
+    return str(Path(package.origin).with_name(part))
 
 
 def load_model(kind: Any, folder: Path, part: str, device: str, dtype: torch.dtype) -> Any:
