@@ -41,18 +41,18 @@ topologySpreadConstraints: {{ range list "topology.kubernetes.io/zone" "kubernet
   valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}
 {{- end }}
 
+{{/* Of (list variable value); large numbers are floats to Helm. */}}
+{{- define "rarebit.plainEnv" -}}
+{{- $value := index . 1 -}}
+- {name: {{ index . 0 }}, value: {{ ternary (toJson $value) (toString $value) (kindIs "float64" $value) | quote }}}
+{{- end }}
+
 {{/* The settings that gateway and workers share. */}}
 {{- define "rarebit.env" -}}
-{{- $gateway := printf "%s-gateway" (include "rarebit.name" .) -}}
-{{- $service := printf "%s.%s" $gateway .Release.Namespace -}}
-{{- $names := list $gateway $service (printf "%s.svc" $service) (printf "%s.svc.cluster.local" $service) -}}
 {{- $plain := dict
   "RAREBIT_PUBLIC_URL" .Values.publicUrl
   "RAREBIT_AUTH" .Values.auth
-  "RAREBIT_HOSTS" (concat $names .Values.hosts | toJson)
-  "RAREBIT_CORS_ORIGINS" (.Values.corsOrigins | toJson)
   "RAREBIT_STORAGE" .Values.storage.type
-  "RAREBIT_WEBHOOK_NETWORKS" (.Values.webhooks.networks | toJson)
   "RAREBIT_SHUTDOWN_GRACE_S" .Values.shutdownGraceSeconds
   "RAREBIT_DATA_DIR" "/data" -}}
 {{- with .Values.storage.s3 }}{{ if eq $.Values.storage.type "s3" -}}
@@ -60,7 +60,7 @@ topologySpreadConstraints: {{ range list "topology.kubernetes.io/zone" "kubernet
 {{- if .publicUrl }}{{ $_ := set $plain "RAREBIT_S3_PUBLIC_URL" .publicUrl }}{{ end -}}
 {{- end }}{{ end -}}
 {{- range $name, $value := merge $plain .Values.settings }}
-- {name: {{ $name }}, value: {{ toString $value | quote }}}
+{{ include "rarebit.plainEnv" (list $name $value) }}
 {{- end }}
 {{ include "rarebit.secretEnv" (list "RAREBIT_REDIS_URL" .Values.redis.secret.name .Values.redis.secret.key) }}
 {{- if eq .Values.storage.type "s3" }}{{ with .Values.storage.s3.secret }}
@@ -69,6 +69,16 @@ topologySpreadConstraints: {{ range list "topology.kubernetes.io/zone" "kubernet
 {{- end }}{{ else }}{{ with .Values.storage.local.secret }}
 {{ include "rarebit.secretEnv" (list "RAREBIT_SIGNING_KEY" .name .key) }}
 {{- end }}{{ end }}
+{{- end }}
+
+{{/* Those that the gateway alone reads. */}}
+{{- define "rarebit.gatewayEnv" -}}
+{{- $name := printf "%s-gateway" (include "rarebit.name" .) -}}
+{{- $full := printf "%s.%s" $name .Release.Namespace -}}
+{{- $names := list $name $full (printf "%s.svc" $full) (printf "%s.svc.cluster.local" $full) -}}
+{{ include "rarebit.plainEnv" (list "RAREBIT_HOSTS" (concat $names .Values.hosts | toJson)) }}
+{{ include "rarebit.plainEnv" (list "RAREBIT_CORS_ORIGINS" (.Values.corsOrigins | toJson)) }}
+{{ include "rarebit.plainEnv" (list "RAREBIT_WEBHOOK_NETWORKS" (.Values.webhooks.networks | toJson)) }}
 {{- with .Values.webhooks.secret }}{{ if .name }}
 {{ include "rarebit.secretEnv" (list "RAREBIT_WEBHOOK_SECRET" .name .key) }}
 {{- end }}{{ end }}

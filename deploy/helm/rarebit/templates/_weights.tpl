@@ -27,7 +27,7 @@
 {{- $weights := (index . 1).weights -}}
 {{- if eq $weights.source "image" -}}
 - {name: weights, image: {reference: {{ $weights.image }}, pullPolicy: IfNotPresent}}
-{{- else if $weights.claim -}}
+{{- else if eq $weights.source "claim" -}}
 - {name: weights, persistentVolumeClaim: {claimName: {{ $weights.claim }}}}
 {{- else if eq $weights.source "pull" -}}
 - {name: weights, emptyDir: {}}
