@@ -24,7 +24,9 @@ def interpolated(text: str) -> str:
 
 @pytest.mark.parametrize("profile", [[], ["--profile", "gpu"]], ids=["CPU", "GPU"])
 def test_compose_has_nothing_to_object_to(profile):
-    if (binary := shutil.which(Path(sys.executable).with_name("docker-compose")) or shutil.which("docker-compose")) is None:
+    if (
+        binary := shutil.which(Path(sys.executable).with_name("docker-compose")) or shutil.which("docker-compose")
+    ) is None:
         pytest.skip("there is no docker-compose for this machine")
     command = [binary, "--file", str(FILE), *profile, "config", "--quiet"]
     ended = subprocess.run(command, env=os.environ | SECRETS, capture_output=True, text=True, check=False)

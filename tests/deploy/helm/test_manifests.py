@@ -1,19 +1,18 @@
 """Kubernetes takes what the chart makes of values, and the processes take the settings that it gives them."""
 
 import json
+import re
 from contextlib import suppress
 
 import kubernetes_validate
 import pytest
 import yaml
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 
 from chart import CASES, CHART, EMBEDDED, ROOT, containers, helm, of_kind, pods, rendered
 from servers import SIGNING_KEY
 from services.settings import Settings
 
-OPERATORS = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
+OPERATORS = {"ScaledObject", "PodMonitor", "PrometheusRule"}
 SECRETS = {
     "RAREBIT_REDIS_URL": f"rediss://rarebit:{SIGNING_KEY.replace(' ', '')}@redis.example:6379/0",
     "RAREBIT_S3_ACCESS_KEY": "rarebit",
@@ -38,10 +37,19 @@ def test_kubernetes_takes_every_resource_as_it_is(case):
             kubernetes_validate.validate(resource, "1.37", strict=True)
 
 
+@pytest.fixture(scope="module")
+def models():
+    """KEDA's and the Prometheus operator's, which take seconds to import: by whoever runs these tests alone."""
+    from cloudcoil.models.keda.v1alpha1 import ScaledObject
+    from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
+
+    return {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
+
+
 @each_case
-def test_operators_know_every_field_of_theirs(case):
+def test_operators_know_every_field_of_theirs(case, models):
     for resource in rendered(case):
-        if model := OPERATORS.get(resource["kind"]):
+        if model := models.get(resource["kind"]):
             known = model.model_validate(resource).model_dump(by_alias=True, exclude_unset=True, mode="json")
             with suppress(KeyError):
                 known["spec"]["fallback"]["behavior"] = "currentReplicasIfHigher"  # KEDA 2.17's; the models are older
@@ -109,13 +117,25 @@ def test_every_value_is_described():
 
 
 def test_worker_starts_as_long_as_its_weights_take_and_no_longer():
-    """Two minutes, 20 s for each of 13 GB, a minute for each of two densities."""
+    """Five minutes, 20 s for each of 13 GB, five minutes for each of two densities."""
     h100 = next(case for case in CASES if case.stem == "h100")
     worker = next(one for one in containers(h100) if one["name"] == "worker")
     probe = worker["startupProbe"]
-    assert probe["periodSeconds"] * probe["failureThreshold"] == 120 + 13 * 20 + 2 * 60
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 300 + 13 * 20 + 2 * 300
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 
 def test_files_of_the_chart_are_those_that_compose_uses():
     assert (CHART / "files").resolve() == ROOT / "deploy/prometheus"
+
+
+def test_manifests_of_the_page_are_what_kubernetes_takes(tmp_path):
+    """Its values, too: those of the first look, and the same with the pool and the scaling that follow."""
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    first, pool, manifest, scaling = (
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    )
+    kubernetes_validate.validate(manifest, "1.37", strict=True)
+    for number, pools in enumerate([first["pools"], {"h100": pool["pools"]["h100"] | scaling}]):
+        (case := tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(first | {"pools": pools}))
+        assert len(of_kind(case, "Deployment")) == 2

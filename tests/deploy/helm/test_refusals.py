@@ -73,7 +73,9 @@ def refusal(changes, tmp_path):
         ({"pools": {"cpu": {"replica": 2}}}, "'replica' not allowed"),
         ({"settings": {"RAREBIT_REDIS_URL": "redis://:secret@redis"}}, "RAREBIT_REDIS_URL"),  # pragma: allowlist secret
         ({"pools": {"cpu": {"settings": {"RAREBIT_DENSITY_SAMPLES": 500}}}}, "RAREBIT_DENSITY_SAMPLES"),
-        ({"auth": "none"}, "auth"),
+        ({"auth": "none"}, "'/auth': value must be one of"),
+        ({"hosts": ["gateway:8000"]}, "/hosts/0': 'gateway:8000' does not match pattern"),
+        ({"corsOrigins": ["https://app.example/"]}, "/corsOrigins/0': 'https://app.example/' does not match"),
     ],
 )
 def test_values_that_cannot_work_are_refused_by_name(changes, sentence, tmp_path):

@@ -1,9 +1,9 @@
 {{/* Where a pool's weights come from; all of these are of (list root pool), the pool with its defaults. */}}
 
-{{/* How long a start may take: imports, 20 s for each gigabyte from a slow disk, a fit for each concept to preload. */}}
+{{/* How long a start may take: one that is cut off begins anew, and never ends. */}}
 {{- define "rarebit.startupSeconds" -}}
 {{- $pool := index . 1 -}}
-{{ add 120 (mul 20 (ceil $pool.weights.gigabytes | int)) (mul 60 (len $pool.model.preload)) }}
+{{ add 300 (mul 20 (ceil $pool.weights.gigabytes | int)) (mul 300 (len $pool.model.preload)) }}
 {{- end }}
 
 {{/* The hub's names among the model's parts. */}}
