@@ -30,9 +30,9 @@ def test_helm_finds_nothing_to_object_to():
     assert ended.returncode == 0, ended.stdout
 
 
-@each_case
-def test_kubernetes_takes_every_resource_as_it_is(case):
-    for resource in rendered(case):
+def test_kubernetes_takes_every_resource_as_it_is():
+    different = {json.dumps(resource): resource for case in CASES for resource in rendered(case)}
+    for resource in different.values():
         if resource["kind"] not in {*OPERATORS, "HTTPRoute"}:
             kubernetes_validate.validate(resource, "1.37", strict=True)
 
