@@ -20,6 +20,7 @@ SECRETS = {
     "RAREBIT_SIGNING_KEY": SIGNING_KEY,
     "RAREBIT_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # pragma: allowlist secret
 }
+AUTH = "RAREBIT_AUTH"
 OF_THE_IMAGE = {"health_file"}
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
@@ -79,6 +80,19 @@ def test_secrets_come_from_secrets_alone(case):
     for variable in (variable for one in containers(case) for variable in one.get("env", [])):
         is_secret = variable["name"] in {*SECRETS, "RAREBIT_API_KEY", "HF_TOKEN"}
         assert is_secret == ("valueFrom" in variable), variable
+
+
+@each_case
+def test_nobody_reaches_workers_and_without_keys_nobody_unnamed_reaches_gateways(case):
+    everybody, gateways = of_kind(case, "NetworkPolicy") or [None, None]
+    if case.stem == "open-network":
+        assert everybody is gateways is None
+        return
+    assert everybody["spec"].keys() == {"podSelector", "policyTypes", "egress"}
+    assert "Ingress" in everybody["spec"]["policyTypes"]
+    [rule] = gateways["spec"]["ingress"]
+    [auth] = {variable["value"] for one in containers(case) for variable in one["env"] if variable["name"] == AUTH}
+    assert ("from" in rule) == (auth != "keys")
 
 
 @each_case

@@ -27,10 +27,10 @@ def promtool(tmp_path):
     return run
 
 
-def query(case):
+def trigger(case):
     [scaled] = of_kind(case, "ScaledObject")
     [trigger] = scaled["spec"]["triggers"]
-    return trigger["metadata"]["query"]
+    return trigger["metadata"]
 
 
 def series(**values):
@@ -61,14 +61,24 @@ def series(**values):
     ],
 )
 def test_work_is_what_runs_and_what_has_to_start_in_time(promtool, case, figures, work):
-    test = {"expr": query(case), "eval_time": "0s", "exp_samples": [{"labels": "{}", "value": work}]}
+    test = {"expr": trigger(case)["query"], "eval_time": "0s", "exp_samples": [{"labels": "{}", "value": work}]}
     promtool("test", "rules", content={"tests": [{"input_series": series(**figures), "promql_expr_test": [test]}]})
 
 
 def test_without_figures_there_is_no_work_to_tell_of(promtool):
-    """Redis is away: KEDA keeps the workers that there are."""
-    test = {"expr": query(H100), "eval_time": "0s", "exp_samples": []}
+    """Redis is away: KEDA keeps the workers that there are, and is not told that there is nothing to do."""
+    assert trigger(H100)["ignoreNullValues"] == "false"
+    test = {"expr": trigger(H100)["query"], "eval_time": "0s", "exp_samples": []}
     promtool("test", "rules", content={"tests": [{"input_series": series(), "promql_expr_test": [test]}]})
+
+
+def test_who_scales_a_deployment_is_the_one_who_says_how_many():
+    """An upgrade would set it back."""
+    scaled = [one["spec"]["scaleTargetRef"]["name"] for one in of_kind(TWO_POOLS, "ScaledObject")]
+    scaled += [one["spec"]["scaleTargetRef"]["name"] for one in of_kind(TWO_POOLS, "HorizontalPodAutoscaler")]
+    fixed = [one["metadata"]["name"] for one in of_kind(TWO_POOLS, "Deployment") if "replicas" in one["spec"]]
+    assert sorted(scaled) == ["rb-rarebit-gateway", "rb-rarebit-worker-spot"]
+    assert fixed == ["rb-rarebit-worker-h100"]
 
 
 @pytest.mark.parametrize("case", [H100, TWO_POOLS], ids=["to zero", "not to zero"])
@@ -77,5 +87,8 @@ def test_alerts_are_prometheus_and_of_the_own_namespace(promtool, case):
     promtool("check", "rules", content=resource["spec"])
     rules = [rule for group in resource["spec"]["groups"] for rule in group["rules"]]
     assert all(OURS in rule["expr"] for rule in rules)
+    [monitor] = of_kind(case, "PodMonitor")
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["relabelings"] == [{"action": "replace", "targetLabel": "job", "replacement": "rarebit"}]
     silenced = {"RarebitNoWorkers"} - {rule["alert"] for rule in rules}
     assert bool(silenced) == (case is H100)
