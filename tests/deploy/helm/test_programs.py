@@ -8,7 +8,7 @@ import pytest
 
 from chart import CASES, of_kind
 from servers import eventually, served
-from services.schemas import Metrics
+from services.jobs.record import Metrics
 
 CASE = next(case for case in CASES if case.stem == "h100")
 
