@@ -60,10 +60,11 @@ def build(settings: Settings) -> Celery:
     kept = partial(owned, leases, "", lock)
     preloaded = [densities.facts(subject, densities.get(subject, _silently, kept)) for subject in subjects]
     leases.serve(densities.family, preloaded)
-    health = Health(settings.health_file)
+    interval_s = settings.lease_s / BEATS
+    health = Health(settings.health_file, interval_s)
     signals.worker_ready.connect(health.consumes, weak=False)
     signals.worker_shutting_down.connect(health.stops, weak=False)
-    heartbeat = Heartbeat(leases, interval_s=settings.lease_s / BEATS, health=health)
+    heartbeat = Heartbeat(leases, interval_s, health)
     shutdown = Shutdown(settings.shutdown_grace_s)
     signals.worker_shutting_down.connect(shutdown.begin, weak=False)
     runner = Runner(

@@ -32,7 +32,7 @@ class Heartbeat(threading.Thread):
         super().__init__(name="heartbeat", daemon=True)
         self._leases = leases
         self._interval_s = interval_s
-        self._health = health or Health(None)
+        self._health = health or Health(None, interval_s)
         self._attempts: set[Attempt] = set()
         self._deaf_beats = 0
 

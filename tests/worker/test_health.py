@@ -24,7 +24,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def health(file):
-    health = Health(file)
+    health = Health(file, interval_s=5)
     health.consumes()
     return health
 
@@ -40,7 +40,7 @@ def test_worker_that_loads_is_neither_live_nor_ready(file):
 
 
 def test_worker_is_ready_from_when_it_consumes_until_it_is_to_stop(file, leases):
-    health = Health(file)
+    health = Health(file, interval_s=5)
     heartbeat = Heartbeat(leases, interval_s=5, health=health)
     heartbeat.beat()
     assert words_of(file) == ["live"]
@@ -66,23 +66,27 @@ async def test_worker_with_a_run_that_has_hung_is_not_live(file, health, leases,
     assert words_of(file) == ["live", "ready"]
 
 
-def test_worker_whose_heart_no_longer_beats_is_neither(file, health):
-    health.tell(stalled=False, hears=True)
-    long_ago = time.time() - STALE_S - 1
-    os.utime(file, (long_ago, long_ago))
-    assert what_is_wrong("ready", file) == what_is_wrong("live", file) == "the worker was last heard of 61 s ago"
+@pytest.mark.parametrize(("interval_s", "stale_s"), [(5, STALE_S), (100, 300)])
+def test_worker_whose_heart_no_longer_beats_is_neither(file, interval_s, stale_s):
+    """A minute, or three beats of long leases."""
+    Health(file, interval_s).tell(stalled=False, hears=True)
+    for ago_s, live in ((stale_s - 2, True), (stale_s + 1, False)):
+        then = time.time() - ago_s
+        os.utime(file, (then, then))
+        assert (what_is_wrong("live", file) == "") == live
+    assert what_is_wrong("ready", file) == f"the worker was last heard of {stale_s + 1:.0f} s ago"
 
 
 def test_what_the_worker_before_has_left_behind_says_nothing_of_this_one(file, health):
     """A container that is started again keeps its volumes, and its process its number."""
     health.tell(stalled=False, hears=True)
-    pid, began, words = file.read_text().split("\n")
-    file.write_text("\n".join([pid, str(int(began) - 1), words]))
+    pid, began, *rest = file.read_text().split("\n")
+    file.write_text("\n".join([pid, str(int(began) - 1), *rest]))
     assert what_is_wrong("ready", file) == what_is_wrong("live", file) == BEGUN
 
 
 def test_without_a_file_nobody_is_told():
-    Health(None).tell(stalled=False, hears=True)
+    Health(None, interval_s=5).tell(stalled=False, hears=True)
 
 
 def probe(word, file):
