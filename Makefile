@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve clients test lint audit fuzz faults soak load bench bench-full-size gpu-check evaluate lock wheels
+.PHONY: demo serve up clients test lint audit fuzz faults soak load bench bench-full-size gpu-check evaluate lock wheels
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -14,6 +14,17 @@ demo: .venv/installed
 
 serve: .venv/installed
 	@exec $(BIN)/rarebit serve --port $(PORT) --data "$(DATA)"
+
+# In containers, with Prometheus and Grafana; GPU=1 has a worker on a GPU in place of the CPU's.
+up: .env
+	RAREBIT_CPU_WORKERS=$(if $(GPU),0,1) docker compose $(if $(GPU),--profile gpu) up --build
+
+.env:
+	@umask 77; { \
+	  echo "RAREBIT_REDIS_PASSWORD=$$(openssl rand -hex 32)"; \
+	  echo "RAREBIT_S3_SECRET_KEY=$$(openssl rand -hex 32)"; \
+	  echo "RAREBIT_WEBHOOK_SECRET=whsec_$$(openssl rand -base64 32)"; \
+	} > $@
 
 # The contract, and the clients that follow from it, written anew from the application.
 clients: .venv/installed-dev
@@ -30,6 +41,8 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry --no-ansi .
+	$(BIN)/hadolint deploy/docker/Dockerfile
+	$(BIN)/shellcheck .ci/run deploy/checkpoints/train.sh
 	$(BIN)/python -m deploy.clients.check
 	$(BIN)/python -m tests.studio.check
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-files '\.safetensors$$|tokenizer\.json$$|recorded_store\.json$$'
@@ -87,6 +100,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 
 .venv/installed-dev: .venv/installed
 	$(INSTALL) --editable ".[dev]"
+	$(BIN)/python .ci/helm.py
 	@touch $@
 
 .venv/installed-evaluate: .venv/installed

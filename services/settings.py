@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     run_limit_s: Seconds = Field(default=1800, le=MAX_RUN_S)
     lease_s: int = Field(default=30, ge=2)
     shutdown_grace_s: int = Field(default=10, ge=0, le=3600)
+    health_file: Path | None = None
 
     @property
     def prefix(self) -> str:

@@ -16,6 +16,7 @@ GUIDES = {  # of docs/
     "api": "The API",
     "webhooks": "Webhooks",
     "operating": "Operating the service",
+    "kubernetes": "On Kubernetes",
     "proxies": "Behind a proxy",
     "lifetimes": "What is kept, and when it ends",
 }
