@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,19 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from api.body import BodyLimit
+from api.density_models import DensityModels
 from api.deps import Gateway
-from api.errors import Problem, answer_with_problems, problems
+from api.documents.links import BehindPrefix, Links
 from api.events import EVENTS
-from api.files import Assets, HeadAsGet
-from api.headers import SecurityHeaders
-from api.hosts import ServedHosts
-from api.limits import RateLimiter, RateLimitHeaders
-from api.lingering import LingeringClose
-from api.links import BehindPrefix, Links
-from api.metrics import Measured, Metrics
-from api.origins import OtherOrigins
+from api.http.body import BodyLimit
+from api.http.file_responses import Assets, HeadAsGet
+from api.http.headers import SecurityHeaders
+from api.http.hosts import ServedHosts
+from api.http.limits import RateLimiter, RateLimitHeaders
+from api.http.lingering import LingeringClose
+from api.http.origins import OtherOrigins
+from api.metrics import GatewayMetrics, Measured
+from api.problems.errors import Problem, answer_with_problems, problems
 from api.routes import (
     batches,
     deliveries,
@@ -41,20 +41,20 @@ from api.routes import (
     studio,
 )
 from api.store_check import StoreCheck
+from api.uploads import Uploads
 from api.webhooks import describe, secret_of
-from services.batches import Batches
-from services.changes import Changes
-from services.deliverer import Deliverer
-from services.density_models import DensityModels
-from services.egress import open_egress
-from services.jobs import Jobs
-from services.outbox import Outbox
-from services.quarantine import Quarantine
+from services.jobs.batches import Batches
+from services.jobs.lifecycle import Jobs
+from services.jobs.notifications import Notifications
+from services.jobs.quarantine import Quarantine
+from services.jobs.store import connect_async
 from services.settings import Settings
 from services.storage import open_storage
-from services.store import connect_async
 from services.tenants import Doorkeeper
-from services.uploads import Uploads
+from services.version import __version__
+from services.webhooks.deliverer import Deliverer
+from services.webhooks.egress import open_egress
+from services.webhooks.outbox import Outbox
 
 STORE_PATIENCE_S = 5.0  # a client waits for the answer
 OPEN = {"files", "health"}  # tags of what needs no API key; a signed URL is one
@@ -83,7 +83,7 @@ class _App(FastAPI):
     def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
         self._settings = settings
-        self.metrics = Metrics()
+        self.metrics = GatewayMetrics()
 
     def build_middleware_stack(self) -> ASGIApp:
         app, settings = super().build_middleware_stack(), self._settings
@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = _App(
         settings,
         title="Rarebit",
-        version=version("rarebit"),
+        version=__version__,
         summary="Images rarer than their concept's plain samples, as jobs.",
         lifespan=partial(_lifespan, settings=settings),
         redirect_slashes=False,
@@ -124,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
     client = connect_async(settings.redis_url)
-    changes = Changes(client)
+    notifications = Notifications(client)
     storage = open_storage(settings, STORE_PATIENCE_S)
     with ThreadPoolExecutor(DECODERS, "decoder") as decoders:
         app.state.gateway = gateway = Gateway(
@@ -133,7 +133,7 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             limiter=RateLimiter(client),
             jobs=Jobs(client),
             batches=Batches(client),
-            changes=changes,
+            notifications=notifications,
             quarantine=Quarantine(client),
             uploads=Uploads(client),
             outbox=Outbox(client),
@@ -145,9 +145,9 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             metrics=app.metrics,
         )
         _collect_rarely()
-        async with open_egress(settings.webhook_networks) as egress, changes.listening():
+        async with open_egress(settings.webhook_networks) as egress, notifications.listening():
             deliverer = Deliverer(gateway.outbox, egress, partial(describe, gateway), partial(secret_of, settings))
-            async with deliverer.delivering(changes):
+            async with deliverer.delivering(notifications):
                 yield
     await client.aclose()
 

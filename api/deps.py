@@ -9,21 +9,21 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
-from api.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
-from api.links import Links
-from api.metrics import Metrics
+from api.density_models import DensityModels
+from api.documents.links import Links
+from api.http.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
+from api.metrics import GatewayMetrics
 from api.store_check import StoreCheck
-from services.batches import Batches
-from services.changes import Changes
-from services.density_models import DensityModels
+from api.uploads import Uploads
 from services.errors import ForbiddenError, StorageError
-from services.jobs import Jobs
-from services.outbox import Outbox
-from services.quarantine import Quarantine
+from services.jobs.batches import Batches
+from services.jobs.lifecycle import Jobs
+from services.jobs.notifications import Notifications
+from services.jobs.quarantine import Quarantine
 from services.settings import Settings
 from services.storage import Storage
 from services.tenants import NOBODY, Caller, Doorkeeper
-from services.uploads import Uploads
+from services.webhooks.outbox import Outbox
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Gateway:
     limiter: RateLimiter
     jobs: Jobs
     batches: Batches
-    changes: Changes
+    notifications: Notifications
     quarantine: Quarantine
     uploads: Uploads
     outbox: Outbox
@@ -44,7 +44,7 @@ class Gateway:
     store: StoreCheck
     links: Links
     decoders: Executor
-    metrics: Metrics
+    metrics: GatewayMetrics
 
     async def erase(self, prefix: str) -> None:
         """Erase at once what is planned to be erased; where the store is away, that is left to the workers."""

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from api.deps import Gateway
-from api.documents import Output, StatusChange, pictures_of
+from api.documents.resources import Output, StatusChange, pictures_of
 from services.errors import JobExpiredError, JobNotFoundError, UnreadableError
-from services.records import Event
-from services.schemas import JobRecord, JobStatus, Preview, Progress, WatchedProgress
+from services.jobs.answers import Event
+from services.jobs.record import JobRecord, JobStatus, Preview, Progress, WatchedProgress
 
 EVENTS: dict[str, type[BaseModel]] = {
     "status": StatusChange,
@@ -31,9 +31,9 @@ async def wait_until_final(gateway: Gateway, job_id: str, timeout_s: float) -> N
     """Return when the job has reached a final state or is erased, or after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
     with gateway.metrics.long_polls.track_inprogress():
-        async with gateway.changes.of(job_id) as news:
+        async with gateway.notifications.of(job_id) as changed:
             while not (await gateway.jobs.get(job_id))[0].status.final:
-                if not await _woken(news, deadline - time.monotonic()):
+                if not await _woken(changed, deadline - time.monotonic()):
                     return
 
 
@@ -47,7 +47,7 @@ async def follow(gateway: Gateway, job_id: str, after: str, *, previews: bool = 
     ended, seen = False, ""
     over = suppress(JobNotFoundError, JobExpiredError, UnreadableError, RedisError)
     with gateway.metrics.streams.track_inprogress(), over:
-        async with gateway.changes.of(job_id) as news:
+        async with gateway.notifications.of(job_id) as changed:
             while True:
                 events = await gateway.jobs.events(job_id, after)
                 record, _ = await gateway.jobs.get(job_id)
@@ -63,17 +63,17 @@ async def follow(gateway: Gateway, job_id: str, after: str, *, previews: bool = 
                     return
                 ended = record.status.final
                 patience_s = KEEP_ALIVE_S if record.status is JobStatus.QUEUED else LOOK_S
-                if not ended and not events and not await _woken(news, patience_s):
+                if not ended and not events and not await _woken(changed, patience_s):
                     yield format_sse_event(comment="")
 
 
-async def _woken(news: asyncio.Event, timeout_s: float) -> bool:
-    """Whether there was news, which is taken for seen from now on."""
+async def _woken(changed: asyncio.Event, timeout_s: float) -> bool:
+    """Whether the job has changed, which is taken for seen from now on."""
     try:
-        await asyncio.wait_for(news.wait(), timeout_s)
+        await asyncio.wait_for(changed.wait(), timeout_s)
     except TimeoutError:
         return False
-    news.clear()
+    changed.clear()
     return True
 
 

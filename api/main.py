@@ -5,7 +5,7 @@ import sys
 import uvicorn
 
 from api.app import create_app
-from api.protocol import BoundedHead
+from api.http.protocol import BoundedHead
 from services.errors import SettingsError
 from services.settings import Settings
 

@@ -18,15 +18,15 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.schemas import JobStatus
-from services.stats import Stats
+from services.jobs.answers import Stats
+from services.jobs.record import JobStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of no use in this format
 _METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
-class Metrics:
+class GatewayMetrics:
     """The counters of one application; they start at zero with it."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Metrics:
 class Measured:
     """Counts every request, and the time until its answer begins."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self._app = app
         self._metrics = metrics
 

@@ -8,8 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from api.deps import Gateway
 from api.webhooks import BodyProblem, webhook_problems
 from services.errors import OtherModelError, UnreadableError, UploadExpiredError, UploadNotFoundError
-from services.job_request import JobRequest
-from services.schemas import JobRecord
+from services.jobs.record import JobRecord
+from services.jobs.request import JobRequest
 
 Location = tuple[str | int, ...]
 

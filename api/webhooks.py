@@ -8,14 +8,19 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from api.deps import Gateway
-from api.documents import Batch, JobSummary
-from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
-from services.egress import Address, may_call
+from api.documents.resources import Batch, JobSummary
+from api.documents.webhook_data import (
+    BatchNotification,
+    ExpiredBatchNotification,
+    ExpiredJobNotification,
+    JobNotification,
+)
 from services.errors import BatchNotFoundError, JobExpiredError, JobNotFoundError, UnreadableError
-from services.outbox import Parcel
-from services.schemas import JobStatus
+from services.jobs.record import JobStatus
+from services.jobs.request import BatchWebhook, Webhook
 from services.settings import Settings
-from services.webhooks import BatchWebhook, Webhook
+from services.webhooks.egress import Address, may_call
+from services.webhooks.outbox import DueDelivery
 
 BodyProblem = dict[str, object]  # as RequestValidationError takes them
 
@@ -53,27 +58,27 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-async def describe(gateway: Gateway, parcel: Parcel) -> dict[str, Any]:
+async def describe(gateway: Gateway, delivery: DueDelivery) -> dict[str, Any]:
     """The `data` of the payload: the event's subject as it is now, with fresh URLs."""
-    kind, _, word = parcel.event.partition(".")
-    return (await _SUBJECTS[kind](gateway, parcel, word)).model_dump(mode="json")
+    kind, _, word = delivery.event.partition(".")
+    return (await _SUBJECTS[kind](gateway, delivery, word)).model_dump(mode="json")
 
 
-async def _job(gateway: Gateway, parcel: Parcel, word: str) -> JobNews | ExpiredJobNews:
+async def _job(gateway: Gateway, delivery: DueDelivery, word: str) -> JobNotification | ExpiredJobNotification:
     try:
-        record, place = await gateway.of(parcel.tenant).jobs.get(parcel.subject)
+        record, place = await gateway.of(delivery.tenant).jobs.get(delivery.subject)
     except (JobNotFoundError, JobExpiredError, UnreadableError):
         status = JobStatus.RUNNING if word == "started" else JobStatus(word)
-        return ExpiredJobNews(id=parcel.subject, status=status)
-    return JobNews.of(JobSummary.of(record, place, gateway.links))
+        return ExpiredJobNotification(id=delivery.subject, status=status)
+    return JobNotification.of(JobSummary.of(record, place, gateway.links))
 
 
-async def _batch(gateway: Gateway, parcel: Parcel, _word: str) -> BatchNews | ExpiredBatchNews:
+async def _batch(gateway: Gateway, delivery: DueDelivery, _word: str) -> BatchNotification | ExpiredBatchNotification:
     try:
-        batch = await gateway.of(parcel.tenant).batches.get(parcel.subject)
+        batch = await gateway.of(delivery.tenant).batches.get(delivery.subject)
     except (BatchNotFoundError, UnreadableError):
-        return ExpiredBatchNews(id=parcel.subject)
-    return BatchNews.of(Batch.of(batch, gateway.links))
+        return ExpiredBatchNotification(id=delivery.subject)
+    return BatchNotification.of(Batch.of(batch, gateway.links))
 
 
-_SUBJECTS: dict[str, Callable[[Gateway, Parcel, str], Awaitable[BaseModel]]] = {"job": _job, "batch": _batch}
+_SUBJECTS: dict[str, Callable[[Gateway, DueDelivery, str], Awaitable[BaseModel]]] = {"job": _job, "batch": _batch}

@@ -6,6 +6,7 @@ from functools import cache
 
 from pluralizer import Pluralizer
 
+DEFAULT_PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
 _ARTICLES = re.compile(r"^(?:(?:an?|the) )+")
 _INVISIBLE = str.maketrans("", "", "\u00ad\u200b\u2060\ufeff")  # without the joiners, which spelling needs
 _ENGLISH = re.compile(r"[a-z]+(?:-[a-z]+)*")

@@ -2,26 +2,18 @@
 
 import hashlib
 import json
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from services.accepted_request import AcceptedRequest
-from services.calls import Tenanted
+from services.base_models import StoredModel
 from services.concepts import canonical
-from services.errors import NoDensityError
-from services.jobs import refuse
-from services.schemas import JobRecord
 from services.storage import Storage
-from services.stored import Stored, read_each, read_one
 
 BASELINE_POINTS = 300
 
 
-class Point(Stored):
+class Point(StoredModel):
     """A plain sample, in the coordinates and the bits that trials have."""
 
     x: float
@@ -29,14 +21,14 @@ class Point(Stored):
     bits: float
 
 
-class Baseline(Stored):
+class Baseline(StoredModel):
     """What lies beside a density in the store of objects; `fitted_at` is null for one of before this was kept."""
 
     fitted_at: datetime | None
     points: list[Point]
 
 
-class DensityFacts(Stored):
+class DensityFacts(StoredModel):
     """What a worker says of a density that it has had at hand.
 
     `key` is where it is stored; `family`, of `family_of`, tells densities of one model and size from others.
@@ -53,15 +45,6 @@ class DensityFacts(Stored):
 
 
 FACTS = TypeAdapter(list[DensityFacts])
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A density that a job is fitting, or is to fit."""
-
-    concept: str
-    prompt: str
-    job_id: str
 
 
 def baseline_key(density: str) -> str:
@@ -82,51 +65,3 @@ def family_of(model: str, samples: int) -> str:
 def is_stored(storage: Storage, facts: DensityFacts) -> bool:
     """Whether the store still has it."""
     return storage.exists(baseline_key(facts.key))
-
-
-def read_points(storage: Storage, record: JobRecord) -> list[Point]:
-    """The baseline of the job's density. Raises NoDensityError where there is none yet, or UnreadableError."""
-    if record.density is None or not storage.exists(baseline_key(record.density)):
-        raise NoDensityError(f"job {record.id} has no density yet")
-    data = storage.get(baseline_key(record.density))
-    return read_one("the density of job", record.id, Baseline.model_validate_json, data).points
-
-
-class DensityModels(Tenanted):
-    """What the gateway does with a tenant's density models; every method raises redis-py's errors."""
-
-    async def list(self) -> tuple[list[DensityFacts], list[Fit]]:
-        """What workers have had at hand, the latest first, then what they have preloaded; and what is being fitted.
-
-        Densities of another model than the one that the last worker started with are left out; of what is being fitted,
-        a hundred or two are told. Nobody looks into the store of objects, which may have lost some.
-        """
-        family, preloaded, own, fits = await self._call("density_models")
-        ready: dict[tuple[str, str], DensityFacts] = {}
-        documents = [*map(json.loads, own), *json.loads(preloaded)]
-        for facts in read_each("a density model", DensityFacts.model_validate, documents):
-            if facts.family == family:
-                ready.setdefault((facts.concept, facts.prompt), facts)
-        return [*ready.values()], read_each("the request of a fit", _read_fit, fits)
-
-    async def served_model(self) -> str | None:
-        """The fingerprint of the model that the last worker started with; None before any has."""
-        family: str = await self._call("family")
-        return family.rpartition("-")[0] or None
-
-    async def fit(self, request: AcceptedRequest, *, keep_s: int, max_queued: int) -> str:
-        """The job that fits the density of the request's concept in its prompt: one that is at it, or a new one.
-
-        Raises QueueFullError.
-        """
-        name = name_of_model(request.concept, request.prompt)
-        arguments = (uuid.uuid4().hex, name, request.model_dump_json(), keep_s * 1000, max_queued)
-        verdict, *answer = await self._call("fit", *arguments)
-        refuse(verdict, answer, max_queued)
-        return str(answer[0])
-
-
-def _read_fit(fit: Sequence[str]) -> Fit:
-    job_id, request = fit
-    asked = AcceptedRequest.model_validate_json(request)
-    return Fit(canonical(asked.concept), asked.prompt, job_id)

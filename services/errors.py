@@ -4,7 +4,7 @@
 class ServiceError(Exception):
     """An expected failure; `code` is the stable word that clients and job records see.
 
-    `title` is what a job that fails of it says; the titles of problems are with their pages, in api/problems.py.
+    `title` is what a job that fails of it says; the titles of problems are in api/problems/catalogue.py.
     """
 
     code = "internal"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Self
 
-from services.stored import Stored
+from services.base_models import StoredModel
 
 
 class Feedback(StrEnum):
@@ -17,7 +17,7 @@ class Feedback(StrEnum):
     NEUTRAL = "neutral"
 
 
-class View(Stored):
+class View(StoredModel):
     """An image that was seen: JOB_ID/INDEX, its concept, and its embedding as base64 of little-endian float32.
 
     `model` is the fingerprint of the model in whose space the embedding is; null where that was not noted.

@@ -1,10 +1,8 @@
 """Every key of the object store: whose it is, and so when it ends (docs/lifetimes.md).
 
 An object ends with the job or the upload below whose prefix it lies; the Redis functions plan these erasures
-(`scripts/erasures.lua`). Only what belongs to no picture lies elsewhere.
+(`jobs/lua/erasures.lua`). Only what belongs to no picture lies elsewhere.
 """
-
-from services.accepted_request import AcceptedPicture
 
 JOBS, UPLOADS = "jobs/", "uploads/"
 SAVEPOINTS = "savepoint/"  # below a job's prefix, beside its attempts'
@@ -45,10 +43,3 @@ def upload_prefix(upload_id: str) -> str:
 def upload_key(upload_id: str) -> str:
     """Where an uploaded picture lies."""
     return f"{upload_prefix(upload_id)}picture.png"
-
-
-def picture_prefix(picture: AcceptedPicture) -> str:
-    """All that belongs to the upload, or to the job whose output the picture is."""
-    if picture.output:
-        return job_prefix(picture.output.partition("/")[0])
-    return upload_prefix(picture.upload or "")

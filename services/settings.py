@@ -4,7 +4,6 @@ import base64
 import binascii
 import ipaddress
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -23,10 +22,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariableError
 
 from services import redis_url
+from services.bounds import MAX_KEEP_S, MAX_RUN_S, Bounds
 from services.errors import SettingsError
-from services.job_request import MAX_KEEP_S, MAX_RUN_S
 
-_MINI = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini"
 _EXAMPLES = ("changeme", "change-me", "change_me", "example", "foobared", "minioadmin", "password")
 _DISTINCT = 6  # characters that a secret needs; sixteen random hexadecimal digits have fewer once in 30,000 draws
 logger = logging.getLogger(__name__)
@@ -34,22 +32,6 @@ logger = logging.getLogger(__name__)
 Seconds = Annotated[int, Field(ge=1)]
 Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]  # as browsers write it: without a path
 Host = Annotated[str, Field(pattern=r"^([^/:\[\]]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$")]  # without a port
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What is kept at most of what has no end of its own; beyond it, what was used longest ago goes.
-
-    A history ends `exposure_ttl_s` seconds after it was added to, and a tenant has `exposures` of them; `densities` are
-    those of texts, of all tenants together.
-    """
-
-    exposure_ttl_s: int = 90 * 86400
-    exposures: int = 1000
-    densities: int = 1000
-
-
-DEFAULTS = Bounds()
 
 
 class Settings(BaseSettings):
@@ -84,9 +66,9 @@ class Settings(BaseSettings):
     exposure_ttl_s: Seconds = Bounds.exposure_ttl_s
     exposures_kept: int = Field(default=Bounds.exposures, ge=1)
 
-    prior: str = str(_MINI / "prior")
-    decoder: str = str(_MINI / "decoder")
-    scorer: str = str(_MINI / "scorer")
+    prior: str | None = Field(default=None, min_length=1)  # of these three, None is the embedded checkpoint's
+    decoder: str | None = Field(default=None, min_length=1)
+    scorer: str | None = Field(default=None, min_length=1)
     safety: str | None = Field(default=None, min_length=1)
     device: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -99,6 +81,7 @@ class Settings(BaseSettings):
     run_limit_s: Seconds = Field(default=1800, le=MAX_RUN_S)
     lease_s: int = Field(default=30, ge=2)
     shutdown_grace_s: int = Field(default=10, ge=0, le=3600)
+    health_file: Path | None = None
 
     @property
     def prefix(self) -> str:

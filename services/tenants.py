@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import redis
 
-from services.calls import Tenanted
+from services.base_models import StoredModel, read_each
 from services.errors import TenantError, UnauthorizedError
-from services.records import pairs
-from services.store import EVERYBODY, Operations
-from services.stored import Stored, read_each
+from services.jobs.answers import pairs
+from services.jobs.pipeline import Tenanted
+from services.jobs.store import EVERYBODY, Operations
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY = re.compile(r"rb_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
@@ -40,7 +40,7 @@ class Limits:
         return cls(**{name: int(fields[name]) for name in known})
 
 
-class Key(Stored):
+class ApiKey(StoredModel):
     """What is kept of a key; `operator` lets it see quarantine and metrics, too."""
 
     id: str
@@ -77,14 +77,14 @@ class Tenants:
             raise TenantError(f"a tenant's name has 1 to 63 of a-z, 0-9 and -, no - at first; got {tenant!r}")
         key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
-        key = Key(id=key_id, tenant=tenant, operator=operator, digest=_digest(secret), created_at=created_at)
+        key = ApiKey(id=key_id, tenant=tenant, operator=operator, digest=_digest(secret), created_at=created_at)
         self._call("add_key", key_id, key.model_dump_json())
         return f"rb_{key_id}_{secret}"
 
-    def list_keys(self) -> list[Key]:
+    def list_keys(self) -> list[ApiKey]:
         """All keys, the oldest first."""
         documents: Any = self._call("keys")
-        return sorted(read_each("an API key", Key.model_validate_json, documents), key=lambda key: key.created_at)
+        return sorted(read_each("an API key", ApiKey.model_validate_json, documents), key=lambda key: key.created_at)
 
     def revoke(self, key_id: str) -> None:
         """Have the key open nothing any more. Raises TenantError when there is none."""
@@ -113,7 +113,7 @@ class Doorkeeper(Tenanted):
         if scheme.lower() != "bearer" or match is None:
             raise UnauthorizedError("send the header `Authorization: Bearer KEY` with an API key")
         found = await self._call("caller", match[1]) or []
-        for key in read_each(f"the API key {match[1]}", Key.model_validate_json, found[:1]):
+        for key in read_each(f"the API key {match[1]}", ApiKey.model_validate_json, found[:1]):
             if hmac.compare_digest(key.digest, _digest(match[2])):
                 return Caller(key.tenant, key.operator, Limits.of(pairs(found[1])))
         raise UnauthorizedError("the API key is unknown or revoked")

@@ -10,13 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
+from celery import signals
 from fastapi import FastAPI
 
 from api.app import create_app
-from services.jobs import Jobs
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.store import connect, connect_async
 from services.settings import Settings
-from services.store import connect, connect_async
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own modules, `servers` among them
 
@@ -26,6 +27,11 @@ from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, 
 S3_KEYS = ("rarebit-tests", "a-secret-of-the-tests")
 BUCKET = "rarebit-tests"
 DECODER = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini/decoder"
+
+
+@signals.setup_logging.connect
+def leave_logging(**_: object) -> None:
+    """A Celery worker in this process would set the level and the handlers of all logging, which tests read."""
 
 
 @pytest.fixture(scope="session", autouse=True)

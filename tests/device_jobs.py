@@ -18,23 +18,23 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from services.diffusion import optimize
-from services.diffusion.decoder import Decoder
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import fit_density
+from services.diffusion.checkers.open_clip import Checker, load_checker
+from services.diffusion.checkers.safety import SafetyChecker, load_safety_checker
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.outputs import Output
-from services.diffusion.recipe import Recipe
-from services.diffusion.safety import SafetyChecker, load_safety_checker
-from services.diffusion.savepoint import Savepoint
-from services.diffusion.spaces import Space
-from services.diffusion.steering import History, steer
-from services.diffusion.subject import Subject
-from services.diffusion.validity import Checker, load_checker
+from services.diffusion.kandinsky.decoder import Decoder
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Output, Run
+from services.diffusion.runtime.savepoint import Savepoint
+from services.diffusion.steering.clusters import UNSTEERED, History, Steering, steer
+from services.diffusion.steering.spaces import Space
 
 SUBJECT = Subject("handbag", "Professional high-quality photo of a {}. photorealistic, 4k, HQ.")
 SAMPLES = 500
-RECIPE = Recipe(target_bits=30.0, seed=0, count=2, trials=2, steps=2, size=64, decoder_steps=2)
+CONFIG = GenerationConfig(target_bits=30.0, seed=0, count=2, trials=2, steps=2, size=64, decoder_steps=2)
 RED = Image.new("RGB", (64, 64), (180, 30, 40))
 
 
@@ -49,8 +49,10 @@ class Bench:
     density: DensityModel
     subject: Subject = SUBJECT
 
-    def run(self, recipe: Recipe = RECIPE, **more: Any) -> list[Output]:
-        return generate(self.model, self.density, self.checker, self.subject, recipe, silent, **more).outputs
+    def run(self, config: GenerationConfig = CONFIG, steering: Steering = UNSTEERED, **more: Any) -> list[Output]:
+        return generate(
+            Run(self.model, self.density, self.checker, self.subject, config, steering), silent, **more
+        ).outputs
 
 
 @dataclass(frozen=True)
@@ -121,21 +123,21 @@ def fitted(bench: Bench) -> Outcome:
     return Outcome(again.subspace.mean[None], [again.bits(d2) for d2 in again.d2(probes).tolist()])
 
 
-def optimised(bench: Bench, **recipe: Any) -> Outcome:
-    return Outcome.of(bench.run(replace(RECIPE, **recipe)))
+def optimised(bench: Bench, **config: Any) -> Outcome:
+    return Outcome.of(bench.run(replace(CONFIG, **config)))
 
 
 def plain(bench: Bench) -> Outcome:
-    return Outcome.of(sample_plain(bench.model, bench.density, bench.checker, SUBJECT, RECIPE, silent, [3, 4]))
+    return Outcome.of(sample_plain(Run(bench.model, bench.density, bench.checker, SUBJECT, CONFIG), silent, [3, 4]))
 
 
 def steered(bench: Bench, mode: str) -> Outcome:
     """Away from words and what was disliked, toward a picture and what was liked, to somebody who has seen some."""
-    seen = torch.stack([output.image_embeds for output in bench.run(replace(RECIPE, steps=1, seed=7))])
+    seen = torch.stack([output.image_embeds for output in bench.run(replace(CONFIG, steps=1, seed=7))])
     history = History(seen, liked=seen[:1], disliked=seen[1:])
     toward = [bench.model.embed_image(RED)[None]]
     steering = steer(bench.model, bench.density, SUBJECT, avoid=["red"], toward=toward, history=history, report=silent)
-    outputs = bench.run(replace(RECIPE, mode=mode, trials=None if mode == "paper" else 2), steering=steering)
+    outputs = bench.run(replace(CONFIG, mode=mode, trials=None if mode == "paper" else 2), steering=steering)
     novelty = [output.novelty_bits or 0.0 for output in outputs]
     return replace(Outcome.of(outputs), bits=[output.rarity["bits"] for output in outputs] + novelty)
 
@@ -150,9 +152,9 @@ def varied(bench: Bench) -> Outcome:
 def resumed(bench: Bench) -> Outcome:
     """A run goes on from its savepoint, and ends as it did without a break."""
     kept: list[bytes] = []
-    recipe = replace(RECIPE, steps=optimize.CHECK_EVERY + 1, space=["token", "lora"])
-    whole = bench.run(recipe, savepoint=Savepoint(keep=kept.append))
-    again = bench.run(recipe, savepoint=Savepoint(found=kept[0]))
+    config = replace(CONFIG, steps=optimize.CHECK_EVERY + 1, space=["token", "lora"])
+    whole = bench.run(config, savepoint=Savepoint(keep=kept.append))
+    again = bench.run(config, savepoint=Savepoint(found=kept[0]))
     require([o.image.tobytes() for o in whole] == [o.image.tobytes() for o in again], "the resumed run differs")
     return Outcome.of(again)
 
@@ -168,8 +170,8 @@ def replayed(bench: Bench) -> Outcome:
 
 def preloaded(bench: Bench) -> Outcome:
     """One worker fits a density and stores it, the next finds it there before its first job."""
+    from services.sampler.densities import Densities
     from services.storage import LocalStorage
-    from worker.densities import Densities
 
     def density(root: str) -> DensityModel:
         storage = LocalStorage(Path(root), signing_key="k" * 32, public_url="http://gateway")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from services.diffusion.multilingual_clip import MultilingualCLIP
+from services.diffusion.kandinsky.multilingual_clip import MultilingualCLIP
 from tests.benchmarks.kandinsky_2_1 import TINY, clip_tokenizer
 
 from diffusers import PriorTransformer, UNet2DConditionModel, VQModel  # isort: skip

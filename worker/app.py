@@ -12,18 +12,18 @@ from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
 
-from services.diffusion.subject import Subject
-from services.durability import require_durable
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.density.subject import Subject
 from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
-from services.job_request import DEFAULT_PROMPT
-from services.leases import Leases
-from services.queue import RUN_TASK, celery_app
+from services.jobs.leases import Leases
+from services.jobs.queue import RUN_TASK, celery_app
+from services.jobs.store import connect, require_durable
+from services.sampler.models import KEEP_PATIENCE_S, load_models
 from services.settings import Settings
 from services.storage import Storage, open_storage
-from services.store import connect
 from worker.fit_lock import fit_lock, owned
+from worker.health import Health
 from worker.heartbeat import BEATS, Heartbeat
-from worker.models import KEEP_PATIENCE_S, load_models
 from worker.notify import notify_ready
 from worker.shutdown import Shutdown
 from worker.sweeper import Sweeper
@@ -60,7 +60,11 @@ def build(settings: Settings) -> Celery:
     kept = partial(owned, leases, "", lock)
     preloaded = [densities.facts(subject, densities.get(subject, _silently, kept)) for subject in subjects]
     leases.serve(densities.family, preloaded)
-    heartbeat = Heartbeat(leases, interval_s=settings.lease_s / BEATS)
+    interval_s = settings.lease_s / BEATS
+    health = Health(settings.health_file, interval_s)
+    signals.worker_ready.connect(health.consumes, weak=False)
+    signals.worker_shutting_down.connect(health.stops, weak=False)
+    heartbeat = Heartbeat(leases, interval_s, health)
     shutdown = Shutdown(settings.shutdown_grace_s)
     signals.worker_shutting_down.connect(shutdown.begin, weak=False)
     runner = Runner(

@@ -8,11 +8,11 @@ from typing import cast
 from redis.exceptions import RedisError
 
 from services.density_models import DensityFacts
-from services.diffusion.safety import SafetyChecker
-from services.diffusion.watch import Sight
+from services.diffusion.checkers.safety import SafetyChecker
+from services.diffusion.runtime.observer import Snapshot
 from services.errors import ServiceError
-from services.leases import Claim, Leases
-from services.schemas import JobStatus, Metrics, Phase, Progress, TrialProgress
+from services.jobs.leases import Claim, Leases
+from services.jobs.record import JobStatus, Metrics, Phase, Progress, TrialProgress
 from worker.previews import Previews
 
 logger = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ class Attempt:
         self._limit_s = min(limit_s, claim.request.run_within or limit_s)
         self._deadline = time.monotonic() + self._limit_s - claim.ran_ms / 1000
         self._hand_back = hand_back
-        self._sights: Sequence[Sight] = ()
+        self._snapshots: Sequence[Snapshot] = ()
         self._previews = Previews(safety)
 
-    def watch(self, step: int, sights: Sequence[Sight]) -> None:
+    def observe(self, step: int, snapshots: Sequence[Snapshot]) -> None:
         """See the trials, which the report of their step publishes."""
-        self._sights = sights
-        self._previews.see(step, sights)
+        self._snapshots = snapshots
+        self._previews.see(step, snapshots)
 
     def report(self, phase: str, step: int, steps: int, rarity_bits: float | None) -> None:
         """Publish the step; raises what stops the run: Canceled, HandedBack, RunDeadlineError or LeaseLostError.
@@ -73,7 +73,7 @@ class Attempt:
             raise RunDeadlineError(f"the run took longer than {self._limit_s:g} s, in phase {phase}")
         try:
             progress = Progress(phase=cast(Phase, phase), step=step, steps=steps, rarity_bits=rarity_bits)
-            trials = [described(sight) for sight in self._sights] if phase == "optimize" else []
+            trials = [described(snapshot) for snapshot in self._snapshots] if phase == "optimize" else []
             status, self._previews.wanted = self._leases.progress(self.claim, progress, trials)
             if preview := self._previews.due():
                 self._leases.show(self.claim, preview)
@@ -93,8 +93,8 @@ class Attempt:
             logger.warning("job %s: its density is not named: %s", self.claim.id, error)
 
 
-def described(sight: Sight) -> TrialProgress:
+def described(snapshot: Snapshot) -> TrialProgress:
     """The trial as the wire has it: two decimals are what a plot can show."""
-    validity = None if sight.validity is None else round(sight.validity, 3)
-    x, y = round(sight.x, 2), round(sight.y, 2)
-    return TrialProgress(bits=round(sight.bits, 2), validity=validity, x=x, y=y, state=sight.state)
+    validity = None if snapshot.validity is None else round(snapshot.validity, 3)
+    x, y = round(snapshot.x, 2), round(snapshot.y, 2)
+    return TrialProgress(bits=round(snapshot.bits, 2), validity=validity, x=x, y=y, state=snapshot.state)

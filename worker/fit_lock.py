@@ -8,10 +8,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 from redis.lock import Lock
 
-from services.diffusion.fit import Report
-from services.leases import Leases
-from services.store import SLOT
-from worker.densities import FitLock
+from services.diffusion.density.fit import Report
+from services.jobs.leases import Leases
+from services.jobs.store import SLOT
+from services.sampler.densities import FitLock
 
 _WAIT_S = 0.5
 

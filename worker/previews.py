@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from services.diffusion.safety import SafetyChecker, is_safe
+from services.diffusion.checkers.safety import SafetyChecker, is_safe
+from services.diffusion.runtime.observer import Snapshot
 from services.diffusion.trials import MIN_VALIDITY
-from services.diffusion.watch import Sight
-from services.schemas import Preview, PreviewPicture
+from services.jobs.record import Preview, PreviewPicture
 
 INTERVAL_S = 0.5
 PICTURES = 16
@@ -25,12 +25,12 @@ class Previews:
         self.wanted = False
         self._safety = safety
         self._step, self._next_s = 0, 0.0
-        self._decoded: dict[int, Sight] = {}
+        self._decoded: dict[int, Snapshot] = {}
 
-    def see(self, step: int, sights: Sequence[Sight]) -> None:
+    def see(self, step: int, snapshots: Sequence[Snapshot]) -> None:
         """Keep each trial's newest picture until the next preview."""
         if self.wanted:
-            self._decoded |= {trial: sight for trial, sight in enumerate(sights) if sight.image}
+            self._decoded |= {trial: snapshot for trial, snapshot in enumerate(snapshots) if snapshot.image}
             self._step = step
 
     def due(self) -> Preview | None:
@@ -41,20 +41,20 @@ class Previews:
         rarest = sorted(self._decoded.items(), key=lambda seen: _rank(seen[1]), reverse=True)[:PICTURES]
         self._decoded = {}
         pictures = [
-            _picture(trial, sight, sight.image)
-            for trial, sight in sorted(rarest)
-            if sight.image and is_safe(sight.image, self._safety)
+            _picture(trial, snapshot, snapshot.image)
+            for trial, snapshot in sorted(rarest)
+            if snapshot.image and is_safe(snapshot.image, self._safety)
         ]
         return Preview(step=self._step, pictures=pictures) if pictures else None
 
 
-def _rank(sight: Sight) -> tuple[bool, float]:
-    return sight.validity is None or sight.validity >= MIN_VALIDITY, sight.bits
+def _rank(snapshot: Snapshot) -> tuple[bool, float]:
+    return snapshot.validity is None or snapshot.validity >= MIN_VALIDITY, snapshot.bits
 
 
-def _picture(trial: int, sight: Sight, image: Image.Image) -> PreviewPicture:
-    validity = None if sight.validity is None else round(sight.validity, 3)
-    return PreviewPicture(trial=trial, bits=round(sight.bits, 2), validity=validity, url=_thumbnail(image))
+def _picture(trial: int, snapshot: Snapshot, image: Image.Image) -> PreviewPicture:
+    validity = None if snapshot.validity is None else round(snapshot.validity, 3)
+    return PreviewPicture(trial=trial, bits=round(snapshot.bits, 2), validity=validity, url=_thumbnail(image))
 
 
 def _thumbnail(image: Image.Image) -> str:

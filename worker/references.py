@@ -1,28 +1,23 @@
 """What a request names beside words: pictures, other jobs' outputs, and the history of an exposure key."""
 
-from collections.abc import Sequence
-
-import numpy as np
-import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from services.accepted_request import AcceptedDirection, AcceptedPicture, AcceptedRequest
-from services.concepts import canonical
-from services.diffusion.checkpoint import described
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.safety import SafetyChecker, require_safe
-from services.diffusion.spaces import before_the_concept
-from services.diffusion.steering import History, Steering, Wish, require_fitting, steer
-from services.diffusion.subject import Subject
+from services.diffusion.checkers.safety import SafetyChecker, require_safe
+from services.diffusion.density.fit import Report
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.runtime.checkpoint import described
+from services.diffusion.steering.clusters import History, Steering, Wish, require_fitting, steer
+from services.diffusion.steering.spaces import before_the_concept
 from services.errors import OtherModelError, PictureError, ReferenceGoneError, UnreadableError
-from services.exposure import Feedback, View
-from services.leases import Claim, Leases
+from services.jobs.accepted import AcceptedDirection, AcceptedPicture, AcceptedRequest
+from services.jobs.leases import Claim, Leases
+from services.jobs.record import JobRecord
 from services.objects import state_key, upload_key
 from services.pictures import read_picture
-from services.schemas import JobRecord
+from services.sampler.requests import history_of
 from services.storage import Storage
 
 
@@ -93,20 +88,3 @@ class References:
         if not self._storage.exists(key):
             raise ReferenceGoneError(f"{name} is erased")
         return self._storage.get(key)
-
-
-def history_of(views: Sequence[View], concept: str, model: Kandinsky) -> History:
-    """The views of this concept, which others' densities have no part in, that are in the model's space."""
-    of_concept = [view for view in views if canonical(view.concept) == canonical(concept)]
-    own = [view for view in of_concept if model.knows(_embeds(view), view.model)]
-    empty = torch.zeros(0, model.prior.config.embedding_dim)
-    seen, liked, disliked = (
-        [_embeds(view)[None] for view in own if view.feedback in feedback]
-        for feedback in (Feedback, {Feedback.LIKED}, {Feedback.DISLIKED})
-    )
-    rows = [torch.cat([empty, *kind]) for kind in (seen, liked, disliked)]
-    return History(rows[0], rows[1], rows[2], foreign=len(of_concept) - len(own))
-
-
-def _embeds(view: View) -> Tensor:
-    return torch.from_numpy(np.frombuffer(view.values(), "<f4").copy())

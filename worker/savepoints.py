@@ -5,9 +5,9 @@ import logging
 
 from redis.exceptions import RedisError
 
-from services.diffusion.savepoint import Savepoint
+from services.diffusion.runtime.savepoint import Savepoint
 from services.errors import LeaseLostError, StorageError
-from services.leases import Claim, Leases
+from services.jobs.leases import Claim, Leases
 from services.objects import savepoint_key
 from services.storage import Storage
 

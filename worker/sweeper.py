@@ -9,7 +9,7 @@ import time
 from redis.exceptions import RedisError
 
 from services.errors import StorageError
-from services.leases import Erasure, Leases
+from services.jobs.leases import Erasure, Leases
 from services.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -48,4 +48,4 @@ class Sweeper(threading.Thread):
             logger.warning("sweeper: put off: %s", error)
             self._leases.put_off(erasure)
         else:
-            self._leases.bury(erasure)
+            self._leases.end_erasure(erasure)

@@ -8,28 +8,27 @@ from functools import partial
 from redis import exceptions as redis_errors
 from redis.exceptions import RedisError
 
-from services.diffusion.batching import TRIALS
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
-from services.diffusion.memory import free_memory, is_out_of_memory
-from services.diffusion.outputs import Output
-from services.diffusion.safety import withhold
-from services.diffusion.subject import Subject
+from services.diffusion.run import Output, Run
+from services.diffusion.runtime.batching import TRIALS
+from services.diffusion.runtime.memory import free_memory, is_out_of_memory
 from services.errors import LeaseLostError, ServiceError, StorageError, UnreadableError
 from services.exposure import Feedback, View
-from services.leases import Claim, Leases
-from services.objects import attempt_prefix, picture_prefix
-from services.schemas import JobError, JobStatus, StoredOutput
+from services.jobs.leases import Claim, Leases
+from services.jobs.record import JobError, JobStatus, StoredOutput
+from services.objects import attempt_prefix
+from services.sampler.densities import Artefact, FitLock
+from services.sampler.models import Models
+from services.sampler.requests import config_of
 from services.storage import Storage
 from worker.attempt import Attempt, Canceled, HandedBack
-from worker.densities import Artefact, FitLock
+from worker.capacity import Capacity
 from worker.fit_lock import owned
 from worker.heartbeat import Heartbeat
-from worker.models import Models
+from worker.publish import upload
 from worker.references import References
-from worker.room import Room
-from worker.sampling import recipe_of
 from worker.savepoints import Savepoints
-from worker.uploads import upload
 
 END_LIMIT_S = 120.0  # how long a finished run waits for Redis to take its result
 _END_PAUSE_S = 0.5
@@ -64,16 +63,16 @@ class Runner:
         self._run_limit_s = run_limit_s
         self._stopping = stopping
         self._hand_back = hand_back
-        self._room = Room(trials_at_once)
+        self._capacity = Capacity(trials_at_once)
 
     def run_next(self) -> None:
         """Claim the next job, if there is one, and run it to its end; harmless to call too often, and from threads."""
-        if (claim := self._room.claim(self._leases.claim, self._stopping)) is None:
+        if (claim := self._capacity.claim(self._leases.claim, self._stopping)) is None:
             return
         try:
             self._run(claim)
         finally:
-            self._room.leave(claim)
+            self._capacity.leave(claim)
 
     def _run(self, claim: Claim) -> None:
         attempt = Attempt(
@@ -98,7 +97,7 @@ class Runner:
             if claim.kind == "density_model":
                 self._fit(attempt)
                 return lambda: self._leases.succeed(claim, [], [], attempt.metrics)
-            generation = withhold(self._generate(attempt), self._models.safety)
+            generation = self._generate(attempt).withhold(self._models.safety)
             outputs = self._upload(attempt, generation)
             views = views_of(claim, generation.outputs)
             return lambda: self._leases.succeed(claim, outputs, generation.warnings, attempt.metrics, views)
@@ -133,28 +132,31 @@ class Runner:
     def _density(self, attempt: Attempt, subject: Subject) -> Artefact:
         """The density of what is to be drawn, which the record names from now on."""
         image = attempt.request.image
-        picture = picture_prefix(image) if image else ""
+        picture = image.prefix if image else ""
         lock = partial(owned, self._leases, picture, self._fit_lock)
         artefact = self._models.densities.get(subject, attempt.report, lock, picture)
         attempt.name_density(self._models.densities.facts(subject, artefact), listed=subject.start is None)
         return artefact
 
     def _generate(self, attempt: Attempt) -> Generation:
-        request, metrics, models = attempt.request, attempt.metrics, self._models
+        run = self._prepare(attempt)
+        savepoint = Savepoints(self._leases, self._storage, attempt.claim).open()
+        generation = generate(run, attempt.report, savepoint, attempt.observe, self._models.batching)
+        for name, value in generation.timings_ms.items():
+            setattr(attempt.metrics, f"{name}_ms", value)
+        return generation
+
+    def _prepare(self, attempt: Attempt) -> Run:
+        """What the pictures depend on, looked up and, where it is new, fitted."""
+        request, models = attempt.request, self._models
         attempt.report("load", 0, 1, None)
         models.model.decoder.picture(request.size, request.decoder_steps, request.guidance_scale)  # or no fit
         begin = time.perf_counter()
         subject = self._references.subject(request)
         density = self._density(attempt, subject).density
         steering = self._references.steering(attempt.claim, density, subject, attempt.report)
-        metrics.fit_ms = _ms_since(begin)
-        recipe, savepoint = recipe_of(request), Savepoints(self._leases, self._storage, attempt.claim).open()
-        parts = (models.model, density, models.checker, subject, recipe)
-        how = (steering, savepoint, attempt.watch, models.batching)
-        generation = generate(*parts, attempt.report, *how)
-        for name, value in generation.timings_ms.items():
-            setattr(metrics, f"{name}_ms", value)
-        return generation
+        attempt.metrics.fit_ms = _ms_since(begin)
+        return Run(models.model, density, models.checker, subject, config_of(request), steering)
 
     def _upload(self, attempt: Attempt, generation: Generation) -> list[StoredOutput]:
         begin = time.perf_counter()

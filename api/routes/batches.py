@@ -10,16 +10,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from api.deps import BatchGateway, Gateway, NewBatchGateway
-from api.documents import Batch
-from api.errors import invalid_request, problems
+from api.documents.resources import Batch
+from api.http.routing import Router
+from api.problems.errors import invalid_request, problems
 from api.references import find_problems
 from api.routes.jobs import IdempotencyKey, accept
-from api.routing import Router
 from api.webhooks import BodyProblem, webhook_problems
-from services.accepted_request import AcceptedRequest
-from services.job_request import JobRequest
-from services.strict import Strict
-from services.webhooks import BatchWebhook
+from services.base_models import WireModel
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.request import BatchWebhook, JobRequest
 
 MAX_JOBS = 100
 
@@ -29,7 +28,7 @@ BatchId = Annotated[str, Path(description="As the batch's `id` has it.")]
 Fields = dict[str, Any]
 
 
-class BatchRequest(Strict):
+class BatchRequest(WireModel):
     """Jobs as `POST /jobs` takes them, 100 at most; each has the fields of `shared` that it does not have itself."""
 
     jobs: list[Fields] = Field(

@@ -7,12 +7,18 @@ from fastapi import APIRouter, Header, Path
 from pydantic import BaseModel
 
 from api.deps import CurrentGateway
-from api.errors import Responses, problems
-from api.news import BatchNews, ExpiredBatchNews, ExpiredJobNews, JobNews
+from api.documents.webhook_data import (
+    BatchNotification,
+    ExpiredBatchNotification,
+    ExpiredJobNotification,
+    JobNotification,
+)
+from api.http.routing import Router
+from api.problems.errors import Responses, problems
 from api.routes.batches import BatchId
 from api.routes.jobs import JobId
-from api.routing import Router
-from services.webhooks import Delivery, JobEvent
+from services.jobs.accepted import JobEvent
+from services.webhooks.outbox import Delivery
 
 router = Router(tag="webhooks")
 
@@ -26,7 +32,7 @@ class JobMessage(BaseModel):
 
     type: JobEvent
     timestamp: datetime
-    data: JobNews | ExpiredJobNews
+    data: JobNotification | ExpiredJobNotification
 
 
 class BatchMessage(BaseModel):
@@ -34,7 +40,7 @@ class BatchMessage(BaseModel):
 
     type: Literal["batch.finished"]
     timestamp: datetime
-    data: BatchNews | ExpiredBatchNews
+    data: BatchNotification | ExpiredBatchNotification
 
 
 class DeliveryList(BaseModel):

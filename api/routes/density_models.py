@@ -5,15 +5,16 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 
+from api.density_models import Fit
 from api.deps import CurrentGateway, Gateway
-from api.documents import DensityModel, DensityModelList
-from api.errors import Responses, problems
+from api.documents.resources import DensityModel, DensityModelList
+from api.http.routing import Router
+from api.problems.errors import Responses, problems
 from api.routes.jobs import accept
-from api.routing import Router
-from services.accepted_request import AcceptedRequest
-from services.concepts import canonical
-from services.density_models import DensityFacts, Fit, is_stored
-from services.job_request import DEFAULT_PROMPT, JobRequest, Prompt, SomeText
+from services.concepts import DEFAULT_PROMPT, canonical
+from services.density_models import DensityFacts, is_stored
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.request import JobRequest, Prompt, SomeText
 from services.settings import Settings
 
 router = Router(prefix="/density-models", tag="density models")

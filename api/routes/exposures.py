@@ -6,34 +6,34 @@ from typing import Annotated
 from fastapi import Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
+from safetensors import SafetensorError, deserialize
 
 from api.deps import CurrentGateway, Gateway
-from api.documents import Exposure
-from api.errors import problems
+from api.documents.resources import Exposure
+from api.http.routing import Router
+from api.problems.errors import problems
 from api.references import find_outputs, no_output, problem_at
-from api.routing import Router
+from services.base_models import WireModel, read_one
 from services.errors import UnreadableError
 from services.exposure import Feedback, View
-from services.job_request import ExposureKey, OutputRef
+from services.jobs.record import JobRecord
+from services.jobs.request import ExposureKey, OutputRef
 from services.objects import state_key
-from services.schemas import JobRecord
 from services.storage import Storage
-from services.stored import read_one
-from services.strict import Strict
 
 router = Router(prefix="/exposures", tag="exposures")
 
 Key = Annotated[ExposureKey, Path(description="As a job's `exposure` has it.")]
 
 
-class Seen(Strict):
+class Seen(WireModel):
     """An output that the user has seen, and what they thought of it."""
 
     output: OutputRef
     feedback: Annotated[Feedback, Field(strict=False)]
 
 
-class Views(Strict):
+class Views(WireModel):
     """Outputs in the order in which they were seen; one that is in the history already is judged anew."""
 
     views: list[Seen] = Field(min_length=1, max_length=64)
@@ -87,10 +87,8 @@ def _image_embeds(storage: Storage, record: JobRecord, index: int) -> bytes | No
 
 
 def _embeds(data: bytes) -> bytes:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load  # numpy would slow down the start
-
     try:
-        return bytes(load(data)["image_embeds"].astype("<f4").tobytes())
+        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]  # numpy is the worker's
     except SafetensorError as error:
         raise ValueError(error) from error
+    return bytes(tensors["image_embeds"]["data"])  # float32, as it was written

@@ -6,9 +6,9 @@ from fastapi import HTTPException, Query
 from fastapi.responses import FileResponse
 
 from api.deps import OpenGateway
-from api.errors import Responses, problems
-from api.files import PartialFile
-from api.routing import FILE, Router
+from api.http.file_responses import PartialFile
+from api.http.routing import FILE, Router
+from api.problems.errors import Responses, problems
 from services.storage import LocalStorage, attachment, media_type_of
 
 router = Router(tag="files")

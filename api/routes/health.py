@@ -5,8 +5,8 @@ import asyncio
 from pydantic import BaseModel
 
 from api.deps import OpenGateway
-from api.errors import problems
-from api.routing import Router
+from api.http.routing import Router
+from api.problems.errors import problems
 
 router = Router(prefix="/health", tag="health")
 

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 
-from api.body import check_media_type
 from api.deps import CurrentGateway
-from api.documents import Picture
-from api.errors import problems
-from api.routing import FILE, Router
+from api.documents.resources import Picture
+from api.http.body import check_media_type
+from api.http.routing import FILE, Router
+from api.problems.errors import problems
+from api.uploads import Upload
 from services.objects import upload_key, upload_prefix
 from services.pictures import MEDIA_TYPES, encode_png, media_type_of, read_picture
-from services.uploads import Upload
 
 PATH = "/images"
 

@@ -11,21 +11,21 @@ from fastapi import Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
 
+from api.density_models import read_points
 from api.deps import CurrentGateway, Gateway, PageGateway
-from api.documents import Job, JobBaseline, JobList
-from api.errors import Responses, problems
+from api.documents.resources import Job, JobBaseline, JobList
 from api.events import EVENTS, follow, wait_until_final
+from api.http.routing import Router
+from api.problems.errors import Responses, problems
 from api.references import check_references
-from api.routing import Router
-from services.accepted_request import AcceptedRequest
-from services.density_models import read_points
+from services.base_models import Form
 from services.errors import UnreadableError
-from services.job_request import JobRequest
+from services.jobs.accepted import AcceptedRequest
+from services.jobs.answers import Found
+from services.jobs.record import JobStatus, QueuePlace
+from services.jobs.request import JobRequest
 from services.objects import job_prefix
-from services.records import Found
-from services.schemas import JobStatus, QueuePlace
 from services.settings import Settings
-from services.strict import Form
 
 MAX_POLL_S = 30
 
@@ -200,7 +200,7 @@ def _look_again_s(place: QueuePlace | None) -> int:
 def accept(request: JobRequest, settings: Settings) -> AcceptedRequest:
     """What the client left open, as the service decides it."""
     seed = secrets.randbelow(2**32)
-    return AcceptedRequest.of(request, seed=seed, run_limit_s=settings.run_limit_s, keep_s=settings.output_ttl_s)
+    return request.accepted(seed=seed, run_limit_s=settings.run_limit_s, keep_s=settings.output_ttl_s)
 
 
 def _preferred_wait_s(prefer: str) -> int:

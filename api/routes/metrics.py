@@ -8,9 +8,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from redis.exceptions import RedisError
 
 from api.deps import Gateway, OperatorGateway
-from api.errors import problems
-from api.routing import Router
-from services.stats import Stats
+from api.http.routing import Router
+from api.problems.errors import problems
+from services.jobs.answers import Stats
 
 PATIENCE_S = 2.0  # for Redis: Prometheus waits ten seconds at most
 logger = logging.getLogger(__name__)

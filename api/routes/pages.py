@@ -8,18 +8,19 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
-from api.errors import example_of
 from api.pages import framed, page
-from api.problems import FAILURES, PATH, PROBLEMS, Kind
+from api.problems.catalogue import FAILURES, PATH, PROBLEMS, Kind
+from api.problems.errors import example_of
 
 GUIDES = {  # of docs/
     "api": "The API",
     "webhooks": "Webhooks",
     "operating": "Operating the service",
+    "kubernetes": "On Kubernetes",
     "proxies": "Behind a proxy",
     "lifetimes": "What is kept, and when it ends",
 }
-_DOCS = Path(__file__).parents[2] / "docs"
+_DOCS = Path(__file__).parents[1] / "guide"  # which leads to docs/ in a checkout
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 

@@ -3,10 +3,10 @@
 from fastapi import Response
 
 from api.deps import OperatorGateway
-from api.documents import Job, JobList
-from api.errors import problems
+from api.documents.resources import Job, JobList
+from api.http.routing import Router
+from api.problems.errors import problems
 from api.routes.jobs import Cursor, JobId, Limit, answer_with
-from api.routing import Router
 
 router = Router(prefix="/quarantine", tag="quarantine")
 

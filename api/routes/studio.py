@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from api.files import WholeFile
+from api.http.file_responses import WholeFile
 
 FOLDER = Path(__file__).parents[1] / "studio"
 

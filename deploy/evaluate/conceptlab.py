@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from deploy.evaluate.case import Case, Sample, draw_encoded
-from services.diffusion.encoding import Encoding
-from services.diffusion.fit import draw_baseline
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.spaces import places_of
-from services.diffusion.validity import TEMPLATE, OpenClipChecker
+from services.diffusion.checkers.open_clip import TEMPLATE, OpenClipChecker
+from services.diffusion.density.fit import draw_baseline
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.steering.spaces import places_of
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-4, 1e-2
 NEGATIVE_EVERY = 250

@@ -20,9 +20,9 @@ from deploy.evaluate.metrics import (
     wilson,
 )
 from deploy.evaluate.units import Finished
-from services.diffusion.objective import Figures
+from services.diffusion.checkers.open_clip import validity_of
+from services.diffusion.steering.objective import Figures
 from services.diffusion.trials import MIN_VALIDITY
-from services.diffusion.validity import validity_of
 
 Row = dict[str, Any]
 ALL = "all"

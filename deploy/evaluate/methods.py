@@ -4,10 +4,11 @@ import torch
 
 from deploy.evaluate.case import Case, Method, Sample, decoded, draw
 from deploy.evaluate.conceptlab import conceptlab, conceptlab_published
-from services.diffusion.fit import draw_baseline
+from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate
-from services.diffusion.recipe import Recipe
-from services.diffusion.spaces import ADJECTIVE
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
+from services.diffusion.steering.spaces import ADJECTIVE
 
 
 def plain(case: Case, count: int, seed: int) -> Sample:
@@ -31,17 +32,20 @@ def best_of_n(case: Case, count: int, seed: int) -> Sample:
 
 def paper(case: Case, count: int, seed: int) -> Sample:
     """The printed method with token and factors: `count` samples of one trial."""
-    recipe = Recipe(case.target_bits, seed, count, mode="paper", space=["token", "lora"], steps=case.published_steps)
-    return _generated(case, recipe)
+    config = GenerationConfig(
+        case.target_bits, seed, count, mode="paper", space=["token", "lora"], steps=case.published_steps
+    )
+    return _generated(case, config)
 
 
 def calibrated(case: Case, count: int, seed: int) -> Sample:
     """Ours, as the service runs it."""
-    return _generated(case, Recipe(case.target_bits, seed, count, steps=case.steps))
+    return _generated(case, GenerationConfig(case.target_bits, seed, count, steps=case.steps))
 
 
-def _generated(case: Case, recipe: Recipe) -> Sample:
-    outputs = generate(case.model, case.density, case.checker, case.subject, recipe, case.report).outputs
+def _generated(case: Case, config: GenerationConfig) -> Sample:
+    run = Run(case.model, case.density, case.checker, case.subject, config)
+    outputs = generate(run, case.report).outputs
     image_embeds = torch.stack([output.image_embeds for output in outputs])
     return Sample([output.image for output in outputs], image_embeds, [output.seed for output in outputs])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from deploy.evaluate.methods import METHODS
 from deploy.evaluate.reference import CONCEPTS, reference_units
 from deploy.evaluate.units import Unit
-from deploy.local.child import StackError
+from deploy.local.stack.child import StackError
 
 GROUP_SEEDS = 1000  # between groups: more than any of them draws
 

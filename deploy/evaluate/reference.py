@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from deploy.evaluate.case import Sample, draw, draw_encoded
 from deploy.evaluate.units import Unit
-from services.diffusion.encoding import Encoding
-from services.diffusion.fit import Report
-from services.diffusion.kandinsky import Kandinsky
-from services.job_request import DEFAULT_PROMPT
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.density.fit import Report
+from services.diffusion.kandinsky.encoding import Encoding
+from services.diffusion.kandinsky.model import Kandinsky
 
 CONCEPTS = ("handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup", "car", "shoe")
 COLOURS = ("red", "blue", "green", "yellow", "white", "black")

@@ -21,14 +21,14 @@ from deploy.evaluate.reference import REFERENCES, SEED
 from deploy.evaluate.report import Results, write_report
 from deploy.evaluate.units import Finished, Unit, Units
 from deploy.local import in_process
-from deploy.local.child import StackError
-from services.diffusion.fit import Report
-from services.diffusion.outputs import LIBRARIES
-from services.diffusion.recipe import Rarity
-from services.diffusion.subject import Subject
-from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT
-from worker.models import Models
+from deploy.local.stack.child import StackError
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.checkers.open_clip import OpenClipChecker
+from services.diffusion.density.fit import Report
+from services.diffusion.density.subject import Subject
+from services.diffusion.run import LIBRARIES
+from services.jobs.accepted import AcceptedRarity
+from services.sampler.models import Models
 
 WAIT_S = 1.0
 
@@ -56,7 +56,7 @@ class Evaluation:
             checker=self.models.checker,
             subject=subject,
             density=self.models.densities.get(subject, self.report, fit_lock).density,
-            target_bits=Rarity(self.plan.percentile).target_bits,
+            target_bits=AcceptedRarity(percentile=self.plan.percentile).target_bits,
             steps=self.plan.steps,
             published_steps=self.plan.published_steps,
             report=self.report,
@@ -106,7 +106,7 @@ class Evaluation:
 
     def results(self) -> Results:
         """Measure what is there."""
-        yardstick, target_bits = self.yardstick(), Rarity(self.plan.percentile).target_bits
+        yardstick, target_bits = self.yardstick(), AcceptedRarity(percentile=self.plan.percentile).target_bits
         images, sets = [], []
         for method in self.plan.methods:
             measured = {concept: self._measured(yardstick, method, concept) for concept in self.plan.concepts}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.child import StackError
+from deploy.local.stack.child import StackError
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from httpx import HTTPTransport
 from deploy.local.contact_sheet import Row, contact_sheet
 from deploy.local.pictures import picture_paths, slug, validity_in_words, warning_lines
 from deploy.local.progress import progress_bar
-from deploy.local.stack import Stack, running
+from deploy.local.stack.service import Stack, running
 from rarebit_client import Client, Image, Job, Unavailable
 from rarebit_client.abandon import abandon
-from services.accepted_request import AcceptedRequest
+from services.jobs.accepted import AcceptedRequest
 
 _POLL_S = 0.2  # between two looks at the job and at the processes
 _AWAY_S = 60.0  # for which a gateway or queue that is started again may not answer
@@ -74,13 +74,13 @@ def _watched(client: Client, job: Job, stack: Stack) -> Job:
 def _plain_row(job: Job, data: Path) -> Row:
     """What the plain prompt draws from the noise of each picture, measured by the same density and checker."""
     from deploy.local import in_process  # torch only when the service has stopped
-    from services.diffusion.subject import Subject
-    from worker.sampling import recipe_of
+    from services.diffusion.density.subject import Subject
+    from services.sampler.requests import config_of
 
     request = AcceptedRequest.model_validate(job.request)
     subject, seeds = Subject(request.concept, request.prompt), [output.seed for output in job.outputs]
     with progress_bar() as show:
-        outputs = in_process.plain(in_process.load(data), subject, recipe_of(request), seeds, show)
+        outputs = in_process.plain(in_process.load(data), subject, config_of(request), seeds, show)
     captions = [_caption(output.rarity["bits"], output.validity) for output in outputs]
     return Row("The plain prompt, from the same noise", [output.image for output in outputs], captions)
 

@@ -11,21 +11,21 @@ from torch import Tensor
 
 from deploy.local.data_folder import signing_key
 from services.diffusion import generate as sampler
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report
+from services.diffusion.checkers.safety import is_safe, require_safe
+from services.diffusion.density.fit import Report
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation
-from services.diffusion.outputs import Output
-from services.diffusion.recipe import Recipe, from_json
-from services.diffusion.safety import is_safe, require_safe, withhold
-from services.diffusion.spaces import before_the_concept
-from services.diffusion.steering import History, Wish, require_fitting, steer
-from services.diffusion.subject import Subject
+from services.diffusion.replay import GenerationConfig, from_json
+from services.diffusion.run import Output, Run
+from services.diffusion.steering.clusters import History, Wish, require_fitting, steer
+from services.diffusion.steering.spaces import before_the_concept
 from services.exposure import View
 from services.pictures import read_picture
+from services.sampler.models import Models, load_models
+from services.sampler.requests import history_of
 from services.settings import Settings
 from services.storage import open_storage
-from worker.models import Models, load_models
-from worker.references import history_of
 
 
 def load(data: Path) -> Models:
@@ -43,7 +43,7 @@ def density(models: Models, subject: Subject, report: Report) -> DensityModel:
 def generate(
     models: Models,
     subject: Subject,
-    recipe: Recipe,
+    config: GenerationConfig,
     report: Report,
     *,
     avoid: Sequence[str] = (),
@@ -56,13 +56,13 @@ def generate(
     """
     avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
     words = [word for word in (*avoided, *wished) if isinstance(word, str)]
-    require_fitting(models.model, subject, words + before_the_concept(recipe.space))
-    models.model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)  # or no fit
+    require_fitting(models.model, subject, words + before_the_concept(config.space))
+    models.model.decoder.picture(config.size, config.decoder_steps, config.guidance_scale)  # or no fit
     own = density(models, subject, report)
     history: History | None = None if seen is None else history_of(seen, subject.concept, models.model)
     steering = steer(models.model, own, subject, avoid=avoided, toward=wished, history=history, report=report)
-    made = sampler.generate(models.model, own, models.checker, subject, recipe, report, steering)
-    return withhold(made, models.safety)
+    made = sampler.generate(Run(models.model, own, models.checker, subject, config, steering), report)
+    return made.withhold(models.safety)
 
 
 def replay(models: Models, block: dict[str, Any], report: Report) -> Output:
@@ -73,10 +73,10 @@ def replay(models: Models, block: dict[str, Any], report: Report) -> Output:
     return output
 
 
-def plain(models: Models, subject: Subject, recipe: Recipe, seeds: list[int], report: Report) -> list[Output]:
+def plain(models: Models, subject: Subject, config: GenerationConfig, seeds: list[int], report: Report) -> list[Output]:
     """The unsteered picture of each seed, if it is safe, with the figures that the density and the checker give it."""
     own = density(models, subject, report)
-    outputs = sampler.sample_plain(models.model, own, models.checker, subject, recipe, report, seeds)
+    outputs = sampler.sample_plain(Run(models.model, own, models.checker, subject, config), report, seeds)
     return [output for output in outputs if is_safe(output.image, models.safety)]
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from deploy.local import in_process
 from deploy.local.pictures import picture_paths, validity_in_words, warning_lines
 from deploy.local.progress import progress_bar
-from services.accepted_request import AcceptedRequest
-from services.diffusion.outputs import Output
-from services.diffusion.subject import Subject
+from services.diffusion.density.subject import Subject
+from services.diffusion.run import Output
 from services.errors import ReplayError
 from services.exposure import Feedback, View
-from worker.sampling import recipe_of
-from worker.uploads import learnt
+from services.jobs.accepted import AcceptedRequest
+from services.sampler.requests import config_of
 
 
 def make(
@@ -34,7 +33,7 @@ def make(
         subject = Subject(request.concept, request.prompt, start)
         seen = None if exposure is None else _read(exposure)
         wishes = {"avoid": avoid, "toward": toward}
-        result = in_process.generate(models, subject, recipe_of(request), show, **wishes, seen=seen)
+        result = in_process.generate(models, subject, config_of(request), show, **wishes, seen=seen)
     paths = paths[: len(result.outputs)]
     lines = [_save(path, output) for path, output in zip(paths, result.outputs, strict=True)]
     if exposure is not None:
@@ -58,7 +57,7 @@ def make_again(figures: Path, *, data: Path, out: Path) -> Path:
 
 def _save(path: Path, output: Output) -> str:
     output.image.save(path)
-    path.with_suffix(".safetensors").write_bytes(learnt(output))
+    path.with_suffix(".safetensors").write_bytes(output.learnt())
     names = ("seed", "rarity", "anchor", "validity", "novelty_bits", "replay")
     path.with_suffix(".json").write_text(json.dumps({name: getattr(output, name) for name in names}, indent=1) + "\n")
     novelty = "" if output.novelty_bits is None else f", {output.novelty_bits:.1f} bits new"

@@ -9,7 +9,7 @@ import typer
 
 from deploy.local.sentence import one_sentence
 from rarebit_client import Client
-from services.store import connect
+from services.jobs.store import connect
 from services.tenants import Limits, Tenants
 
 LOCAL = "http://127.0.0.1:8000"

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from deploy.local.child import StackError
+from deploy.local.stack.child import StackError
 from rarebit_client import RarebitError
 from services.errors import ServiceError
 from services.words import in_words

@@ -3,30 +3,29 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from services.diffusion.batching import ALONE, Batching
-from services.diffusion.decoder import Decoder, Picture
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report
+from services.diffusion.checkers.open_clip import Checker
+from services.diffusion.checkers.safety import SafetyChecker, is_safe
+from services.diffusion.density.fit import Report
+from services.diffusion.density.model import DensityModel
 from services.diffusion.judge import Judge
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.objective import Objective
+from services.diffusion.kandinsky.decoder import Decoder, DecodeSettings
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization
-from services.diffusion.outputs import About, Output
 from services.diffusion.paper import DEVIATION, Paper, look, unchecked
-from services.diffusion.recipe import Recipe, from_json
-from services.diffusion.savepoint import NOWHERE, Savepoint
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED, Steering
-from services.diffusion.subject import Subject
+from services.diffusion.replay import from_json
+from services.diffusion.run import Output, Run
+from services.diffusion.runtime.batching import ALONE, Batching
+from services.diffusion.runtime.observer import Observer, unobserved
+from services.diffusion.runtime.savepoint import NOWHERE, Savepoint
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, ranked
-from services.diffusion.validity import Checker
-from services.diffusion.watch import Watch, unwatched
-from services.errors import ReplayError
+from services.errors import ReplayError, UnsafeContentError
 
 
 @dataclass(frozen=True)
@@ -37,48 +36,48 @@ class Generation:
     warnings: list[str]
     timings_ms: dict[str, int]
 
+    def withhold(self, safety: SafetyChecker | None) -> "Generation":
+        """What is left without unsafe pictures, with a warning of them; UnsafeContentError when nothing is left."""
+        safe = [output for output in self.outputs if is_safe(output.image, safety)]
+        count = len(self.outputs)
+        if (withheld := count - len(safe)) == 0:
+            return self
+        warning = f"{withheld} of {count} images {'was' if withheld == 1 else 'were'} withheld by content safety"
+        if not safe:
+            raise UnsafeContentError(warning)
+        return replace(self, outputs=safe, warnings=[*self.warnings, warning])
+
 
 def generate(
-    model: Kandinsky,
-    density: DensityModel,
-    checker: Checker,
-    subject: Subject,
-    recipe: Recipe,
+    run: Run,
     report: Report,
-    steering: Steering = UNSTEERED,
     savepoint: Savepoint = NOWHERE,
-    watch: Watch = unwatched,
+    observer: Observer = unobserved,
     batching: Batching = ALONE,
 ) -> Generation:
-    """`recipe.count` pictures of the subject, whose the density is, at the wanted rarity, each the best of its trial.
+    """`run.config.count` pictures of the subject at the wanted rarity, each the best of its trial.
 
-    From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `watch`
+    From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `observer`
     sees the trials before each step is reported. `batching` is how rows come to the device, by themselves at first.
 
-    ValueError for a target, size, space or number of trials that cannot be, and for a density of another model or text.
-    Whatever `report` raises passes through.
+    ValueError for a target, space or number of trials that cannot be. Whatever `report` raises passes through.
     """
-    density, steering = fitting(density, model, subject), steering.to(model.device)
-    picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
-    candidate = model.decoder.as_candidate(picture)
-    judge = Judge(model.decoder, checker, subject.concept, candidate, picture, report, batching)
-    space = Space(model, subject, recipe.space)
-    about = About(space, density, checker, recipe, steering, candidate, picture)
+    judge = Judge(run.model.decoder, run.checker, run.subject.concept, run.candidate, run.picture, report, batching)
     begin = time.perf_counter()
-    run = _Run(about, judge, report, savepoint.of(about.run()), watch, batching)
+    work = _Work(run, judge, report, savepoint.of(run.described()), observer, batching)
     with batching.joined():
-        chosen, warnings = run.paper() if recipe.mode == "paper" else run.calibrated()
-    warnings += unusual(picture, model.decoder)
-    outputs = [about.output(check) for check in chosen]
+        chosen, warnings = work.paper() if run.config.mode == "paper" else work.calibrated()
+    warnings += unusual(run.picture, run.model.decoder)
+    outputs = [run.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
-    told = [*steering.warnings, *judge.reading.warnings(), *warnings]
+    told = [*run.steering.warnings, *judge.reading.warnings(), *warnings]
     return Generation(outputs, told, {name: round(1000 * value) for name, value in seconds.items()})
 
 
 def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dict[str, Any], report: Report) -> Output:
     """The output that `block` came with, bit for bit on the same machine; ReplayError where that cannot be."""
-    recipe, subject, steering = from_json(block["recipe"])
+    config, subject, steering = from_json(block["recipe"])
     found = {"model": model.fingerprint, "density": density.fingerprint, "checker": checker.fingerprint}
     same = {part: block[part] == fingerprint for part, fingerprint in found.items()}
     same["density"] = density.is_named(block["density"], subject)
@@ -86,7 +85,7 @@ def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dic
         if not same[part]:
             raise ReplayError(f"the picture is of the {part} {block[part][:12]}, this one is {fingerprint[:12]}")
     with threads(block["threads"]):
-        generation = generate(model, density, checker, subject, recipe, report, steering)
+        generation = generate(Run(model, density, checker, subject, config, steering), report)
     for output in generation.outputs:
         if output.seed == block["row_seed"]:
             return output
@@ -104,56 +103,47 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(own)
 
 
-def sample_plain(
-    model: Kandinsky,
-    density: DensityModel,
-    checker: Checker,
-    subject: Subject,
-    recipe: Recipe,
-    report: Report,
-    seeds: list[int],
-) -> list[Output]:
+def sample_plain(run: Run, report: Report, seeds: list[int]) -> list[Output]:
     """What the prompt gives without steering, a picture for each seed."""
-    density = fitting(density, model, subject)
-    picture = model.decoder.picture(recipe.size, recipe.decoder_steps, recipe.guidance_scale)
-    judge = Judge(model.decoder, checker, subject.concept, picture, picture, report, ALONE)
-    space = Space(model, subject, ["token"])
-    about = About(space, density, checker, recipe, UNSTEERED, picture, picture)
-    return [about.output(c) for c in look(space, density, space.start(0), seeds, 0, judge)]
+    judge = Judge(run.model.decoder, run.checker, run.subject.concept, run.picture, run.picture, report, ALONE)
+    space = Space(run.model, run.subject, ["token"])
+    return [run.output(check) for check in look(space, run.density, space.start(0), seeds, 0, judge)]
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Work:
     """How the pictures are made, either way; each answers with what is handed out, and with warnings."""
 
-    about: About
+    run: Run
     judge: Judge
     report: Report
     savepoint: Savepoint
-    watch: Watch
+    observer: Observer
     batching: Batching
 
     def calibrated(self) -> tuple[list[Checked], list[str]]:
-        space, density, recipe = self.about.space, self.about.density, self.about.recipe
-        trials = trials_for(recipe.count) if recipe.trials is None else recipe.trials
-        if not 1 <= recipe.count <= trials:
-            raise ValueError(f"{recipe.count} images need at least as many trials, got {trials}")
-        objective = Objective(density, recipe.target_bits, self.about.steering)
-        size = {"trials": trials, "count": recipe.count}
-        run = Optimization(space, density, objective, seed=recipe.seed, **size, batching=self.batching)
-        finished = run.run(recipe.steps, self.judge, self.report, self.savepoint, self.watch)
-        chosen = self.judge.hand_out(ranked(finished), recipe.count)
+        density, config = self.run.density, self.run.config
+        trials = trials_for(config.count) if config.trials is None else config.trials
+        if not 1 <= config.count <= trials:
+            raise ValueError(f"{config.count} images need at least as many trials, got {trials}")
+        objective = Objective(density, config.target_bits, self.run.steering)
+        size = {"trials": trials, "count": config.count}
+        optimization = Optimization(
+            self.run.space, density, objective, seed=config.seed, **size, batching=self.batching
+        )
+        finished = optimization.run(config.steps, self.judge, self.report, self.savepoint, self.observer)
+        chosen = self.judge.hand_out(ranked(finished), config.count)
         missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
-        return chosen, shortfalls(chosen, objective.shell.lowest, recipe.target_bits) + missed
+        return chosen, shortfalls(chosen, objective.shell.lowest, config.target_bits) + missed
 
     def paper(self) -> tuple[list[Checked], list[str]]:
-        density, recipe = self.about.density, self.about.recipe
-        if recipe.trials not in (None, 1):
-            raise ValueError(f"the mode paper has one trial, got {recipe.trials}")
-        run = Paper(self.about.space, density, self.about.steering, seed=recipe.seed)
-        looked_at = run.run(recipe.count, recipe.steps, self.judge, self.report, self.savepoint, self.watch)
+        density, config = self.run.density, self.run.config
+        if config.trials not in (None, 1):
+            raise ValueError(f"the mode paper has one trial, got {config.trials}")
+        paper = Paper(self.run.space, density, self.run.steering, seed=config.seed)
+        looked_at = paper.run(config.count, config.steps, self.judge, self.report, self.savepoint, self.observer)
         chosen = self.judge.draw(looked_at)
-        missed = shortfalls(chosen, density.d2_at(recipe.target_bits), recipe.target_bits)
+        missed = shortfalls(chosen, density.d2_at(config.target_bits), config.target_bits)
         return chosen, [DEVIATION, *unchecked(self.judge.reading), *missed]
 
 
@@ -162,16 +152,7 @@ def trials_for(count: int) -> int:
     return min(64, 4 * count + 4)
 
 
-def fitting(density: DensityModel, model: Kandinsky, subject: Subject) -> DensityModel:
-    """The density on the model's device; ValueError if it is of another model, text or start."""
-    if density.model_fingerprint != model.fingerprint:
-        raise ValueError(f"the density is of the model {density.model_fingerprint[:12]}, not {model.fingerprint[:12]}")
-    if not density.is_of(subject):
-        raise ValueError(f"the density is of ‘{density.text}’, not of ‘{subject.text}’, or of another start")
-    return density.to(model.device)
-
-
-def unusual(picture: Picture, decoder: Decoder) -> list[str]:
+def unusual(picture: DecodeSettings, decoder: Decoder) -> list[str]:
     """A sentence for a size that the model was not trained for."""
     own = decoder.defaults.size
     return [] if picture.size == own else [f"the model is made for pictures of {own} pixels, not {picture.size}"]

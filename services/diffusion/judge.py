@@ -10,12 +10,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.batching import Batching
-from services.diffusion.decoder import Decoder, Picture
-from services.diffusion.fit import Report
-from services.diffusion.optimize import noise_of
+from services.diffusion.checkers.open_clip import Checker, validity_of
+from services.diffusion.density.fit import Report
+from services.diffusion.kandinsky.decoder import Decoder, DecodeSettings, noise_of
+from services.diffusion.runtime.batching import Batching
 from services.diffusion.trials import Checked
-from services.diffusion.validity import Checker, validity_of
 
 
 class Judge:
@@ -27,8 +26,8 @@ class Judge:
         decoder: Decoder,
         checker: Checker,
         concept: str,
-        candidate: Picture,
-        picture: Picture,
+        candidate: DecodeSettings,
+        picture: DecodeSettings,
         report: Report,
         batching: Batching,
     ) -> None:
@@ -66,7 +65,7 @@ class Judge:
         return (kept + missed)[:count]
 
     def _judge(
-        self, picture: Picture, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]
+        self, picture: DecodeSettings, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]
     ) -> list[tuple[Image.Image, float | None]]:
         begin = time.perf_counter()
         images = self._decode(picture, seeds, image_embeds)
@@ -78,7 +77,7 @@ class Judge:
         self.check_s += time.perf_counter() - decoded
         return list(zip(images, validity, strict=True))
 
-    def _decode(self, picture: Picture, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
+    def _decode(self, picture: DecodeSettings, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
         rows, steps = list(zip(seeds, image_embeds, strict=True)), picture.num_inference_steps
 
         def on_step(first: int, last: int, step: int) -> None:
@@ -88,7 +87,7 @@ class Judge:
 
 
 def decode(
-    decoder: Decoder, picture: Picture, rows: list[tuple[int, Tensor]], tell: Callable[[int], None]
+    decoder: Decoder, picture: DecodeSettings, rows: list[tuple[int, Tensor]], tell: Callable[[int], None]
 ) -> list[Image.Image]:
     """The pictures of seeds and embeddings."""
     seeds, image_embeds = zip(*rows, strict=True)

@@ -12,25 +12,23 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.adamw import AdamW
-from services.diffusion.batching import ALONE, Batching
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report
-from services.diffusion.objective import Figures, Objective
-from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
-from services.diffusion.spaces import Parameters, Space, sample_together
+from services.diffusion.density.fit import Report
+from services.diffusion.density.model import DensityModel
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.runtime.batching import ALONE, Batching
+from services.diffusion.runtime.observer import Observer, unobserved
+from services.diffusion.runtime.savepoint import NOWHERE, Savepoint, Tree
+from services.diffusion.steering.adamw import AdamW
+from services.diffusion.steering.objective import Figures, Objective
+from services.diffusion.steering.spaces import Parameters, Space, sample_together
 from services.diffusion.trials import Checked, State, Trial, copied, state_of
-from services.diffusion.watch import Watch, unwatched
 
 CHECK_EVERY = 25
 ENOUGH = 2  # ready trials for every image, of which the more valid are chosen
 
-Judge = Callable[[list[int], Tensor], list[tuple[Image.Image, float | None]]]
-
-
-def noise_of(seeds: list[int]) -> list[torch.Generator]:
-    """A generator per row on the CPU, so that a row's noise depends neither on its neighbours nor on the device."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+DecodeAndCheck = Callable[
+    [list[int], Tensor], list[tuple[Image.Image, float | None]]
+]  # of seeds and embeddings, as `Judge`
 
 
 class Optimization:
@@ -57,12 +55,17 @@ class Optimization:
         self.step = 0
 
     def run(
-        self, steps: int, judge: Judge, report: Report, savepoint: Savepoint = NOWHERE, watch: Watch = unwatched
+        self,
+        steps: int,
+        judge: DecodeAndCheck,
+        report: Report,
+        savepoint: Savepoint = NOWHERE,
+        observer: Observer = unobserved,
     ) -> list[Trial]:
         """At most `steps` steps; answers with the trials that were looked at. `report` may raise to stop."""
 
         def show(step: int, images: Mapping[int, Image.Image]) -> None:
-            watch(step, [sight for trial in self.trials if (sight := trial.sight(images.get(trial.seed)))])
+            observer(step, [snapshot for trial in self.trials if (snapshot := trial.snapshot(images.get(trial.seed)))])
             report("optimize", step, steps, median(trial.state.bits for trial in self.trials if trial.state))
 
         if saved := savepoint.load():
@@ -104,7 +107,7 @@ class Optimization:
         arrived = [trial for trial in going if trial.arrived]
         return arrived if len(arrived) >= self._missing() else []
 
-    def _check(self, trials: list[Trial], judge: Judge) -> dict[int, Image.Image]:
+    def _check(self, trials: list[Trial], judge: DecodeAndCheck) -> dict[int, Image.Image]:
         """Decode and judge; a pass at the target ends a trial, as a second failure does. Answers with the pictures."""
         states = [trial.state for trial in trials if trial.state]
         if not states:

@@ -9,17 +9,18 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.adamw import AdamW
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report
-from services.diffusion.objective import Figures, quantiles
-from services.diffusion.optimize import CHECK_EVERY, Judge, noise_of
-from services.diffusion.reading import Reading
-from services.diffusion.savepoint import NOWHERE, Savepoint, Tree
-from services.diffusion.spaces import Parameters, Space
-from services.diffusion.steering import Steering
+from services.diffusion.checkers.reading import Reading
+from services.diffusion.density.fit import Report
+from services.diffusion.density.model import DensityModel
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.optimize import CHECK_EVERY, DecodeAndCheck
+from services.diffusion.runtime.observer import Observer, Snapshot, Standing, unobserved
+from services.diffusion.runtime.savepoint import NOWHERE, Savepoint, Tree
+from services.diffusion.steering.adamw import AdamW
+from services.diffusion.steering.clusters import Steering
+from services.diffusion.steering.objective import Figures, quantiles
+from services.diffusion.steering.spaces import Parameters, Space
 from services.diffusion.trials import Checked, State, copied, states_of
-from services.diffusion.watch import Sight, Standing, Watch, unwatched
 
 LEARNING_RATE = 1e-4
 DEVIATION = (
@@ -62,15 +63,15 @@ class Paper:
         self,
         count: int,
         steps: int,
-        judge: Judge,
+        judge: DecodeAndCheck,
         report: Report,
         savepoint: Savepoint = NOWHERE,
-        watch: Watch = unwatched,
+        observer: Observer = unobserved,
     ) -> list[Checked]:
         """The `count` pictures, noise seed + i, of the last check that was passed; of the beginning if none was."""
 
         def show(step: int, at: State, standing: Standing, image: Image.Image | None = None) -> None:
-            watch(step, [Sight(at.bits, self.validity, at.x, at.y, standing, image)])
+            observer(step, [Snapshot(at.bits, self.validity, at.x, at.y, standing, image)])
             report("optimize", step, steps, at.bits)
 
         if saved := savepoint.load():
@@ -97,7 +98,7 @@ class Paper:
         self.optimizer.step()
         return states_of(self.density, [self.seed], step, image_embeds, figures.table(self.density))[0]
 
-    def _look(self, learnt: Parameters, seeds: list[int], step: int, judge: Judge) -> list[Checked]:
+    def _look(self, learnt: Parameters, seeds: list[int], step: int, judge: DecodeAndCheck) -> list[Checked]:
         return look(self.space, self.density, learnt, seeds, step, judge)
 
     def _saved(self) -> Tree:
@@ -117,7 +118,7 @@ class Paper:
 
 @torch.no_grad()
 def look(
-    space: Space, density: DensityModel, learnt: Parameters, seeds: list[int], step: int, judge: Judge
+    space: Space, density: DensityModel, learnt: Parameters, seeds: list[int], step: int, judge: DecodeAndCheck
 ) -> list[Checked]:
     """What these parameters give with the noise of each seed, decoded and judged."""
     rows = [part.expand(len(seeds), *part.shape) for part in learnt]

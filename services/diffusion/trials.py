@@ -9,10 +9,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.density import DensityModel
-from services.diffusion.savepoint import Tree
-from services.diffusion.spaces import Parameters
-from services.diffusion.watch import Sight, Standing
+from services.diffusion.density.model import DensityModel
+from services.diffusion.runtime.observer import Snapshot, Standing
+from services.diffusion.runtime.savepoint import Tree
+from services.diffusion.steering.spaces import Parameters
 
 MIN_VALIDITY = 0.5
 
@@ -109,12 +109,12 @@ class Trial:
         """At its target, and seen to be valid there."""
         return self.ended and self.arrived
 
-    def sight(self, image: Image.Image | None = None) -> Sight | None:
+    def snapshot(self, image: Image.Image | None = None) -> Snapshot | None:
         """The trial as it is shown, with the picture that a check has just decoded; None before its first step."""
         if (at := self.state) is None:
             return None
         standing: Standing = "ended" if self.ended else "arrived" if self.arrived else "moving"
-        return Sight(at.bits, self.validity, at.x, at.y, standing, image)
+        return Snapshot(at.bits, self.validity, at.x, at.y, standing, image)
 
     def see(self, check: Checked) -> None:
         """Take in what a check found."""

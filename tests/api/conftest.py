@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from services.leases import Claim, Leases
-from services.schemas import Metrics
+from services.jobs.leases import Claim, Leases
+from services.jobs.record import Metrics
 from services.settings import Settings
 from services.storage import Storage, open_storage
 from tests.published import store_output

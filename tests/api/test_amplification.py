@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from services.schemas import Metrics
+from services.jobs.record import Metrics
 from services.tenants import Limits, Tenants
 from tests.published import store_output
 

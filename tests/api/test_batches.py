@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.documents import Batch
+from api.documents.resources import Batch
 
 KEY = {"Idempotency-Key": "one"}
 

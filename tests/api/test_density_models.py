@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from api.app import create_app
+from services.concepts import DEFAULT_PROMPT
 from services.density_models import Baseline, DensityFacts, Point, baseline_key
-from services.job_request import DEFAULT_PROMPT
-from services.schemas import Metrics
-from services.store import connect
+from services.jobs.record import Metrics
+from services.jobs.store import connect
 from services.tenants import Tenants
 
 FACTS = DensityFacts(

@@ -10,8 +10,8 @@ import pytest
 
 from api.app import create_app
 from servers import served
-from services.schemas import JobError, Metrics, Preview, PreviewPicture, Progress, TrialProgress
-from services.store import connect
+from services.jobs.record import JobError, Metrics, Preview, PreviewPicture, Progress, TrialProgress
+from services.jobs.store import connect
 
 STEP = Progress(phase="optimize", step=1, steps=50, rarity_bits=2.5)
 TRIAL = TrialProgress(bits=2.5, validity=None, x=-1.25, y=0.5, state="moving")

@@ -109,8 +109,8 @@ HEAD = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jso
 
 
 async def test_reading_on_has_an_end_in_seconds_and_in_bytes(app, monkeypatch):
-    monkeypatch.setattr("api.lingering.LINGER_S", 1)
-    monkeypatch.setattr("api.lingering.LINGER_BYTES", 2**20)
+    monkeypatch.setattr("api.http.lingering.LINGER_S", 1)
+    monkeypatch.setattr("api.http.lingering.LINGER_BYTES", 2**20)
     with served(app) as url:
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         with socket.create_connection(address, timeout=10) as stalling:

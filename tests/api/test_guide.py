@@ -10,13 +10,13 @@ import pytest
 from markdown_it import MarkdownIt
 from pydantic import TypeAdapter
 
-from api.documents import Batch, Job, JobList
-from api.errors import Problem
-from api.problems import FAILURES, PROBLEMS
+from api.documents.resources import Batch, Job, JobList
+from api.problems.catalogue import FAILURES, PROBLEMS
+from api.problems.errors import Problem
 from api.routes.batches import BatchRequest
 from api.routes.exposures import Views
-from services.job_request import JobRequest
-from services.schemas import TRANSITIONS, Phase
+from services.jobs.record import TRANSITIONS, Phase
+from services.jobs.request import JobRequest
 
 GUIDE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 TOKENS = MarkdownIt("commonmark").enable("table").parse(GUIDE)

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.headers import picture_origin
+from api.http.headers import picture_origin
 from servers import SIGNING_KEY
 from services.storage import open_storage
 

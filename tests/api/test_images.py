@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from api.app import create_app
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.store import connect
 from services.objects import upload_key, upload_prefix
-from services.store import connect
 from worker.sweeper import Sweeper
 
 

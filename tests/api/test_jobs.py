@@ -11,10 +11,10 @@ from httpx import ASGITransport, AsyncClient
 
 from api.app import create_app
 from services.errors import LeaseLostError, StorageError
+from services.jobs.record import JobError, Metrics, Progress
+from services.jobs.store import connect
 from services.objects import job_prefix, output_key
-from services.schemas import JobError, Metrics, Progress
 from services.storage import LocalStorage
-from services.store import connect
 from tests.published import store_output
 from worker.sweeper import Sweeper
 

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.app import create_app
 from servers import Server, served, url_of
 from services.errors import LeaseLostError
-from services.leases import Leases
-from services.schemas import JobError, Metrics
-from services.store import connect
+from services.jobs.leases import Leases
+from services.jobs.record import JobError, Metrics
+from services.jobs.store import connect
 
 DOCS = Path(__file__).parents[2] / "docs"
 FAILURE = JobError(code="internal", title="The service failed", detail="The worker met a ValueError.")

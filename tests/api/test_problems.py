@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from api.errors import _BY_STATUS, Problem, example_of
-from api.problems import FAILURES, PROBLEMS
+from api.problems.catalogue import FAILURES, PROBLEMS
+from api.problems.errors import _BY_STATUS, Problem, example_of
 from services.errors import ServiceError
 from worker import attempt, heartbeat
 

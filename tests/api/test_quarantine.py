@@ -7,7 +7,7 @@ from pathlib import Path
 
 from api.app import create_app
 from servers import served
-from services.store import connect
+from services.jobs.store import connect
 
 
 async def test_replay_answers_with_a_new_job_of_the_same_seed(gateway, lose_next):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from api.documents import Job, JobList
-from services.outbox import Outbox
-from services.store import connect, connect_async
+from api.documents.resources import Job, JobList
+from services.jobs.store import connect, connect_async
 from services.tenants import Doorkeeper, Tenants
+from services.webhooks.outbox import Outbox
 from tests.accepted import accepted
 
 RECORDED = json.loads((Path(__file__).parents[1] / "recorded_store.json").read_text())

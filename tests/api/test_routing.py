@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from api.routing import Router
+from api.http.routing import Router
 
 
 class Wish(BaseModel):

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from services.job_request import DEFAULT_PROMPT
-from services.schemas import JobStatus, Metrics
+from services.concepts import DEFAULT_PROMPT
+from services.jobs.record import JobStatus, Metrics
 
 JSON = {"content-type": "application/json"}
 

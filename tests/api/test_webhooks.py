@@ -9,8 +9,8 @@ from standardwebhooks import Webhook as Signer
 
 from api.routes.deliveries import BatchMessage, JobMessage
 from services.errors import DeliveryNotFoundError
-from services.schemas import Metrics
-from services.webhooks import Webhook
+from services.jobs.record import Metrics
+from services.jobs.request import Webhook
 from tests.accepted import accepted
 from tests.receiver import SECRET, receiving
 
@@ -169,7 +169,7 @@ async def test_request_shows_the_webhook_as_it_is_called(gateway):
 
 
 async def test_log_of_the_process_has_neither_path_nor_query(gateway, receiver, publish, caplog):
-    caplog.set_level("INFO", "services.deliverer")
+    caplog.set_level("INFO", "services.webhooks.deliverer")
     job = await submitted(gateway, f"{receiver.url}/in-the-path?token=in-the-query")
     publish()
     await deliveries_of(gateway, job["id"], "delivered")

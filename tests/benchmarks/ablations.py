@@ -12,12 +12,14 @@ import torch
 
 from services.diffusion import generate as generating
 from services.diffusion import objective, optimize, trials
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.recipe import Recipe
-from services.diffusion.spaces import Space
-from services.diffusion.subject import Subject
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.optimize import Optimization
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
+from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Trial
 from tests.benchmarks import setup
 from tests.benchmarks.scores import HEAD, Made, made_of, row
@@ -37,7 +39,7 @@ class Task:
 
     def calls(self, own: dict[str, Any], patches: Callable[[], Patches]) -> Iterator[Callable[[], Made]]:
         for concept, seed in product(self.concepts, self.seeds):
-            yield partial(made, concept, Recipe(self.bits, seed, COUNT, **own), patches)
+            yield partial(made, concept, GenerationConfig(self.bits, seed, COUNT, **own), patches)
 
 
 USUAL = Task(["handbag", "chair", "lamp", "cup"], [1000], 9.97)
@@ -90,13 +92,13 @@ def variants() -> dict[str, tuple[dict[str, Any], Callable[[], Patches]]]:
     }
 
 
-def made(concept: str, recipe: Recipe, patches: Callable[[], Patches]) -> Made:
+def made(concept: str, config: GenerationConfig, patches: Callable[[], Patches]) -> Made:
     models = setup.models()
     with ExitStack() as replaced:
         for one in patches():
             replaced.enter_context(one)
         parts = (models.model, setup.density(concept), models.checker, setup.subject(concept))
-        outputs = generate(*parts, recipe, setup.progress).outputs
+        outputs = generate(Run(*parts, config), setup.progress).outputs
     return made_of(concept, [o.image for o in outputs], torch.stack([o.image_embeds for o in outputs]))
 
 

@@ -8,10 +8,10 @@ from itertools import count
 
 import psutil
 
-from services.jobs import Jobs
-from services.leases import Leases
-from services.schemas import Metrics
-from services.store import connect, connect_async
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.record import Metrics
+from services.jobs.store import connect, connect_async
 from tests.accepted import accepted
 from tests.benchmarks.throughput import paced, post
 from tests.faults.rig import Rig, rig

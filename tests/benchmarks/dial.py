@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from services.diffusion.generate import generate
-from services.diffusion.recipe import Recipe
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.diffusion.trials import MIN_VALIDITY
 from tests.benchmarks import setup
 
@@ -22,7 +23,7 @@ def lines() -> Iterator[str]:
         density, yardstick = setup.density(concept), setup.yardstick()
         for asked in ASKED:
             parts = (models.model, density, models.checker, setup.subject(concept))
-            made = generate(*parts, Recipe(asked, SEED, COUNT), setup.progress)
+            made = generate(Run(*parts, GenerationConfig(asked, SEED, COUNT)), setup.progress)
             bits = [output.rarity["bits"] for output in made.outputs]
             judged = yardstick.judge.p_valid(yardstick.features([o.image for o in made.outputs]), concept)
             valid = fmean(output.validity >= MIN_VALIDITY for output in made.outputs)

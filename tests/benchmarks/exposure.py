@@ -7,8 +7,9 @@ import torch
 
 from deploy.evaluate.metrics import nearest_distances, vendi_score
 from services.diffusion.generate import generate
-from services.diffusion.recipe import Recipe
-from services.diffusion.steering import UNSTEERED, History, steer
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
+from services.diffusion.steering.clusters import UNSTEERED, History, steer
 from tests.benchmarks import setup
 
 CONCEPT, JOBS, COUNT, BITS, SEED = "handbag", 10, 4, 9.97, 5000
@@ -29,9 +30,10 @@ def user(way: str) -> Iterator[str]:
     for job in range(JOBS):
         history = History(seen, seen[:0], seen[:0])
         steering = steer(models.model, density, subject, avoid=[], toward=[], history=history, report=setup.progress)
-        recipe = Recipe(BITS, SEED + 1000 * job, COUNT)
+        config = GenerationConfig(BITS, SEED + 1000 * job, COUNT)
         own = steering if way == "with" else UNSTEERED
-        outputs = generate(models.model, density, models.checker, subject, recipe, setup.progress, own).outputs
+        run = Run(models.model, density, models.checker, subject, config, own)
+        outputs = generate(run, setup.progress).outputs
         embeds = torch.stack([output.image_embeds for output in outputs])
         rows = features([output.image for output in outputs])
         novelty = median(steering.belief.bits(density.subspace.project(embeds)))

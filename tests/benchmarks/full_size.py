@@ -16,17 +16,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from services.diffusion.decoder import Picture
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import BATCH, fit_density
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.objective import Objective
-from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.schedule import PRIOR_STEPS
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.density.fit import BATCH, fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.kandinsky.schedule import PRIOR_STEPS
+from services.diffusion.optimize import Optimization
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
 
 from diffusers.utils import logging  # isort: skip
@@ -99,7 +99,7 @@ def optimization_step(model: Kandinsky, density: DensityModel, trials: int) -> C
     return step
 
 
-def decode(model: Kandinsky, picture: Picture, report: Report) -> None:
+def decode(model: Kandinsky, picture: DecodeSettings, report: Report) -> None:
     embeds = torch.randn(1, model.prior.config.embedding_dim, generator=noise_of([0])[0]).to(model.device)
     model.decoder.decode(embeds, noise_of([0]), picture, report)
 
@@ -116,7 +116,7 @@ def rows(model: Kandinsky, size: Size) -> list[Row]:
         found.append(Row(f"optimisation step, {trials} trials", step, [(step, 1)], 2 * (sampled + text), plain))
     for edge, plain in size.pictures.items():
         steps = size.num_inference_steps
-        one, two, run = (partial(decode, model, Picture(edge, n, 7.5)) for n in (1, 2, steps))
+        one, two, run = (partial(decode, model, DecodeSettings(edge, n, 7.5)) for n in (1, 2, steps))
         read = weights_bytes(model.decoder.unet) * steps + weights_bytes(model.decoder.movq)
         found.append(Row(f"decode at {edge} px, {steps} steps", run, [(one, 2 - steps), (two, steps - 1)], read, plain))
     return found

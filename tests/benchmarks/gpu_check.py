@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 
 import deploy.checkpoints
-from services.diffusion.graphs import TOKENS, sizes_up_to
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.outputs import LIBRARIES, version_of
-from services.diffusion.schedule import PRIOR_STEPS
+from services.diffusion.kandinsky.graphs import TOKENS, sizes_up_to
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.kandinsky.schedule import PRIOR_STEPS
+from services.diffusion.run import LIBRARIES, version_of
 from tests.benchmarks.findings import LATE, OK, Findings, Row
 from tests.benchmarks.full_size import (
     BATCH,

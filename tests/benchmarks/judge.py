@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from deploy.evaluate.reference import CONCEPTS as TAUGHT
 from deploy.evaluate.reference import plain_reference
-from services.diffusion.reading import Reading
+from services.diffusion.checkers.open_clip import validity_of
+from services.diffusion.checkers.reading import Reading
 from services.diffusion.trials import MIN_VALIDITY
-from services.diffusion.validity import validity_of
 from tests.benchmarks import setup
 
 COUNT, SEED = 16, 5000

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from services.diffusion.decoder import Constants, Decoder, Picture
-from services.diffusion.kandinsky import Kandinsky
+from services.diffusion.kandinsky.decoder import Constants, Decoder, DecodeSettings
+from services.diffusion.kandinsky.model import Kandinsky
 
 from diffusers import DDIMScheduler, PriorTransformer, UnCLIPScheduler, UNet2DConditionModel, VQModel  # isort: skip
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip
@@ -175,8 +175,8 @@ def random_decoder(parts: Parts, device: str) -> Decoder:
         movq=made(device, lambda: VQModel(**parts.movq)),
         scheduler=DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False, set_alpha_to_one=False),
         constants=Constants(normal(1, dim), normal(1, TOKENS, width), normal(1, dim)),
-        defaults=Picture(8 * parts.unet["sample_size"], 50, 7.5),
-        candidate=Picture(max(64, 6 * parts.unet["sample_size"]), 10, 7.5),
+        defaults=DecodeSettings(8 * parts.unet["sample_size"], 50, 7.5),
+        candidate=DecodeSettings(max(64, 6 * parts.unet["sample_size"]), 10, 7.5),
     )
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import httpx
 import psutil
 
-from deploy.local.child import RAREBIT, Child
-from services.leases import Leases
-from services.store import connect
+from deploy.local.stack.child import RAREBIT, Child
+from services.jobs.leases import Leases
+from services.jobs.store import connect
 from tests.faults.page import publish
 from tests.faults.rig import Rig, rig
 from tests.servers import Server, eventually, redis_binaries

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.local.stack import running
+from deploy.local.stack.service import running
 
 JOBS = 40
 BODY = {"concept": "handbag", "count": 1, "trials": 1, "steps": 1, "decoder_steps": 2}

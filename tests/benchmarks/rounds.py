@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from deploy.local.contact_sheet import Row, contact_sheet
 from services.diffusion.generate import generate
-from services.diffusion.outputs import Output
-from services.diffusion.recipe import Recipe
-from services.diffusion.steering import steer
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Output, Run
+from services.diffusion.steering.clusters import steer
 from tests.benchmarks import setup
 
 CONCEPT, COUNT, BITS, SEED, ROUNDS = "handbag", 6, 9.97, 7000, 3
@@ -20,8 +20,9 @@ def lines() -> Iterator[str]:
     for number in range(ROUNDS):
         away = [output.image_embeds[None] for output in disliked]
         steering = steer(models.model, density, subject, avoid=away, toward=[], history=None, report=setup.progress)
-        recipe = Recipe(BITS, SEED, COUNT)
-        outputs = generate(models.model, density, models.checker, subject, recipe, setup.progress, steering).outputs
+        config = GenerationConfig(BITS, SEED, COUNT)
+        run = Run(models.model, density, models.checker, subject, config, steering)
+        outputs = generate(run, setup.progress).outputs
         rows.append(row(number, outputs))
         disliked.append(outputs[0])
     contact_sheet(f"{CONCEPT}, three rounds", rows).save(SHEET)

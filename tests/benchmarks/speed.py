@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 import torch
 from diffusers import KandinskyPriorPipeline
 
-from services.diffusion.decoder import Picture
 from services.diffusion.generate import generate
-from services.diffusion.objective import Objective
-from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.recipe import Recipe
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
+from services.diffusion.optimize import Optimization
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from tests.benchmarks import setup
 from tests.benchmarks.operators import operators
 
@@ -86,7 +87,7 @@ def step_row(name: str, trials: int) -> Row:
 
 def decode_rows() -> Iterator[Row]:
     model = setup.models().model
-    picture: Picture = model.decoder.picture(None, None, None)
+    picture: DecodeSettings = model.decoder.picture(None, None, None)
     embeds = torch.randn(4, model.prior.config.embedding_dim)
     one, four = seconds(
         lambda: model.decoder.decode(embeds[:1], noise_of([0]), picture, lambda *_: None),
@@ -100,7 +101,7 @@ def generate_row(count: int) -> Row:
     models, density = setup.models(), setup.density(CONCEPT)
     begin = time.perf_counter()
     parts = (models.model, density, models.checker, setup.subject(CONCEPT))
-    made = generate(*parts, Recipe(BITS, 0, count), setup.progress)
+    made = generate(Run(*parts, GenerationConfig(BITS, 0, count)), setup.progress)
     return f"{count} images at percentile 99.9", time.perf_counter() - begin, str(made.timings_ms)
 
 

@@ -16,11 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.fit import draw_baseline
+from services.diffusion.density.fit import draw_baseline
 from services.diffusion.generate import generate, sample_plain
-from services.diffusion.outputs import Output
-from services.diffusion.recipe import Recipe
-from services.diffusion.steering import TEXT_SAMPLES, TEXT_SEED, UNSTEERED, Steering, Wish, steer
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Output, Run
+from services.diffusion.steering.clusters import TEXT_SAMPLES, TEXT_SEED, UNSTEERED, Steering, Wish, steer
 from tests.benchmarks import setup
 
 CONCEPT, CHANNELS = "handbag", {"red": 0, "blue": 2}
@@ -73,9 +73,9 @@ def unsteered(seed: int) -> list[Output]:
 
 
 def outputs_of(seed: int, steering: Steering) -> list[Output]:
-    models, recipe = setup.models(), Recipe(BITS, seed, COUNT)
+    models, config = setup.models(), GenerationConfig(BITS, seed, COUNT)
     parts = (models.model, setup.density(CONCEPT), models.checker)
-    return generate(*parts, setup.subject(CONCEPT), recipe, setup.progress, steering).outputs
+    return generate(Run(*parts, setup.subject(CONCEPT), config, steering), setup.progress).outputs
 
 
 @cache
@@ -109,9 +109,9 @@ def scorer_likeness(first: Output, outputs: list[Output]) -> float:
 @cache
 def typical() -> Target:
     """The scorer's mean embedding of plain pictures."""
-    models, recipe = setup.models(), Recipe(BITS, 0)
+    models, config = setup.models(), GenerationConfig(BITS, 0)
     parts = (models.model, setup.density(CONCEPT), models.checker)
-    plain = sample_plain(*parts, setup.subject(CONCEPT), recipe, setup.progress, list(range(PLAIN)))
+    plain = sample_plain(Run(*parts, setup.subject(CONCEPT), config), setup.progress, list(range(PLAIN)))
     return models.checker.embed([output.image for output in plain]).mean(0)
 
 

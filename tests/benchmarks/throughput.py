@@ -13,7 +13,7 @@ from itertools import count
 import redis.asyncio
 from fastapi import FastAPI
 
-from deploy.local.child import Child
+from deploy.local.stack.child import Child
 from tests.faults.rig import Rig, rig
 from tests.servers import eventually, free_port, redis_binaries
 

@@ -5,11 +5,11 @@ from statistics import fmean, median
 
 import torch
 
-from services.diffusion.objective import Figures, Objective
-from services.diffusion.optimize import noise_of
+from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.paper import PaperLoss
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Figures, Objective
+from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import MIN_VALIDITY
 from tests.benchmarks import setup
 

@@ -12,19 +12,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from services.diffusion.batching import ALONE, Batching, Sharing
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import fit_density
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.checkers.open_clip import OpenClipChecker
+from services.diffusion.checkers.reading import Reading
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate, trials_for
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.reading import Reading
-from services.diffusion.recipe import Recipe
-from services.diffusion.savepoint import Savepoint
-from services.diffusion.subject import Subject
-from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT
-from worker.models import WAIT_MS
-from worker.sampling import recipe_of
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
+from services.diffusion.runtime.batching import ALONE, Batching, Sharing
+from services.diffusion.runtime.savepoint import Savepoint
+from services.sampler.models import WAIT_MS
+from services.sampler.requests import config_of
 
 import open_clip  # isort: skip
 from tests.accepted import accepted
@@ -68,9 +69,9 @@ class Clock:
 class Worker:
     """Its first job fits the density and warms up; the later ones are as they go on to be."""
 
-    def __init__(self, model: Kandinsky, checker: EverySecond, samples: int, **recipe: Any) -> None:
+    def __init__(self, model: Kandinsky, checker: EverySecond, samples: int, **config: Any) -> None:
         self.model, self.checker, self.samples = model, checker, samples
-        self.recipe: Recipe = recipe_of(accepted(concept=CONCEPT, count=COUNT, seed=0, **recipe))
+        self.config: GenerationConfig = config_of(accepted(concept=CONCEPT, count=COUNT, seed=0, **config))
         self.density: DensityModel | None = None
 
     def job(self, deadline: float) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Worker:
         density = self.density = self.density or self._fit(report)
         fitted = time.perf_counter()
         savepoint, parts = Savepoint(keep=kept.append), (self.model, density, self.checker)
-        made = generate(*parts, SUBJECT, self.recipe, report, savepoint=savepoint)
+        made = generate(Run(*parts, SUBJECT, self.config), report, savepoint)
         done = time.perf_counter()
         milliseconds = {f"{name} s": ms / 1000 for name, ms in made.timings_ms.items()}
         times = {"seconds": done - report.begin, "fit s": fitted - report.begin, **milliseconds}
@@ -94,9 +95,9 @@ class Worker:
         sharing.start()
 
         def job(seed: int, batching: Batching) -> Generation:
-            recipe = replace(self.recipe, count=1, trials=trials_for(1), seed=seed)
+            config = replace(self.config, count=1, trials=trials_for(1), seed=seed)
             parts = (self.model, density, self.checker, SUBJECT)
-            return generate(*parts, recipe, Clock(deadline), batching=batching)
+            return generate(Run(*parts, config), Clock(deadline), batching=batching)
 
         begin = time.perf_counter()
         with ThreadPoolExecutor(count) as threads:

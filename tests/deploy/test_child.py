@@ -7,12 +7,12 @@ import time
 import psutil
 import pytest
 
-from deploy.local.child import Child, StackError
+from deploy.local.stack.child import Child, StackError
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from deploy.local.child import Child
+from deploy.local.stack.child import Child
 child = Child("sleeper", ["sleep", "60"], log=Path(sys.argv[1]))
 print(child.pid, flush=True)
 time.sleep(60)
@@ -21,7 +21,7 @@ time.sleep(60)
 INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
-from deploy.local.child import Child
+from deploy.local.stack.child import Child
 
 def interrupt(*_):
     raise KeyboardInterrupt

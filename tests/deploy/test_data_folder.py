@@ -1,7 +1,7 @@
 import pytest
 
-from deploy.local.child import StackError
 from deploy.local.data_folder import claimed, signing_key, webhook_secret
+from deploy.local.stack.child import StackError
 from services.settings import Settings
 
 

@@ -7,12 +7,12 @@ import threading
 import pytest
 
 from deploy.local import demo
-from deploy.local.child import RAREBIT, Child
-from deploy.local.readiness import answers
-from deploy.local.stack import Stack
-from deploy.local.supervised import Supervised
+from deploy.local.stack.child import RAREBIT, Child
+from deploy.local.stack.readiness import answers
+from deploy.local.stack.service import Stack
+from deploy.local.stack.supervised import Supervised
 from servers import SIGNING_KEY, eventually, free_port
-from services.schemas import Metrics
+from services.jobs.record import Metrics
 from services.storage import LocalStorage
 from tests.published import store_output
 

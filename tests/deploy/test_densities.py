@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from deploy.local.density_figure import draw_density
-from deploy.local.density_pages import write_pages
-from deploy.local.density_report import Claim, ConceptReport, Distances, Tail, log_likelihood, measure
-from services.diffusion.calibration import TAIL_SHARE, Survival
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import draw_baseline, fit_density
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.subject import Subject
+from deploy.local.densities.figure import draw_density
+from deploy.local.densities.pages import write_pages
+from deploy.local.densities.report import Claim, ConceptReport, Distances, Tail, log_likelihood, measure
+from services.diffusion.density.calibration import TAIL_SHARE, Survival
+from services.diffusion.density.fit import draw_baseline, fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.model import Kandinsky
 
 MINI = Path(__file__).parents[2] / "deploy/checkpoints/rarebit-mini"
 SUBJECT = Subject("a/chair", "a photo of a {}")
@@ -145,4 +145,4 @@ def test_missing_extra_is_one_sentence(tmp_path):
     command = [str(Path(sys.executable).with_name("rarebit")), "densities", "chair", "--out", str(tmp_path / "report")]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr == "rarebit: drawing needs matplotlib; install it with: pip install 'rarebit[evaluate]'\n"
+    assert run.stderr == "rarebit: there is no package matplotlib: pip install 'rarebit[evaluate]'\n"

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from deploy.local.endings import Endings
+from deploy.local.stack.endings import Endings
 from servers import url_of
-from services.jobs import Jobs
-from services.leases import Leases
-from services.schemas import JobError, Metrics
-from services.store import connect, connect_async
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.record import JobError, Metrics
+from services.jobs.store import connect, connect_async
 from tests.accepted import accepted
 
 FAILURE = JobError(code="prompt", title="The prompt is too long", detail="It would lose\n\x1b[2J“lamp”.")

@@ -10,14 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deploy.local.pulled import pulled_folders, size_of
-from deploy.local.pulling import pull
+from deploy.local.models.pulled import pulled_folders, size_of
+from deploy.local.models.pulling import pull
 from hub import hub_of
 from servers import SIGNING_KEY
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import sample_plain
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.recipe import Recipe
-from services.diffusion.subject import Subject
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
 from services.settings import Settings
 from services.storage import LocalStorage
 from tests.kandinsky_as_published import DECODER, PRIOR
@@ -53,7 +54,7 @@ def test_what_is_pulled_makes_the_pictures_of_what_is_published_within_bfloat16(
 
 
 def test_a_worker_draws_from_what_was_pulled_by_name_and_without_a_hub(both):
-    from worker.models import load_models
+    from services.sampler.models import load_models
 
     parts = {"prior": f"owner/{PRIOR}@v1", "decoder": f"owner/{DECODER}@v1"}
     storage = LocalStorage(both.parent / "objects", signing_key=SIGNING_KEY, public_url="http://gateway")
@@ -61,8 +62,8 @@ def test_a_worker_draws_from_what_was_pulled_by_name_and_without_a_hub(both):
     models = load_models(settings, storage)
     subject = Subject("handbag!", "a photo of a {}")
     density = models.densities.get(subject, nothing, lambda _key, report: nullcontext(report)).density
-    recipe = Recipe(target_bits=3.0, steps=1, trials=1, seed=0, size=64, decoder_steps=2)
-    (output,) = sample_plain(models.model, density, models.checker, subject, recipe, nothing, [7])
+    config = GenerationConfig(target_bits=3.0, steps=1, trials=1, seed=0, size=64, decoder_steps=2)
+    (output,) = sample_plain(Run(models.model, density, models.checker, subject, config), nothing, [7])
     assert output.image.size == (64, 64)
 
 

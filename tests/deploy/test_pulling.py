@@ -2,11 +2,11 @@
 
 import pytest
 
-from deploy.local.pulled import commit_of, damaged_files, pulled_folders
-from deploy.local.pulling import pull
+from deploy.local.models.pulled import commit_of, damaged_files, pulled_folders
+from deploy.local.models.pulling import pull
 from hub import CHUNK
-from services.diffusion.checkpoint import checkpoint_folder
-from services.diffusion.fingerprint import fingerprint_of
+from services.diffusion.runtime.checkpoint import checkpoint_folder
+from services.diffusion.runtime.fingerprint import fingerprint_of
 from services.errors import CheckpointError
 from tests.kandinsky_as_published import DECODER, PRIOR
 

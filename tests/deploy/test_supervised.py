@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from deploy.local import supervised
-from deploy.local.child import Child, StackError
-from deploy.local.stack import Stack
-from deploy.local.supervised import TRIES, Supervised
+from deploy.local.stack import supervised
+from deploy.local.stack.child import Child, StackError
+from deploy.local.stack.service import Stack
+from deploy.local.stack.supervised import TRIES, Supervised
 from servers import eventually
 
 

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from deploy.local.child import RAREBIT, Child
+from deploy.local.stack.child import RAREBIT, Child
 from servers import SIGNING_KEY, Server, eventually, redis_binaries, url_of
 from tests.faults.rig import Rig, rig
 from tests.faults.table import FaultTable

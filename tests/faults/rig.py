@@ -11,9 +11,9 @@ from typing import Any
 import redis
 from minio import Minio
 
-from deploy.local.child import RAREBIT
-from services.jobs import Jobs
-from services.store import connect_async
+from deploy.local.stack.child import RAREBIT
+from services.jobs.lifecycle import Jobs
+from services.jobs.store import connect_async
 from tests.accepted import accepted
 from tests.faults.audit import FINAL, Audit, audit, bucket_objects
 from tests.faults.fleet import Fleet

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 
 import worker.app
-from services.accepted_request import AcceptedRequest
 from services.diffusion.generate import Generation
-from services.diffusion.outputs import Output
+from services.diffusion.run import Output
+from services.jobs.accepted import AcceptedRequest
+from services.sampler.models import open_batching
 from services.settings import Settings
 from services.storage import Storage
 from worker.attempt import Attempt
-from worker.models import open_batching
 from worker.tasks import Runner
 
 DIM = 8

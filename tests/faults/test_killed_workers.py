@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.child import Child
+from deploy.local.stack.child import Child
 from tests.faults.rig import LEASE_S, rig
 from tests.servers import eventually, redis_binaries
 

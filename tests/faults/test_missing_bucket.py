@@ -10,7 +10,7 @@ from conftest import BUCKET, S3_KEYS
 from minio import Minio
 
 from api.app import create_app
-from deploy.local.child import RAREBIT
+from deploy.local.stack.child import RAREBIT
 from servers import free_port
 from services.settings import Settings
 from services.storage import S3Storage

@@ -12,14 +12,14 @@ from celery.contrib.testing.worker import start_worker
 
 from proxy import proxied
 from servers import SIGNING_KEY, Server, free_port, redis_binaries
-from services.changes import Changes
 from services.errors import StoreUnsafeError
-from services.jobs import Jobs
-from services.leases import Leases
-from services.queue import RUN_TASK, celery_app
-from services.schemas import Metrics
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.notifications import Notifications
+from services.jobs.queue import RUN_TASK, celery_app
+from services.jobs.record import Metrics
+from services.jobs.store import connect, connect_async
 from services.settings import Settings
-from services.store import connect, connect_async
 from tests.accepted import accepted
 from worker.app import check_redis
 from worker.fit_lock import fit_lock
@@ -69,11 +69,11 @@ async def use_everything(url):
 
 async def wait_for_the_end(client, jobs, job_id):
     """As the gateway waits: by what Redis publishes, and by the job's events."""
-    changes = Changes(client)
-    async with asyncio.timeout(30), changes.listening(), changes.of(job_id) as news:
+    notifications = Notifications(client)
+    async with asyncio.timeout(30), notifications.listening(), notifications.of(job_id) as changed:
         while not (await jobs.get(job_id))[0].status.final:
-            news.clear()
-            await news.wait()
+            changed.clear()
+            await changed.wait()
     assert "succeeded" in (await jobs.events(job_id, "0-0"))[-1].data
 
 

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from deploy.local.child import StackError
-from services.jobs import Jobs
-from services.leases import Leases
-from services.store import connect, connect_async
+from deploy.local.stack.child import StackError
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.store import connect, connect_async
 from tests.accepted import accepted
 
 

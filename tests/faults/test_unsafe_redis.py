@@ -6,7 +6,7 @@ import pytest
 from api.app import create_app
 from servers import redis_binaries, redis_server, url_of
 from services.errors import StoreUnsafeError
-from services.store import connect
+from services.jobs.store import connect
 from worker.app import check_redis
 
 UNSAFE = pytest.mark.fault(

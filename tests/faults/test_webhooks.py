@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from standardwebhooks import Webhook as Signer
 
-from services.webhooks import Webhook
+from services.jobs.request import Webhook
 from tests.faults.rig import Rig
 from tests.receiver import SECRET, Receiver, receiving
 from tests.servers import Server, eventually

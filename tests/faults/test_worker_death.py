@@ -6,12 +6,12 @@ import signal
 
 import pytest
 
-from deploy.local.child import StackError
+from deploy.local.stack.child import StackError
 from servers import eventually
-from services.jobs import Jobs
-from services.queue import QUEUE, celery_app
-from services.schemas import JobStatus
-from services.store import connect_async
+from services.jobs.lifecycle import Jobs
+from services.jobs.queue import QUEUE, celery_app
+from services.jobs.record import JobStatus
+from services.jobs.store import connect_async
 from tests.accepted import accepted
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.errors import Problem
+from api.problems.errors import Problem
 from tests.fuzz.attacked import Gateway
 from tests.servers import SIGNING_KEY
 

@@ -16,13 +16,13 @@ from urllib.request import ProxyHandler, build_opener
 
 import psutil
 
-from deploy.local.child import RAREBIT
+from deploy.local.stack.child import RAREBIT
 from services.errors import LeaseLostError
-from services.leases import Claim, Leases
-from services.schemas import JobError, Metrics
+from services.jobs.leases import Claim, Leases
+from services.jobs.record import JobError, Metrics
+from services.jobs.store import connect
 from services.settings import Settings
 from services.storage import Storage, open_storage
-from services.store import connect
 from tests.published import store_output
 from tests.servers import SIGNING_KEY, free_port, redis_binaries, redis_server, url_of
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from minio import Minio
 
-from deploy.local.child import RAREBIT, Child
+from deploy.local.stack.child import RAREBIT, Child
 from servers import Server, eventually, free_port, redis_binaries, redis_server, s3_server
 
 # pragma: allowlist nextline secret

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.outbox import Outbox
-from services.store import connect_async
+from services.jobs.store import connect_async
+from services.webhooks.outbox import Outbox
 
 
 @pytest.fixture

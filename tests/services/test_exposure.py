@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 
+from services.bounds import Bounds
 from services.errors import LeaseLostError
 from services.exposure import Feedback, View
-from services.leases import Leases
-from services.schemas import Metrics
-from services.settings import Bounds
-from services.store import EVERYBODY, connect, name_of
+from services.jobs.leases import Leases
+from services.jobs.record import Metrics
+from services.jobs.store import EVERYBODY, connect, name_of
 from tests.accepted import accepted
 
 JOB = "a" * 32

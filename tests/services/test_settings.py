@@ -3,8 +3,8 @@
 import pytest
 
 from servers import SIGNING_KEY
+from services.bounds import MAX_KEEP_S, MAX_RUN_S
 from services.errors import SettingsError
-from services.job_request import MAX_KEEP_S, MAX_RUN_S
 from services.settings import Settings
 
 

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.uploads import Upload, Uploads
 from services.errors import JobExpiredError, JobNotFoundError, TenantError, UnauthorizedError, UploadNotFoundError
 from services.exposure import Feedback, View
-from services.schemas import Metrics
-from services.store import connect, connect_async
+from services.jobs.record import Metrics
+from services.jobs.store import connect, connect_async
 from services.tenants import Doorkeeper, Limits, Tenants
-from services.uploads import Upload, Uploads
 from tests.accepted import accepted
-from tests.services.moves import expire
+from tests.services.jobs.moves import expire
 
 VIEW = View.of("0" * 32 + "/0", "lamp", Feedback.LIKED, bytes(12), None)
 

@@ -12,12 +12,12 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from deploy.local.child import RAREBIT, Child
+from deploy.local.stack.child import RAREBIT, Child
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, url_of
-from services.leases import Leases
-from services.schemas import Metrics
+from services.jobs.leases import Leases
+from services.jobs.record import Metrics
+from services.jobs.store import connect
 from services.storage import S3Storage
-from services.store import connect
 from services.tenants import Tenants
 from tests.conftest import BUCKET, S3_KEYS
 from tests.published import store_output

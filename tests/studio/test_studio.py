@@ -2,18 +2,27 @@
 
 import json
 import re
+from itertools import groupby
 
 import pytest
 from playwright.sync_api import expect
 
 from servers import eventually
-from services.leases import Leases
-from services.schemas import Metrics, Progress
-from tests.studio.steps import answer, ask, boxes, events, job_of, loaded, preview, state, step
+from services.jobs.leases import Leases
+from services.jobs.record import Metrics, Progress
+from tests.studio.steps import answer, ask, boxes, events, job_of, loaded, preview, record, state, step
 
 LIMIT_S = 60
 STEP = Progress(phase="optimize", step=12, steps=50, rarity_bits=2.5)
 RESULT = ".rare .tile:has(.steering)"
+ATTEMPTS = """async () => {
+  const { createEstimate } = await import("./studio/js/estimate.js");
+  const estimate = createEstimate();
+  const phases = [["load", 0, 1], ["fit", 2500, 5000], ["fit", 5000, 5000], ["optimize", 12, 50], ["decode", 4, 8],
+    ["load", 0, 1], ["optimize", 1, 50], ["optimize", 20, 50], ["upload", 2, 4]];
+  return phases.map(([phase, step, steps], i) =>
+    estimate({ status: "running", progress: { phase, step, steps } }, null, 4000 * i));
+}"""
 
 
 def test_the_page_may_load_nothing_but_its_own_files_and_pictures(service):
@@ -24,8 +33,11 @@ def test_the_page_may_load_nothing_but_its_own_files_and_pictures(service):
 
 def test_rare_images_come_with_their_figures_beside_plain_ones(open_page, service):
     page = open_page()
+    said = record(page)
     ask(page, mode="calibrated")
     expect(page.locator(RESULT)).to_have_count(1)
+    expect(state(page)).to_have_text("Done")
+    assert_calm(said())
     expect(page.locator(".ordinary .tile figcaption", has_text="bits")).to_have_count(4)
     assert loaded(page, ".gallery img")
     output = service.read(job_of(page))["outputs"][0]
@@ -145,18 +157,20 @@ def test_what_the_judge_does_not_know_is_said_above_the_pictures_and_under_each(
 
 def test_a_reload_in_mid_job_goes_on_watching(open_page, endless):
     page = open_page(f"/#/jobs/{endless}")
-    expect(state(page)).to_have_text("Moving outward")
+    expect(state(page)).to_have_text("Finding them")
     seen = step(page)
     page.reload()
-    expect(state(page)).to_have_text("Moving outward")
+    expect(state(page)).to_have_text("Finding them")
     assert eventually(lambda: step(page) > seen, LIMIT_S)
 
 
 def test_cancel_stops_the_run(open_page, service, endless):
     page = open_page(f"/#/jobs/{endless}")
-    expect(state(page)).to_have_text("Moving outward")
+    expect(state(page)).to_have_text("Finding them")
+    expect(page.locator("#find")).not_to_have_class(re.compile("primary"))
     page.get_by_role("button", name="Cancel").click()
     expect(state(page)).to_have_text("Canceled")
+    expect(page.locator("#find")).to_have_class(re.compile("primary"))
     assert service.read(endless)["status"] == "canceled"
 
 
@@ -242,7 +256,7 @@ def test_worker_that_stopped_answering_is_told_until_another_has_taken_over(open
     while (claim := leases.claim()).id != job_of(page):
         leases.succeed(claim, [], [], Metrics())  # of the plain samples
     leases.progress(claim, STEP)
-    expect(state(page)).to_contain_text("Moving outward")
+    expect(state(page)).to_contain_text("Finding them")
     client.zincrby("{rarebit}:leases", -12_000, claim.id)
     expect(state(page)).to_contain_text("The worker stopped answering")
     expect(page.locator("#run .detail")).to_contain_text("Another one takes over")
@@ -251,7 +265,7 @@ def test_worker_that_stopped_answering_is_told_until_another_has_taken_over(open
     again = leases.claim()
     expect(state(page)).to_contain_text("The worker stopped answering")
     leases.progress(again, STEP)
-    expect(state(page)).to_contain_text("Moving outward")
+    expect(state(page)).to_contain_text("Finding them")
 
 
 def test_fitting_is_said_when_all_samples_are_drawn(open_page, finished):
@@ -261,4 +275,35 @@ def test_fitting_is_said_when_all_samples_are_drawn(open_page, finished):
     job = answer(page, finished | running, events(progress=progress))
     page.goto(f"/#/jobs/{job['id']}")
     expect(page.locator(".detail")).to_have_text("Fitting the mixture to all samples")
-    assert page.locator("#run progress").get_attribute("value") is None
+
+
+def assert_calm(said):
+    shares = [share for _, share in said]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    headlines = [headline for headline, _ in groupby(headline for headline, _ in said if headline)]
+    assert headlines in (["Waiting", "Finding them", "Done"], ["Finding them", "Done"])
+
+
+def test_the_bar_holds_still_when_another_attempt_begins_anew_and_tells_what_is_left(open_page):
+    said = open_page().evaluate(ATTEMPTS)
+    assert [one["share"] for one in said] == sorted(one["share"] for one in said)
+    assert said[0]["left"] is None
+    assert all(0 < one["left"] < 60 for one in said[2:])
+
+
+def test_what_was_reached_is_said_and_weak_pictures_are_badged(open_page, finished):
+    page = open_page()
+    measured = [({"bits": 6.91}, 0.05), ({"bits": 10.24}, 0.9)]
+    outputs = [
+        output | {"rarity": output["rarity"] | rarity, "validity": validity}
+        for output, (rarity, validity) in zip(finished["outputs"], measured, strict=True)
+    ]
+    request = finished["request"] | {"rarity": {"bits": 10, "percentile": None}}
+    job = answer(page, finished | {"outputs": outputs, "request": request})
+    page.goto(f"/#/jobs/{job['id']}")
+    expect(page.locator(".rare h2")).to_have_text("handbag, 6.9 to 10.2 bits out")
+    expect(page.locator(".rare > p")).to_have_text("10 bits were asked for.")
+    expect(page.locator(".badges").nth(0).locator("span")).to_have_text(["short of 10 bits", "doubtful"])
+    expect(page.locator(".badges").nth(1)).to_be_empty()
+    expect(page.locator(".map .found.weak")).to_have_count(1)

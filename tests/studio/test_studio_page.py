@@ -1,14 +1,13 @@
 """What the studio's page is to eyes, keyboards, phones and those who come back to it."""
 
 import re
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from servers import eventually
 from tests.studio.conftest import ENDLESS
-from tests.studio.steps import answer, ask, boxes, job_of, state
+from tests.studio.steps import answer, ask, boxes, faults, job_of, meeting, running, state
 
 LIMIT_S = 60
 RESULT = ".rare .tile:has(.steering)"
@@ -16,7 +15,11 @@ FOCUS_IS_SEEN = """(() => {
   const { outlineStyle, boxShadow } = getComputedStyle(document.activeElement);
   return outlineStyle !== "none" || boxShadow !== "none";
 })()"""
-CONTRASTS = Path(__file__).with_name("contrasts.js").read_text()
+TOO_SMALL = """elements => elements
+  .filter((element) => element.checkVisibility() && !element.closest(".unseen, .skip"))
+  .map((element) => [element.textContent || element.id, element.getBoundingClientRect()])
+  .filter(([, { width, height }]) => width < 44 || height < 44)
+  .map(([name, { width, height }]) => `${name}: ${width} x ${height}`)"""
 
 
 @pytest.mark.parametrize("density", [1, 2])
@@ -139,7 +142,7 @@ def test_history_pages_back_to_what_was_looked_for_first(open_page, service, fin
 def test_a_run_that_is_not_there_is_said_to_be_so_with_a_way_on(open_page, named):
     page = open_page(f"/#/jobs/{named}")
     expect(page.get_by_role("alert")).to_contain_text("There is no such run")
-    for other in (".invitation", ".live"):
+    for other in (".invitation", "#run h2", ".plot"):
         expect(page.locator(other)).to_be_hidden()
     page.get_by_role("link", name="Look for something new").click()
     expect(page.locator(".invitation")).to_be_visible()
@@ -203,9 +206,66 @@ def test_focus_goes_on_where_a_button_has_gone(open_page, service, endless):
     expect(page.locator(".ordinary")).to_be_focused()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_word_stands_out_from_what_is_behind_it(open_page, finished, scheme):
-    page = open_page(f"/#/jobs/{finished['id']}", color_scheme=scheme)
-    expect(page.locator(RESULT)).to_have_count(2)
+@pytest.mark.parametrize("shown", ["start", "running", "done", "failed"])
+def test_nothing_is_wrong_to_axe_and_every_word_stands_out_in_either_theme(open_page, finished, shown):
+    page = open_page()
+    job = None if shown == "start" else running(page, finished)
+    if shown == "done":
+        job.update(finished)
+    if shown == "failed":
+        error = {"code": "storage", "title": "The store is away", "detail": "It did not answer."}
+        job.update(finished, status="failed", outputs=[], error=error)
+    if job:
+        expect(state(page)).to_have_text({"running": "Finding them", "done": "Done", "failed": "Failed"}[shown])
     page.locator("#more").evaluate("details => { details.open = true }")
-    assert page.evaluate(CONTRASTS) == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert faults(page) == [], scheme
+
+
+def test_a_finger_finds_everything_on_a_phone(open_page, finished):
+    page = open_page("/", viewport={"width": 360, "height": 740}, has_touch=True)
+    page.locator("#toward").fill("red")
+    page.locator("#toward").press("Enter")
+    page.locator("#more").evaluate("details => { details.open = true }")
+    targets = "button, input:not([type=checkbox]), select, summary, label.check, a:not(p a)"
+    for path in ("/", f"/#/jobs/{finished['id']}"):
+        page.goto(path)
+        expect(page.locator(RESULT)).to_have_count(0 if path == "/" else 2)
+        small = page.eval_on_selector_all(targets, TOO_SMALL)
+        assert small == []
+
+
+def test_on_phones_the_run_stays_in_view_with_a_way_to_its_pictures(open_page, finished):
+    page = open_page(viewport={"width": 360, "height": 740})
+    job = running(page, finished)
+    way = page.get_by_role("link", name="Previews ↓")
+    expect(way).to_be_visible()
+    for depth in (0, 0.5, 1):
+        page.evaluate("depth => scrollTo({ top: depth * document.body.scrollHeight, behavior: 'instant' })", depth)
+        for part in (page.locator("#run h2"), page.locator("#run progress"), page.get_by_role("button", name="Cancel")):
+            expect(part).to_be_in_viewport(ratio=1)
+    way.press("Enter")
+    expect(page.locator("#rare")).to_be_focused()
+    expect(page.locator("#rare h2")).to_be_in_viewport()
+    job.update(finished)
+    expect(page.get_by_role("link", name="2 found ↓")).to_be_visible()
+
+
+@pytest.mark.parametrize("count", [4, 16])
+def test_pictures_on_the_map_meet_neither_each_other_nor_its_words(open_page, finished, count):
+    page = open_page()
+    job = running(page, finished, trials=count)
+    expect(page.locator(".map .trails path")).to_have_count(count)
+    seed, output = finished["request"]["seed"], finished["outputs"][0]
+    rarities = [output["rarity"] | {"bits": 2 + i} for i in range(count)]
+    outputs = [output | {"index": i, "seed": seed + i, "rarity": rarity} for i, rarity in enumerate(rarities)]
+    job.update(finished, outputs=outputs)
+    expect(page.locator(".map .found")).to_have_count(count)
+    for width in (360, 1280, 2560):
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.wait_for_timeout(600)  # they glide
+        pictures = boxes(page, ".map .found rect")
+        assert meeting(pictures) == [], width
+        for word in boxes(page, ".map .words text:not(:empty)"):
+            assert [picture for picture in pictures if meeting([word, picture])] == [], (width, word)

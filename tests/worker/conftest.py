@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from servers import SIGNING_KEY
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.store import connect
+from services.sampler.models import Models, load_models
 from services.settings import Settings
 from services.storage import LocalStorage, Storage
-from services.store import connect
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
-from worker.models import Models, load_models
 from worker.tasks import Runner
 
 

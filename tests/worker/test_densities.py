@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 import torch
 
+from services.concepts import DEFAULT_PROMPT
 from services.density_models import Baseline, baseline_key
-from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT
-from services.store import connect
-from worker.densities import Densities
+from services.diffusion.density.subject import Subject
+from services.jobs.store import connect
+from services.sampler.densities import Densities
 from worker.fit_lock import fit_lock
 
 CHAIR, LAMP = Subject("chair", DEFAULT_PROMPT), Subject("lamp", DEFAULT_PROMPT)
@@ -82,7 +82,7 @@ def test_holder_that_stops_reporting_loses_the_lock(redis_url):
 
 
 def test_a_picture_gets_by_with_fewer_samples(models, storage, lock, monkeypatch):
-    monkeypatch.setattr("worker.densities.PICTURE_SAMPLES", 300)
+    monkeypatch.setattr("services.sampler.densities.PICTURE_SAMPLES", 300)
     densities = Densities(models.model, storage, samples=500, capacity=2)
     picture = Subject("chair", DEFAULT_PROMPT, torch.zeros(models.model.prior.config.embedding_dim))
     assert [densities.get(subject, Reports(), lock).density.samples for subject in (CHAIR, picture)] == [500, 300]
@@ -125,8 +125,8 @@ def test_what_the_store_has_lost_is_stored_again_from_memory(make_densities, loc
 
 
 def test_densities_of_another_model_are_said_to_be_so_once(models, storage, lock, caplog):
-    def fit(subject, **changes):
-        model = dataclasses.replace(models.model, **changes)
+    def fit(subject, **notifications):
+        model = dataclasses.replace(models.model, **notifications)
         Densities(model, storage, samples=500, capacity=1).get(subject, Reports(), lock)
         return [record.message for record in caplog.records if "another model" in record.message]
 

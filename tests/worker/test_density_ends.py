@@ -9,14 +9,16 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from services.diffusion.subject import Subject
-from services.job_request import DEFAULT_PROMPT, PictureRef
-from services.leases import Leases
-from services.objects import DENSITIES, job_prefix, picture_prefix, upload_key
-from services.schemas import Metrics
-from services.settings import Bounds
-from services.store import connect_async
-from services.uploads import Upload, Uploads
+from api.uploads import Upload, Uploads
+from services.bounds import Bounds
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.density.subject import Subject
+from services.jobs.accepted import AcceptedPicture
+from services.jobs.leases import Leases
+from services.jobs.record import Metrics
+from services.jobs.request import PictureRef
+from services.jobs.store import connect_async
+from services.objects import DENSITIES, job_prefix, upload_key
 from tests.accepted import accepted
 from worker.fit_lock import owned
 from worker.sweeper import Sweeper
@@ -103,7 +105,7 @@ def end_picture(jobs, uploads, leases, picture):
 
     async def upload():
         upload_id = await picture()
-        return picture_prefix(PictureRef(upload=upload_id)), partial(uploads.delete, upload_id)
+        return AcceptedPicture(upload=upload_id).prefix, partial(uploads.delete, upload_id)
 
     async def output():
         job_id = (await jobs.submit(QUICK, keep_s=60, max_queued=10)).id

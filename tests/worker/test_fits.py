@@ -4,13 +4,15 @@ import asyncio
 
 import pytest
 
-from services.density_models import DensityModels, baseline_key, is_stored, read_points
+from api.density_models import DensityModels, read_points
+from services.concepts import DEFAULT_PROMPT
+from services.density_models import baseline_key, is_stored
 from services.errors import NoDensityError
-from services.job_request import DEFAULT_PROMPT, PictureRef
-from services.leases import Leases
-from services.quarantine import Quarantine
-from services.schemas import JobStatus
-from services.store import connect, connect_async
+from services.jobs.leases import Leases
+from services.jobs.quarantine import Quarantine
+from services.jobs.record import JobStatus
+from services.jobs.request import PictureRef
+from services.jobs.store import connect, connect_async
 from tests.accepted import accepted
 
 HANDBAG = accepted(concept="handbag", seed=0)

@@ -3,9 +3,9 @@
 import pytest
 
 from servers import url_of
-from services.jobs import Jobs
-from services.leases import Leases
-from services.store import connect, connect_async
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.store import connect, connect_async
 from tests.accepted import accepted
 from worker.attempt import Attempt
 from worker.heartbeat import DEAF_BEATS, DeafError, Heartbeat

@@ -17,17 +17,17 @@ from api.app import create_app
 from lifetimes import row_of, rows
 from servers import eventually
 from services.errors import StorageError
-from services.jobs import Jobs
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.queue import RUN_TASK, celery_app
+from services.jobs.store import connect, connect_async
 from services.objects import upload_prefix
-from services.queue import RUN_TASK, celery_app
+from services.sampler.models import load_models
 from services.storage import LocalStorage
-from services.store import connect, connect_async
 from services.tenants import Limits, Tenants
 from tests.receiver import SECRET, receiving
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
-from worker.models import load_models
 from worker.sweeper import Sweeper
 from worker.tasks import Runner
 

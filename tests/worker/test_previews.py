@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from dark_classifier import save_dark_classifier
-from services.diffusion.safety import load_safety_checker
-from services.diffusion.watch import Sight
+from services.diffusion.checkers.safety import load_safety_checker
+from services.diffusion.runtime.observer import Snapshot
 from worker.previews import PICTURES, PIXELS, Previews
 
 
-def sight(bits=9.0, validity=0.9, size=(64, 64), color="white"):
-    return Sight(bits, validity, 0.0, 0.0, "moving", Image.new("RGB", size, color))
+def snapshot(bits=9.0, validity=0.9, size=(64, 64), color="white"):
+    return Snapshot(bits, validity, 0.0, 0.0, "moving", Image.new("RGB", size, color))
 
 
 def wanted(safety=None):
@@ -31,8 +31,8 @@ def opened(picture):
 
 def test_pictures_are_small_jpegs_of_their_trials():
     previews = wanted()
-    blank = Sight(1.0, None, 0.0, 0.0, "moving")
-    previews.see(25, [blank, sight(size=(768, 512), color="red")])
+    blank = Snapshot(1.0, None, 0.0, 0.0, "moving")
+    previews.see(25, [blank, snapshot(size=(768, 512), color="red")])
     preview = previews.due()
     [picture] = preview.pictures
     image = opened(picture)
@@ -47,7 +47,7 @@ def test_pictures_are_small_jpegs_of_their_trials():
 def test_no_more_than_two_a_second_and_none_of_the_pictures_in_between_is_lost():
     previews, shown, begin = wanted(), [], time.monotonic()
     for trial in range(12):
-        previews.see(trial, [sight() if i == trial else Sight(1.0, None, 0.0, 0.0, "moving") for i in range(12)])
+        previews.see(trial, [snapshot() if i == trial else Snapshot(1.0, None, 0.0, 0.0, "moving") for i in range(12)])
         if preview := previews.due():
             shown.append(preview)
         time.sleep(0.1)
@@ -59,7 +59,7 @@ def test_no_more_than_two_a_second_and_none_of_the_pictures_in_between_is_lost()
 
 def test_of_many_the_rarest_valid_ones_are_shown_in_their_order():
     previews = wanted()
-    previews.see(25, [sight(bits=float(i % 20), validity=0.2 if i % 20 == 19 else 0.9) for i in range(40)])
+    previews.see(25, [snapshot(bits=float(i % 20), validity=0.2 if i % 20 == 19 else 0.9) for i in range(40)])
     pictures = previews.due().pictures
     assert [picture.trial for picture in pictures] == sorted(picture.trial for picture in pictures)
     assert sorted(picture.bits for picture in pictures) == sorted([float(bits) for bits in range(11, 19)] * 2)
@@ -69,15 +69,15 @@ def test_of_many_the_rarest_valid_ones_are_shown_in_their_order():
 def test_nothing_unsafe_is_shown(tmp_path):
     safety = load_safety_checker(str(save_dark_classifier(tmp_path, 0.5)), device="cpu")
     previews = wanted(safety)
-    previews.see(25, [sight(color="black"), sight(color="white")])
+    previews.see(25, [snapshot(color="black"), snapshot(color="white")])
     assert [picture.trial for picture in previews.due().pictures] == [1]
     later = wanted(safety)
-    later.see(25, [sight(color="black")])
+    later.see(25, [snapshot(color="black")])
     assert later.due() is None
 
 
 def test_what_nobody_asks_for_is_neither_kept_nor_encoded():
-    unreadable = sight()
+    unreadable = snapshot()
     unreadable.image.close()
     previews = Previews(None)
     previews.see(25, [unreadable])

@@ -13,18 +13,18 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load, save
 
-from services.diffusion.subject import Subject
+from services.diffusion.density.subject import Subject
 from services.exposure import Feedback, View
-from services.job_request import Direction, PictureRef
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.record import JobStatus, Metrics
+from services.jobs.request import Direction, PictureRef
+from services.jobs.store import connect
 from services.objects import state_key, upload_key
-from services.schemas import JobStatus, Metrics
-from services.store import connect
+from services.sampler.densities import Densities
+from services.sampler.requests import history_of
 from tests.accepted import accepted
 from tests.published import store_output
 from tests.worker.conftest import local_storage
-from worker.densities import Densities
-from worker.references import history_of
 
 QUICK = accepted(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
 
@@ -224,7 +224,7 @@ LONG = "cup with a handle like a swan, a rim of gold, three feet of brass, a lid
     ],
 )
 async def test_words_that_the_encoder_would_lose_fail_the_job_before_a_fit(run, monkeypatch, own, lost):
-    monkeypatch.setattr("worker.densities.fit_density", None)
+    monkeypatch.setattr("services.sampler.densities.fit_density", None)
     record = await run(**own)
     assert (record.status, record.error.code) == (JobStatus.FAILED, "prompt")
     assert record.error.detail.startswith("the text encoder reads 32 tokens of ")
@@ -233,7 +233,7 @@ async def test_words_that_the_encoder_would_lose_fail_the_job_before_a_fit(run, 
 
 
 async def test_a_guidance_that_the_model_has_not_learnt_fails_the_job_before_a_fit(run, monkeypatch):
-    monkeypatch.setattr("worker.densities.fit_density", None)
+    monkeypatch.setattr("services.sampler.densities.fit_density", None)
     record = await run(concept="teapot", guidance_scale=7.5)
     error = record.error
     assert (record.density, record.metrics.fit_ms) == (None, 0)

@@ -11,16 +11,16 @@ from PIL import Image
 
 from dark_classifier import save_dark_classifier
 from servers import SIGNING_KEY
-from services.diffusion.safety import load_safety_checker
+from services.diffusion.checkers.safety import load_safety_checker
 from services.errors import CheckpointError
-from services.job_request import PictureRef
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.record import JobStatus
+from services.jobs.request import PictureRef
+from services.jobs.store import connect
 from services.objects import job_prefix, output_key, state_key, upload_key
-from services.schemas import JobStatus
+from services.sampler.models import load_models
 from services.settings import Settings
-from services.store import connect
 from tests.accepted import accepted
-from worker.models import load_models
 
 QUICK = accepted(concept="handbag", count=4, steps=2, trials=4, decoder_steps=2, seed=7, exposure="somebody")
 NEVER, ALWAYS = 0.0, 1.1  # brightnesses below which a picture is unsafe

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.leases import ERASURES, Leases
+from services.jobs.leases import ERASURES, Leases
 from services.objects import upload_key, upload_prefix
 from worker.sweeper import Sweeper
 
@@ -57,10 +57,10 @@ def test_what_a_dead_worker_took_is_taken_again_and_its_late_report_changes_noth
     [lost] = leases.take_erasures()
     client.zadd(EXPIRY, {lost.prefix: 5})
     [taken] = leases.take_erasures()
-    leases.bury(lost)
+    leases.end_erasure(lost)
     leases.put_off(lost)
     assert client.zscore(EXPIRY, "uploads/a/") == float(taken.token)
-    leases.bury(taken)
+    leases.end_erasure(taken)
     assert client.zcard(EXPIRY) == 0
 
 

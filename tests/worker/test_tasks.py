@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 
 from servers import url_of
-from services.job_request import Rarity
-from services.jobs import Jobs
-from services.leases import Leases
+from services.jobs.leases import Leases
+from services.jobs.lifecycle import Jobs
+from services.jobs.record import JobStatus
+from services.jobs.request import Rarity
+from services.jobs.store import connect, connect_async
 from services.objects import savepoint_key
-from services.schemas import JobStatus
-from services.store import connect, connect_async
 from tests.accepted import accepted
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat

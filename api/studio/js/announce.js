@@ -3,8 +3,9 @@
 import { byId } from "./dom.js";
 
 const SHOWN_MS = 4000;
-let timer;
+let timer = 0;
 
+/** @param {string} text */
 export function announce(text) {
   const place = byId("say");
   place.textContent = text;
@@ -13,7 +14,10 @@ export function announce(text) {
   timer = setTimeout(() => place.classList.remove("shown"), SHOWN_MS);
 }
 
-/** For what the page shows anyway. */
+/**
+ * For what the page shows anyway.
+ * @param {string} text
+ */
 export function whisper(text) {
   byId("say").classList.remove("shown");
   byId("say").textContent = text;

@@ -1,13 +1,25 @@
 // The public API. Requests wait out what passes by itself: a service that is away, busy, or asks for a key.
 
+/** @import * as Api from "rarebit" */
 import { answered, asked, away } from "./connection.js";
 import { askForKey, authorization, has } from "./key.js";
 
 const RETRY_S = 2;
 const TEMPORARY = [429, 502, 503, 504]; // some of a proxy, with a page of its own
 
+/** @template T @typedef {T extends object ? { [K in keyof T]-?: Complete<T[K]> } : T} Complete no field is left out of answers */
+/** @typedef {Complete<Api.AcceptedRequest>} Accepted */
+/** @typedef {Complete<Api.AcceptedDirection>} AcceptedDirection */
+/** @typedef {Complete<Api.Job>} Job */
+/** @typedef {Complete<Api.JobSummary>} JobSummary */
+/** @typedef {Complete<Api.JobList>} JobList */
+/** @typedef {Complete<Api.Output>} Output */
+/** @typedef {Complete<Api.Progress>} Progress */
+/** @typedef {Complete<Api.JobBaseline>} Baseline */
+
 /** A problem of RFC 9457, as the service answered it. */
 export class Problem extends Error {
+  /** @param {number} status @param {Partial<Api.Problem>} body */
   constructor(status, body) {
     super(body.detail ?? body.title ?? `The service answered ${status}.`);
     this.status = status;
@@ -17,13 +29,19 @@ export class Problem extends Error {
   }
 }
 
-/** What `read` makes of the response, as soon as there is one to go on with; a Problem otherwise. `until` ends tries. */
-export async function send(path, { headers = {}, signal, until = signal, read = (answer) => answer, ...options } = {}) {
+/**
+ * What `read` makes of the response, as soon as there is one to go on with; a Problem otherwise. `until` ends tries.
+ * @template Answer
+ * @param {string} path
+ * @param {RequestInit & { headers?: Record<string, string>, signal?: AbortSignal, until?: AbortSignal }} options
+ * @param {(response: Response) => Answer | Promise<Answer>} read
+ */
+export async function send(path, { headers = {}, signal, until = signal, ...options }, read) {
   for (;;) {
     until?.throwIfAborted();
     const key = authorization();
     try {
-      const response = await fetch(path, { ...options, signal, headers: { ...headers, ...key } });
+      const response = await fetch(path, { ...options, signal: signal ?? null, headers: { ...headers, ...key } });
       answered();
       if (response.ok) return await read(response);
       await waitOut(response, key, until);
@@ -34,7 +52,12 @@ export async function send(path, { headers = {}, signal, until = signal, read = 
   }
 }
 
-/** Returns when it is time to try again; throws the Problem that no waiting helps. */
+/**
+ * Returns when it is time to try again; throws the Problem that no waiting helps.
+ * @param {Response} response
+ * @param {{ Authorization?: string }} key
+ * @param {AbortSignal} [signal]
+ */
 async function waitOut(response, key, signal) {
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
   if (problem.status === 401) {
@@ -46,31 +69,53 @@ async function waitOut(response, key, signal) {
   }
 }
 
-const json = (path, options) => send(path, { ...options, read: (response) => response.json() });
+/** @param {Response} response */
+const json = (response) => response.json();
 
-export const readJob = (id, signal) => json(`jobs/${encodeURIComponent(id)}`, { signal });
-export const readBaseline = (id, signal) => json(`jobs/${id}/baseline`, { signal });
-export const cancelJob = (id) => json(`jobs/${id}/cancel`, { method: "POST" });
-export const listJobs = (cursor) => json(`jobs?limit=24${cursor ? `&cursor=${cursor}` : ""}`);
+/** @param {string} id @param {AbortSignal} [signal] @returns {Promise<Job>} */
+export const readJob = (id, signal) => send(`jobs/${encodeURIComponent(id)}`, { signal }, json);
 
-/** Submits once, however often it has to be sent; a job that comes of it after `signal` has aborted is canceled. */
+/** @param {string} id @param {AbortSignal} [signal] @returns {Promise<Baseline>} */
+export const readBaseline = (id, signal) => send(`jobs/${id}/baseline`, { signal }, json);
+
+/** @param {string} id @returns {Promise<Job>} */
+export const cancelJob = (id) => send(`jobs/${id}/cancel`, { method: "POST" }, json);
+
+/** @param {string | null} [cursor] @returns {Promise<JobList>} */
+export const listJobs = (cursor) => send(`jobs?limit=24${cursor ? `&cursor=${cursor}` : ""}`, {}, json);
+
+/**
+ * Submits once, however often it has to be sent; a job that comes of it after `signal` has aborted is canceled.
+ * @param {unknown} request what was typed, which the service checks
+ * @param {AbortSignal} signal
+ * @returns {Promise<Job>}
+ */
 export function submitJob(request, signal) {
   const headers = { "Content-Type": "application/json", "Idempotency-Key": unique() };
-  const sent = json("jobs", { method: "POST", body: JSON.stringify(request), headers, until: signal });
-  sent.then(({ id }) => signal.aborted && cancelJob(id)).catch(() => {}); // whoever waits for it hears what is wrong
+  /** @type {Promise<Job>} */
+  const sent = send("jobs", { method: "POST", body: JSON.stringify(request), headers, until: signal }, json);
+  sent.then(({ id }) => (signal.aborted ? cancelJob(id) : null)).catch(() => {}); // whoever waits hears what is wrong
   return Promise.race([sent, end(signal)]);
 }
 
-/** A picture's address; the gateway's own files come from the host that the page came from. */
+/**
+ * A picture's address; the gateway's own files come from the host that the page came from.
+ * @param {string} url
+ */
 export function pictureUrl(url) {
   const { pathname, search } = new URL(url, document.baseURI);
   return pathname.startsWith(new URL("files/", document.baseURI).pathname) ? pathname + search : url;
 }
 
-/** Rejects when `signal` aborts. */
+/**
+ * Rejects when `signal` aborts.
+ * @param {AbortSignal} signal
+ * @returns {Promise<never>}
+ */
 const end = (signal) =>
   new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 
+/** @param {Problem} problem */
 const sentence = ({ title, message }) => `${title || message}.`.replace("..", ".");
 
 function unique() {

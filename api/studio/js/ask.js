@@ -1,18 +1,34 @@
 // The form: what to look for. Reads and fills the request; shows each problem at the field that it names.
 
+/** @import { FieldProblem } from "rarebit" */
+/** @import { Accepted, Job } from "./api.js" */
 import { announce } from "./announce.js";
 import { Problem, submitJob } from "./api.js";
 import { createDirections } from "./directions.js";
-import { byId, h, hide } from "./dom.js";
+import { byId, h, hide, input } from "./dom.js";
 import { targetBits } from "./words.js";
 
 const EXAMPLES = ["handbag", "chair", "lamp", "cup", "clock", "hat", "shoe"];
 const REPEAT_MS = 500; // activations that follow each other faster are one intention: a double click, a key held down
 const STOP_MS = 1000; // what takes longer can be stopped
 const form = byId("ask");
-const value = (id) => byId(id).value.trim();
+const mode = byId("mode", HTMLSelectElement);
+/** @type {HTMLInputElement[]} */
+const spaces = Array.from(form.querySelectorAll("[name=space]"));
 
-/** `dial` has bits. For each job that the form or `send` makes: `before(request, signal)`, then `accepted(job)`. */
+/** @param {string} id */
+const value = (id) => input(id).value.trim();
+
+/** @typedef {{ concept: string, prompt?: string | undefined } & { [field: string]: unknown }} Typed as it was typed: the service checks it */
+/** @typedef {(request: Typed, signal: AbortSignal) => Promise<void>} Before */
+/** @typedef {(job: Job) => void} Taken */
+
+/**
+ * For each job that the form or `send` makes: `before`, then `accepted`.
+ * @param {{ bits: number }} dial
+ * @param {Before} before
+ * @param {Taken} accepted
+ */
 export function createAsk(dial, before, accepted) {
   const [toward, avoid] = [createDirections("toward"), createDirections("avoid")];
   const read = () => ({
@@ -21,15 +37,19 @@ export function createAsk(dial, before, accepted) {
     rarity: { bits: dial.bits },
     steps: whole("steps"),
     seed: value("seed") === "" ? null : whole("seed"),
-    mode: value("mode"),
-    space: Array.from(form.querySelectorAll("[name=space]:checked"), (box) => box.value),
+    mode: mode.value,
+    space: spaces.filter((box) => box.checked).map((box) => box.value),
     toward: toward.all,
     avoid: avoid.all,
   });
+  /** @param {Accepted} request */
   const fill = (request) => {
-    for (const name of ["concept", "count", "steps", "mode"]) byId(name).value = request[name];
-    for (const box of form.querySelectorAll("[name=space]")) box.checked = request.space.includes(box.value);
-    byId("seed").value = "";
+    input("concept").value = request.concept;
+    input("count").value = String(request.count);
+    input("steps").value = String(request.steps);
+    mode.value = request.mode;
+    for (const box of spaces) box.checked = request.space.some((name) => name === box.value);
+    input("seed").value = "";
     dial.bits = Math.round(2 * targetBits(request)) / 2;
     [toward.all, avoid.all] = [request.toward, request.avoid];
     forget();
@@ -45,34 +65,44 @@ export function createAsk(dial, before, accepted) {
   return { fill, send };
 }
 
-/** A number where there is one; what else was typed goes to the service, which says what is wrong with it. */
+/**
+ * A number where there is one; what else was typed goes to the service, which says what is wrong with it.
+ * @param {string} id
+ */
 function whole(id) {
   const text = value(id);
   return /^-?\d+$/.test(text) ? Number(text) : text;
 }
 
+/** @param {string} name */
 function choose(name) {
-  byId("concept").value = name;
+  input("concept").value = name;
   byId("find").focus();
 }
 
-/** One submission at a time, and one for each intention; one that takes its time can be stopped. */
+/**
+ * One submission at a time, and one for each intention; one that takes its time can be stopped.
+ * @param {Before} before
+ * @param {Taken} accepted
+ */
 function createSend(before, accepted) {
+  /** @type {AbortController | null} */
   let sending = null;
   let last = -Infinity;
-  byId("stop").addEventListener("click", () => sending.abort());
-  return async (request) => {
+  byId("stop").addEventListener("click", () => sending?.abort());
+  return async (/** @type {Typed} */ request) => {
     const repeated = performance.now() - last < REPEAT_MS;
     last = performance.now();
     if (sending || repeated) return;
     sending = new AbortController();
+    const { signal } = sending;
     forget();
     const offer = setTimeout(() => (byId("sending").hidden = false), STOP_MS);
     try {
-      await before(request, sending.signal);
-      accepted(await submitJob(request, sending.signal));
+      await before(request, signal);
+      accepted(await submitJob(request, signal));
     } catch (error) {
-      if (sending.signal.aborted) announce("Stopped. No job goes on.");
+      if (signal.aborted) announce("Stopped. No job goes on.");
       else if (error instanceof Problem) tell(error);
       else throw error;
     } finally {
@@ -92,7 +122,10 @@ function forget() {
   byId("ask-problem").hidden = true;
 }
 
-/** Each error goes to the field whose pointer begins its own; the first of these gets the focus. */
+/**
+ * Each error goes to the field whose pointer begins its own; the first of these gets the focus.
+ * @param {Problem} problem
+ */
 function tell(problem) {
   const left = problem.errors.filter((error) => !tellAtField(error));
   const sentence = left
@@ -103,25 +136,29 @@ function tell(problem) {
     ...explanation(problem),
   );
   byId("ask-problem").hidden = problem.errors.length > 0 && !left.length;
-  form.querySelector("[aria-invalid]")?.focus();
+  /** @type {HTMLElement | null} */ (form.querySelector("[aria-invalid]"))?.focus();
 }
 
-/** A link to the service's page about such problems, where it has one. */
+/**
+ * A link to the service's page about such problems, where it has one.
+ * @param {Problem} problem
+ */
 function explanation({ type, errors }) {
   return type.startsWith("/problems/") && !errors.length
     ? [h("a", { href: type.slice(1), text: "What that means" })]
     : [];
 }
 
+/** @param {FieldProblem} problem */
 function tellAtField({ pointer, detail }) {
-  const field = Array.from(form.querySelectorAll("[data-pointer]")).find(
-    ({ dataset }) => pointer === dataset.pointer || pointer?.startsWith(`${dataset.pointer}/`),
-  );
+  /** @type {HTMLElement[]} */
+  const fields = Array.from(form.querySelectorAll("[data-pointer]"));
+  const field = fields.find(({ dataset }) => pointer === dataset.pointer || pointer?.startsWith(`${dataset.pointer}/`));
   if (!field) return false;
-  const note = h("p", { class: "problem", id: `${field.dataset.pointer.slice(1)}-problem`, text: detail });
+  const note = h("p", { class: "problem", id: `${field.dataset.pointer?.slice(1)}-problem`, text: detail });
   field.setAttribute("aria-invalid", "true");
   field.setAttribute("aria-describedby", note.id);
-  field.closest(".field").append(note);
+  field.closest(".field")?.append(note);
   field.closest("details")?.setAttribute("open", "");
   return true;
 }

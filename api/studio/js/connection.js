@@ -12,15 +12,24 @@ export function answered() {
   say("");
 }
 
-/** Waits after a request that reached nobody: 1, 2, 4, 8, 8 … seconds. Rejects when `signal` aborts. */
+/**
+ * Waits after a request that reached nobody: 1, 2, 4, 8, 8 … seconds. Rejects when `signal` aborts.
+ * @param {AbortSignal} [signal]
+ */
 export function away(signal) {
   const seconds = Math.min(LONGEST_S, 2 ** failures++);
   return pause(seconds, "The service does not answer.", signal);
 }
 
-/** Waits as long as the service has asked for, saying why. Rejects when `signal` aborts. */
+/**
+ * Waits as long as the service has asked for, saying why. Rejects when `signal` aborts.
+ * @param {number} seconds
+ * @param {string} why
+ * @param {AbortSignal} [signal]
+ */
 export const asked = (seconds, why, signal) => pause(seconds, why, signal);
 
+/** @param {number} seconds @param {string} why @param {AbortSignal} [signal] */
 async function pause(seconds, why, signal) {
   if (byId("banner").hidden) whisper(why); // once, not with each second
   for (let left = Math.max(1, Math.ceil(seconds)); left > 0; left--) {
@@ -33,6 +42,12 @@ async function pause(seconds, why, signal) {
   say(`${why} Trying again.`);
 }
 
+/**
+ * Rejects when `signal` aborts.
+ * @param {number} ms
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<void>}
+ */
 export function sleep(ms, signal) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
@@ -41,6 +56,7 @@ export function sleep(ms, signal) {
   });
 }
 
+/** @param {string} text */
 function say(text) {
   const banner = byId("banner");
   if (banner.textContent !== text) banner.textContent = text;

@@ -1,30 +1,31 @@
 // The dial: how rare, in words, bits and odds. A range input under it all, so that every way of input works.
 
-import { byId } from "./dom.js";
-import { number, odds, rarityWord } from "./words.js";
+import { byId, input } from "./dom.js";
+import { number, odds, rarityWord, redness } from "./words.js";
 
-const RED = 10; // bits from which on the dial has the full colour
-
-/** Calls `changed(bits)` at once and whenever the dial turns. */
+/**
+ * Calls `changed` at once and whenever the dial turns.
+ * @param {(bits: number) => void} changed
+ */
 export function createDial(changed) {
-  const input = byId("bits");
+  const range = input("bits");
   const show = () => {
-    const bits = Number(input.value);
+    const bits = Number(range.value);
     const [word, chance] = [rarityWord(bits), odds(bits)];
-    input.setAttribute("aria-valuetext", `${word}, ${number(bits)} bits, ${chance} plain samples`);
+    range.setAttribute("aria-valuetext", `${word}, ${number(bits)} bits, ${chance} plain samples`);
     byId("rare-word").textContent = word;
     byId("rare-odds").textContent = `${number(bits)} bits: as rare as ${chance} plain samples`;
-    document.documentElement.style.setProperty("--dial", Math.min(1, bits / RED));
+    document.documentElement.style.setProperty("--dial", redness(bits));
     changed(bits);
   };
-  input.addEventListener("input", show);
+  range.addEventListener("input", show);
   show();
   return {
     get bits() {
-      return Number(input.value);
+      return Number(range.value);
     },
     set bits(value) {
-      input.value = value;
+      range.value = String(value);
       show();
     },
   };

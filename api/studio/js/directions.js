@@ -1,29 +1,35 @@
 // What to lean toward and what to stay away from: words and pictures, as chips with a way to take each back.
 
-import { byId, h } from "./dom.js";
+/** @import { Direction } from "rarebit" */
+import { byId, h, input } from "./dom.js";
 import { lookOf } from "./pictures.js";
 
-/** The list of one field, "toward" or "avoid". */
+/**
+ * The list of one field.
+ * @param {"toward" | "avoid"} name
+ */
 export function createDirections(name) {
-  const [input, list] = [byId(name), byId(`${name}-list`)];
+  const [field, list] = [input(name), byId(`${name}-list`)];
+  /** @type {Direction[]} */
   let chosen = [];
   const show = () => list.replaceChildren(...chosen.map((direction, index) => chip(direction, () => remove(index))));
+  /** @param {number} index */
   const remove = (index) => {
     chosen = chosen.toSpliced(index, 1);
     show();
-    input.focus();
+    field.focus();
   };
   const take = () => {
-    const words = input.value
+    const words = field.value
       .split(",")
       .map((text) => text.trim())
       .filter(Boolean);
     chosen = [...chosen, ...words.map((text) => ({ text }))];
-    input.value = "";
+    field.value = "";
     show();
   };
-  input.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !input.value.trim()) return;
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !field.value.trim()) return;
     event.preventDefault();
     take();
   });
@@ -34,18 +40,20 @@ export function createDirections(name) {
     },
     set all(directions) {
       chosen = directions;
-      input.value = "";
+      field.value = "";
       show();
     },
   };
 }
 
-function chip(direction, remove) {
-  const name = direction.text ?? `image ${Number(direction.output.split("/")[1]) + 1} of another run`;
-  const look = direction.output && lookOf(direction.output);
+/** @param {Direction} direction @param {() => void} remove */
+function chip({ text: word, output }, remove) {
+  const name = word ?? `image ${Number(output?.split("/")[1]) + 1} of another run`;
+  const look = output && lookOf(output);
   const picture = look ? h("img", { src: look, alt: "" }) : null;
   const text = look ? "this image" : name;
-  const once = (event) => event.detail < 2 && remove(); // the next chip moves under a double click
+  /** @param {MouseEvent} event */
+  const once = (event) => void (event.detail < 2 && remove()); // the next chip moves under a double click
   return h(
     "li",
     {},

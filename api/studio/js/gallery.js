@@ -1,21 +1,34 @@
 // The ordinary beside the rare: plain samples of the concept, and the job's images as they come.
 
+/** @import { Job, Output } from "./api.js" */
+/** @import { OpenRun, Preview, Run } from "./run.js" */
+/** @import { Act } from "./tile.js" */
 import { byId, each, h, hide } from "./dom.js";
-import { isFinal, previewOf } from "./run.js";
+import { isFinal, isOpen, previewOf } from "./run.js";
 import { plainTile, showPreview, tile, waitingTile } from "./tile.js";
-import { bits, targetBits } from "./words.js";
+import { bits, reached, redness, targetBits } from "./words.js";
 
 const [SMALLEST, LARGEST] = [128, 256]; // CSS pixels of a picture's edge
 const USUAL = 256; // pixels of a picture, until one has come
 
-/** `act`: see tile; `askForPlain()` makes plain samples; `stale()` is for an URL that has expired. */
+/** @typedef {{ key: string, make: () => HTMLElement, update?: (child: HTMLElement) => void }} Item */
+
+/**
+ * Draws the run that it is called with beside the plain samples' one, once there is one.
+ * @param {Act} act
+ * @param {(job: Job) => void} askForPlain
+ * @param {() => void} stale for an URL that has expired
+ */
 export function createGallery(act, askForPlain, stale) {
   const host = byId("gallery");
   const ordinary = h("div", { class: "tiles small" });
   const rare = h("div", { class: "tiles" });
   const [ordinaryNote, rareTitle, rareNote] = [h("p", {}), h("h2", {}), h("p", {})];
   const warnings = h("div", { class: "warnings", role: "status" });
-  const offer = h("button", { type: "button", text: "Show plain samples", on: { click: askForPlain } });
+  /** @type {Job | null} */
+  let job = null;
+  const ask = () => job && askForPlain(job);
+  const offer = h("button", { type: "button", text: "Show plain samples", on: { click: () => void ask() } });
   const ordinarySection = h(
     "section",
     { class: "ordinary", "aria-label": "Plain samples", tabindex: -1 },
@@ -26,16 +39,27 @@ export function createGallery(act, askForPlain, stale) {
   );
   host.append(
     ordinarySection,
-    h("section", { class: "rare", "aria-label": "Rare images" }, rareTitle, rareNote, warnings, rare),
+    h(
+      "section",
+      { id: "rare", class: "rare", "aria-label": "Rare images", tabindex: -1 },
+      rareTitle,
+      rareNote,
+      warnings,
+      rare,
+    ),
   );
   const drawPlain = keeping(ordinary);
   const drawRare = keeping(rare);
-  return ({ run, plain }) => {
-    host.hidden = !run.job;
-    if (!run.job) return;
-    const { job } = run;
+  /** @param {Run} run @param {Run | null} plain */
+  return (run, plain) => {
+    host.hidden = !isOpen(run);
+    if (!isOpen(run)) return;
+    ({ job } = run);
     host.style.setProperty("--picture", `${edge(job, plain?.job)}px`);
-    rareTitle.textContent = `${job.concept}, ${bits(targetBits(job.request))} out`;
+    const outputs = job.outputs.filter(Boolean);
+    rareTitle.textContent = `${job.concept}, ${title(job, outputs)}`;
+    const least = outputs.length ? Math.min(...outputs.map(({ rarity }) => rarity.bits)) : 0;
+    rareTitle.style.setProperty("--out", redness(least));
     rareNote.textContent = sentence(job);
     each(warnings, "p", job.warnings, (line, text) => {
       if (line.textContent !== text) line.textContent = text; // what is said again, screen readers read again
@@ -47,28 +71,40 @@ export function createGallery(act, askForPlain, stale) {
   };
 }
 
-/** The edge at which each pixel of a picture is one of the screen's, as far as it fits the layout. */
+/**
+ * The edge at which each pixel of a picture is one of the screen's, as far as it fits the layout.
+ * @param {Job} job
+ * @param {Job | null} [plainJob]
+ */
 function edge(job, plainJob) {
-  const [picture] = [job, plainJob].flatMap((one) => one?.outputs.filter(Boolean) ?? []);
+  const picture = [job, plainJob].flatMap((one) => one?.outputs.filter(Boolean) ?? []).at(0);
   const pixels = picture?.width ?? job.request.size ?? USUAL;
   return Math.min(LARGEST, Math.max(SMALLEST, pixels / devicePixelRatio));
 }
 
-/** Replaces the children that stand for something else than before; the others, and the focus in them, stay. */
+/**
+ * Replaces the children that stand for something else than before; the others, and the focus in them, stay.
+ * @param {HTMLElement} parent
+ */
 function keeping(parent) {
+  /** @type {Map<string, HTMLElement>} */
+  let kept = new Map();
+  /** @param {Item[]} items */
   return (items) => {
-    const kept = new Map(Array.from(parent.children, (child) => [child.dataset.key, child]));
-    const children = items.map(({ key, make, update }) => {
-      const child = kept.get(key) ?? make();
-      child.dataset.key = key;
-      update?.(child);
-      return child;
-    });
+    kept = new Map(items.map(({ key, make }) => [key, kept.get(key) ?? make()]));
+    const children = [...kept.values()];
+    children.forEach((child, i) => items[i].update?.(child));
     if (children.some((child, i) => parent.children[i] !== child) || parent.childElementCount !== children.length)
       parent.replaceChildren(...children);
   };
 }
 
+/**
+ * @param {OpenRun} run
+ * @param {Act} act
+ * @param {() => void} stale
+ * @returns {Item[]}
+ */
 function rareItems(run, act, stale) {
   const { job } = run;
   const wanted = isFinal(job) ? job.outputs.length : job.request.count;
@@ -80,7 +116,7 @@ function rareItems(run, act, stale) {
         key: `${job.id}/${index}/${run.freshened}`,
         make: () => tile(job, output, previewOf(run, output), act, stale),
       };
-    const preview = run.previews.get(run.shown[index]);
+    const preview = run.previews.get(run.shown[index] ?? NaN);
     return {
       key: `${job.id}/waiting/${index}`,
       make: waitingTile,
@@ -89,15 +125,26 @@ function rareItems(run, act, stale) {
   });
 }
 
-/** The trials of the best previews, each in the place where it was `shown` before. */
+/**
+ * The trials of the best previews, each in the place where it was `shown` before.
+ * @param {Run["shown"]} shown
+ * @param {Run["previews"]} previews
+ * @param {number} count
+ */
 function settle(shown, previews, count) {
+  /** @param {Preview} preview */
   const worth = ({ bits, validity }) => bits * (validity ?? 1);
   const sorted = [...previews.values()].sort((a, b) => worth(b) - worth(a));
   const best = sorted.slice(0, count).map(({ trial }) => trial);
   const fresh = best.filter((trial) => !shown.includes(trial));
-  return Array.from({ length: count }, (_, i) => (best.includes(shown[i]) ? shown[i] : fresh.shift()));
+  return Array.from({ length: count }, (_, i) => best.find((trial) => trial === shown[i]) ?? fresh.shift());
 }
 
+/**
+ * @param {Run | null} plain
+ * @param {() => void} stale
+ * @returns {Item[]}
+ */
 function plainItems(plain, stale) {
   if (!plain?.job) return [];
   const { job } = plain;
@@ -109,13 +156,25 @@ function plainItems(plain, stale) {
   }));
 }
 
-function sentence(job) {
-  if (job.status === "failed") return `${job.error.title}. ${job.error.detail}`;
-  if (job.status === "canceled") return "Canceled before there were images.";
-  if (job.status !== "succeeded") return "They appear here as they are found.";
-  return "Each with its own figures.";
+/**
+ * What was reached, and only until something was, what was asked for.
+ * @param {Job} job
+ * @param {Output[]} outputs
+ */
+function title(job, outputs) {
+  if (outputs.length) return `${reached(outputs)} out`;
+  return isFinal(job) ? "none found" : `${bits(targetBits(job.request))} asked for`;
 }
 
+/** @param {Job} job */
+function sentence(job) {
+  if (job.error) return `${job.error.title}. ${job.error.detail}`;
+  if (job.status === "canceled") return "Canceled before there were images.";
+  if (job.status !== "succeeded") return "They appear here as they are found.";
+  return `${bits(targetBits(job.request))} were asked for.`;
+}
+
+/** @param {Job} job @param {Run | null} plain */
 function plainSentence({ concept }, plain) {
   if (plain?.problem) return `No plain samples: ${plain.problem}`;
   return plain ? `What the model draws for “${concept}” and nothing more.` : "To compare with.";

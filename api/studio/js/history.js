@@ -1,12 +1,13 @@
 // What was looked for before: the service's own list of jobs, newest first.
 
+/** @import { JobList, JobSummary } from "./api.js" */
 import { Problem, listJobs, pictureUrl } from "./api.js";
 import { sleep } from "./connection.js";
 import { byId, h } from "./dom.js";
 import { remember } from "./pictures.js";
 import { isPlain } from "./requests.js";
 import { isFinal } from "./run.js";
-import { ago, bits, targetBits } from "./words.js";
+import { ago, bits, reached, targetBits } from "./words.js";
 
 const PICTURES = 4;
 const LOOK_MS = 5000; // between two looks at jobs that go on
@@ -14,20 +15,25 @@ const LOOK_MS = 5000; // between two looks at jobs that go on
 /** Shows the first page; `refresh(openId)` shows it anew, with the open job marked, and `update(job)` how far one is. */
 export function createHistory() {
   const [list, more] = [byId("history-list"), byId("history-more")];
-  const listed = new Map(); // by its id each job's link, its status, and how far it is shown to be
+  /** @type {Map<string, { link: HTMLElement, status: JobSummary["status"], look: string }>} */
+  const listed = new Map(); // by their ids; `look` is how far the job is shown to be
+  /** @type {string | null} */
   let cursor = null;
-  let open = null;
+  /** @type {string | undefined} */
+  let open;
+  /** @param {JobSummary} job */
   const update = (job) => {
     const [one, look] = [listed.get(job.id), `${job.status} ${job.outputs.filter(Boolean).length}`];
     if (!one || one.look === look) return;
     Object.assign(one, { look, status: job.status });
     one.link.replaceChildren(...contents(job)); // the link stays, and the focus on it
   };
+  /** @param {JobList} page */
   const add = (page) => {
     for (const job of page.jobs.filter((job) => !isPlain(job))) {
       const link = h("a", { href: `#/jobs/${job.id}`, "aria-current": job.id === open ? "true" : null });
       list.append(h("li", {}, link));
-      listed.set(job.id, { link });
+      listed.set(job.id, { link, status: job.status, look: "" });
       update(job);
     }
     page.jobs.forEach(remember);
@@ -40,7 +46,7 @@ export function createHistory() {
     const page = await listJobs(from);
     if (cursor !== from) return; // another click, or a refresh, was faster
     add(page);
-    list.children[before]?.querySelector("a").focus();
+    list.children[before]?.querySelector("a")?.focus();
   });
   const keepUp = async () => {
     for (;;) {
@@ -52,6 +58,7 @@ export function createHistory() {
   keepUp();
   return {
     update,
+    /** @param {string} [openId] */
     async refresh(openId) {
       open = openId;
       const page = await listJobs();
@@ -62,21 +69,26 @@ export function createHistory() {
   };
 }
 
+/** @param {JobSummary} job */
 function contents(job) {
   const pictures = job.outputs
     .filter(Boolean)
     .slice(0, PICTURES)
     .map(({ url }) => h("img", { src: pictureUrl(url), alt: "", loading: "lazy" }));
-  const target = bits(targetBits(job.request));
+  const asked = bits(targetBits(job.request));
   return [
     h("span", { class: "strip", "aria-hidden": "true" }, ...pictures),
     h("strong", { text: job.concept, title: job.concept }),
-    h("span", { text: job.status === "succeeded" ? target : `${target}, ${job.status}` }),
+    h("span", { text: job.status === "succeeded" ? reached(job.outputs) : `${asked}, ${job.status}` }),
     h("time", { datetime: job.created_at, text: ago(job.created_at) }),
   ];
 }
 
-/** What is wrong is said by those who need the answer. */
+/**
+ * What is wrong is said by those who need the answer.
+ * @param {unknown} error
+ * @returns {Pick<JobList, "jobs">}
+ */
 function noNews(error) {
   if (error instanceof Problem) return { jobs: [] };
   throw error;

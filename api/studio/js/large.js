@@ -1,14 +1,17 @@
 // The dialog that shows a picture by itself, at its own pixels as far as there is room.
 
-import { byId, set } from "./dom.js";
+import { byId, dialog, set } from "./dom.js";
 
-const dialog = byId("large");
+const large = dialog("large");
 
-byId("large-close").addEventListener("click", () => dialog.close());
+byId("large-close").addEventListener("click", () => large.close());
 
-/** Shows the image of a tile with what its `alt` says of it. */
+/**
+ * Shows the image of a tile with what its `alt` says of it.
+ * @param {HTMLImageElement} image
+ */
 export function showLarge({ src, alt, naturalWidth: width, naturalHeight: height }) {
   set(byId("large-picture"), { src, width, height });
   byId("large-note").textContent = alt;
-  dialog.showModal();
+  large.showModal();
 }

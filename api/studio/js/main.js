@@ -1,9 +1,13 @@
 // The studio: which job is open, and what is drawn of it where.
 
+/** @import { Job, Output } from "./api.js" */
+/** @import { Typed } from "./ask.js" */
+/** @import { Picture } from "./map.js" */
+/** @import { Run } from "./run.js" */
 import { Problem, pictureUrl, readJob } from "./api.js";
 import { createAsk } from "./ask.js";
 import { createDial } from "./dial.js";
-import { byId } from "./dom.js";
+import { byId, jump } from "./dom.js";
 import { createGallery } from "./gallery.js";
 import { createHistory } from "./history.js";
 import * as key from "./key.js";
@@ -13,10 +17,13 @@ import { remember } from "./pictures.js";
 import { ensurePlain, isKnown, plainSamples } from "./plain.js";
 import { createProgress } from "./progress.js";
 import { again, curl, steered } from "./requests.js";
-import { emptyRun, isFinal, trialsOf, watch } from "./run.js";
+import { emptyRun, isFinal, isOpen, trialsOf, watch } from "./run.js";
 import { createTheme } from "./theme.js";
-import { targetBits } from "./words.js";
+import { createTrials } from "./trials.js";
+import { targetBits, weaknesses } from "./words.js";
 
+/** @typedef {{ run: Run, plain: Run | null, lit: number | null, problem: Problem | null }} View */
+/** @returns {View} */
 const nothing = () => ({ run: emptyRun(), plain: null, lit: null, problem: null });
 let view = nothing();
 let watching = new AbortController();
@@ -26,6 +33,7 @@ createTheme();
 const drawMap = createMap(byId("map"), (bits) => (dial.bits = bits));
 const dial = createDial((bits) => drawMap({ dial: bits }));
 const drawProgress = createProgress();
+const drawTrials = createTrials();
 const history = createHistory();
 const ask = createAsk(dial, ensurePlain, (job) => {
   location.hash = `#/jobs/${job.id}`;
@@ -36,25 +44,21 @@ const drawGallery = createGallery(
       view.lit = index;
       draw();
     },
-    more: (output) => start(steered(view.run.job, output.index, "toward")),
-    away: (output) => start(steered(view.run.job, output.index, "avoid")),
+    more: (job, output) => start(steered(job, output.index, "toward")),
+    away: (job, output) => start(steered(job, output.index, "avoid")),
     replay: showReplay,
-    curl: async () => {
-      const command = curl(again(view.run.job.request), key.has());
+    curl: async ({ request }) => {
+      const command = curl(again(request), key.has());
       if (!(await copy(command))) showPaper("The request as curl", "", command);
     },
   },
-  () => showPlain(view.run.job.request),
+  showPlain,
   freshen,
 );
 
 addEventListener("hashchange", openNamed);
 addEventListener("resize", draw); // a zoom changes how many pixels a picture has room for
-byId("to-history").addEventListener("click", (event) => {
-  event.preventDefault(); // the address goes on naming the job
-  byId("history").scrollIntoView();
-  byId("history").focus({ preventScroll: true });
-});
+jump(byId("to-history", HTMLAnchorElement));
 openNamed();
 
 /** Opens the job that the address names, or none. */
@@ -77,6 +81,7 @@ async function openNamed() {
   }
 }
 
+/** @param {string} id @param {AbortSignal} signal */
 async function watchOpen(id, signal) {
   let filled = false;
   await watch(
@@ -92,22 +97,27 @@ async function watchOpen(id, signal) {
   );
 }
 
+/** @param {Job} job */
 function opened(job) {
   document.title = `${job.concept} · Rarebit studio`;
   ask.fill(job.request);
-  if (isKnown(job.request)) showPlain(job.request);
+  if (isKnown(job.request)) showPlain(job);
   if (!isFinal(job)) byId("map").scrollIntoView({ block: "nearest" });
 }
 
-/** Submits what a button under a picture asks for; the picture goes, so the focus moves to the run. */
+/**
+ * Submits what a button under a picture asks for; the picture goes, so the focus moves to the run.
+ * @param {Typed} request
+ */
 function start(request) {
   byId("run").focus({ preventScroll: true });
   return ask.send(request);
 }
 
-function showPlain(request) {
+/** @param {Job} job */
+function showPlain({ request }) {
   const { signal } = watching;
-  view.plain = {};
+  view.plain = emptyRun();
   draw();
   plainSamples(
     request,
@@ -122,8 +132,8 @@ function showPlain(request) {
   });
 }
 
-function showReplay(output) {
-  const { request } = view.run.job;
+/** @param {Job} job @param {Output} output */
+function showReplay({ request }, output) {
   const note =
     "rarebit replay makes the image again from this block alone. The same run again gives all of its images.";
   showPaper(`Replay of image ${output.index + 1}`, note, JSON.stringify(output.replay, null, 2), () =>
@@ -136,7 +146,8 @@ async function freshen() {
   for (const run of [view.run, view.plain]) {
     if (!run?.job || run.freshened) continue;
     run.freshened = true;
-    run.job = await readJob(run.job.id, watching.signal).catch(() => run.job); // it may be gone meanwhile
+    const { job } = run;
+    run.job = await readJob(job.id, watching.signal).catch(() => job); // it may be gone meanwhile
   }
   draw();
 }
@@ -152,20 +163,29 @@ function draw() {
     if (run.job) remember(run.job);
     if (run.job) history.update(run.job);
     drawMap({ target, baseline: points(run.baseline), trials: trialsOf(run), pictures: pictures(run), lit });
-    drawProgress(run, plain?.job, problem);
-    drawGallery(view);
+    drawProgress(run, plain?.job);
+    drawTrials(run, problem);
+    drawGallery(run, plain);
+    byId("find").classList.toggle("primary", !run.job || isFinal(run.job)); // one thing at a time asks for attention
     caption(run);
   });
 }
 
+/** @param {Run["baseline"]} baseline */
 const points = (baseline) => baseline?.points.map(({ x, y, bits }) => ({ bits, angle: Math.atan2(y, x) }));
 
-/** Results where their trials found them, by their seeds; before there are any, the latest previews. */
+/**
+ * Results where their trials found them, by their seeds; before there are any, the latest previews.
+ * @param {Run} run
+ * @returns {Picture[]}
+ */
 function pictures(run) {
+  if (!isOpen(run)) return [];
   const { job, previews } = run;
-  const outputs = job?.outputs.filter(Boolean) ?? [];
-  if (!outputs.length) return job && !isFinal(job) ? [...previews.values()] : [];
+  const outputs = job.outputs.filter(Boolean);
+  if (!outputs.length) return isFinal(job) ? [] : [...previews.values()];
   const trials = trialsOf(run);
+  /** @param {Output} output */
   const angle = ({ index, seed }) =>
     trials[seed - job.request.seed]?.trail.at(-1)?.angle ?? (2 * Math.PI * (index + 0.5)) / outputs.length;
   return outputs.map((output) => ({
@@ -174,9 +194,11 @@ function pictures(run) {
     angle: angle(output),
     url: pictureUrl(output.url),
     final: true,
+    weak: weaknesses(job, output).length > 0,
   }));
 }
 
+/** @param {Run} run */
 function caption({ job, baseline }) {
   const what = baseline ? `${baseline.points.length} plain samples` : "the ordinary, as bits define it";
   byId("map-caption").textContent =

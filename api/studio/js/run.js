@@ -1,5 +1,9 @@
 // One job as it goes on: its document, the paths of its trials, its previews, its baseline.
 
+/** @import { PreviewPicture, TrialProgress } from "rarebit" */
+/** @import { Baseline, Complete, Job, JobSummary, Output } from "./api.js" */
+/** @import { Polar } from "./polar.js" */
+/** @import { JobEvent } from "./stream.js" */
 import { Problem, readBaseline, readJob } from "./api.js";
 import { sleep } from "./connection.js";
 import { follow } from "./stream.js";
@@ -8,9 +12,39 @@ const TRAIL = 80; // points of a path that are kept
 const PLACE_MS = 5000;
 const FINAL = new Set(["succeeded", "failed", "canceled"]);
 
+/** @typedef {Polar & { validity: number | null }} Point */
+/**
+ * @typedef {object} Trial
+ * @property {TrialProgress["state"] | "chosen"} state
+ * @property {number} bits
+ * @property {number | null} validity
+ * @property {Point[]} trail the latest last
+ * @property {number} [output] what was handed out of it, if anything was
+ */
+/** @typedef {Complete<PreviewPicture> & Polar} Preview */
+/**
+ * @typedef {object} Run
+ * @property {Job | null} job
+ * @property {Trial[]} trials
+ * @property {Map<number, Preview>} previews the latest of each trial
+ * @property {(number | undefined)[]} shown trials in the gallery
+ * @property {Baseline | null} baseline
+ * @property {number} step
+ * @property {boolean} freshened
+ * @property {string} [problem] why there is no job
+ */
+/** @typedef {Run & { job: Job }} OpenRun */
+
+/** @param {Run} run @returns {run is OpenRun} */
+export const isOpen = (run) => run.job !== null;
+
+/** @param {Pick<JobSummary, "status">} job */
 export const isFinal = (job) => FINAL.has(job.status);
 
-/** Nothing known yet. `trials[i].trail` has {bits, angle, validity}, the latest last; `shown`: trials in the gallery. */
+/**
+ * Nothing known yet.
+ * @returns {Run}
+ */
 export const emptyRun = () => ({
   job: null,
   trials: [],
@@ -21,9 +55,15 @@ export const emptyRun = () => ({
   freshened: false,
 });
 
-/** Watches until the end, calling `changed(run)` after each change. A Problem for a job that is not there. */
-export async function watch(id, run, changed, signal) {
-  run.job = await readJob(id, signal);
+/**
+ * Watches until the end, calling `changed` after each change. A Problem for a job that is not there.
+ * @param {string} id
+ * @param {Run} empty
+ * @param {(run: OpenRun) => void} changed
+ * @param {AbortSignal} signal
+ */
+export async function watch(id, empty, changed, signal) {
+  const run = Object.assign(empty, { job: await readJob(id, signal) });
   changed(run);
   const refresh = async () => {
     run.baseline ??= await readBaseline(id, signal).catch(quietly);
@@ -43,7 +83,13 @@ export async function watch(id, run, changed, signal) {
   if (run.step || run.job.outputs.length) await refresh();
 }
 
-/** Keeps the place in the queue up to date, of which no event tells. */
+/**
+ * Keeps the place in the queue up to date, of which no event tells.
+ * @param {string} id
+ * @param {OpenRun} run
+ * @param {(run: OpenRun) => void} changed
+ * @param {AbortSignal} signal
+ */
 async function keepPlace(id, run, changed, signal) {
   while (run.job.status === "queued") {
     await sleep(PLACE_MS, signal);
@@ -53,27 +99,46 @@ async function keepPlace(id, run, changed, signal) {
   }
 }
 
-/** The trials as they are to be drawn: after the end, those that gave results stand where their pictures were found. */
+/**
+ * The trials as they are to be drawn: after the end, those that gave results stand where their pictures were found.
+ * @param {Run} run
+ * @returns {Trial[]}
+ */
 export function trialsOf({ job, trials }) {
   if (!job || !isFinal(job)) return trials;
   const results = new Map(job.outputs.filter(Boolean).map((output) => [trialOf(job, output), output]));
-  return trials.map((trial, index) =>
-    results.has(index) ? found(trial, results.get(index)) : { ...trial, state: "ended" },
-  );
+  return trials.map((trial, index) => {
+    const output = results.get(index);
+    return output ? found(trial, output) : { ...trial, state: "ended" };
+  });
 }
 
+/** @param {Job} job @param {Output} output */
 const trialOf = ({ request }, output) => output.seed - request.seed;
 
-/** The last preview of the trial that gave the output, if there was one. */
+/**
+ * The last preview of the trial that gave the output, if there was one.
+ * @param {OpenRun} run
+ * @param {Output} output
+ */
 export const previewOf = ({ job, previews }, output) => previews.get(trialOf(job, output));
 
+/**
+ * @param {Trial} trial
+ * @param {Output} output
+ * @returns {Trial}
+ */
 function found({ trail }, { index, rarity, validity }) {
   const off = trail.map(({ bits }) => Math.abs(bits - rarity.bits));
   const until = off.lastIndexOf(Math.min(...off)) + 1;
   return { state: "chosen", output: index, validity, bits: rarity.bits, trail: trail.slice(0, until) };
 }
 
-/** Takes an event in; whether it is the first step of the trials, before which there is no baseline. */
+/**
+ * Takes an event in; whether it is the first step of the trials, before which there is no baseline.
+ * @param {OpenRun} run
+ * @param {JobEvent} event
+ */
 function apply(run, { kind, data }) {
   if (kind === "status" && !isFinal(run.job)) Object.assign(run.job, data);
   if (kind === "output" && !isFinal(run.job)) run.job.outputs[data.index] = data;
@@ -88,15 +153,22 @@ function apply(run, { kind, data }) {
   return first;
 }
 
-/** A preview where its trial is now; the trial goes on from there. */
+/**
+ * A preview where its trial is now; the trial goes on from there.
+ * @param {Run} run
+ * @param {Complete<PreviewPicture>} picture
+ * @returns {Preview}
+ */
 const placed = (run, picture) => ({ ...picture, angle: run.trials[picture.trial]?.trail.at(-1)?.angle ?? 0 });
 
+/** @param {Run} run @param {TrialProgress} trial @param {number} index */
 function extend(run, { bits, validity, x, y, state }, index) {
   const { trail = [] } = run.trials[index] ?? {};
   const point = { bits, angle: Math.atan2(y, x), validity };
   run.trials[index] = { state, validity, bits, trail: state === "ended" ? trail : [...trail.slice(1 - TRAIL), point] };
 }
 
+/** @param {unknown} error */
 function quietly(error) {
   if (!(error instanceof Problem)) throw error;
   return null;

@@ -1,16 +1,28 @@
 // One picture with its own figures and what can be done with it.
 
+/** @import { Job, Output } from "./api.js" */
+/** @import { Preview } from "./run.js" */
 import { pictureUrl } from "./api.js";
 import { h, set } from "./dom.js";
 import { showLarge } from "./large.js";
-import { odds, surety } from "./words.js";
+import { odds, redness, surety, weaknesses } from "./words.js";
 
 /**
- * A result, over the `preview` that it takes the place of, if there is one. `act` has point, more, away, replay and curl
- * for the output; `stale()` is for an URL that has expired.
+ * @typedef {Record<"more" | "away" | "replay" | "curl", (job: Job, output: Output) => void>
+ *   & { point: (index: number | null) => void }} Act what can be done with an output
+ */
+
+/**
+ * A result, over the `preview` that it takes the place of, if there is one; `stale` is for an URL that has expired.
+ * @param {Job} job
+ * @param {Output} output
+ * @param {Preview | undefined} preview
+ * @param {Act} act
+ * @param {() => void} stale
  */
 export function tile(job, output, preview, act, stale) {
   const name = `${job.concept}, image ${output.index + 1}`;
+  /** @param {string} text @param {Exclude<keyof Act, "point">} verb @param {string} hint @param {string} [kind] */
   const button = (text, verb, hint, kind) =>
     h("button", {
       type: "button",
@@ -18,8 +30,9 @@ export function tile(job, output, preview, act, stale) {
       title: hint,
       "aria-label": `${text}: ${name}`,
       text,
-      on: { click: () => act[verb](output) },
+      on: { click: () => act[verb](job, output) },
     });
+  /** @param {Event} event */
   const refresh = (event) => {
     if (Date.now() < Date.parse(output.url_expires_at)) return;
     event.preventDefault(); // it would lead to an error page
@@ -42,6 +55,7 @@ export function tile(job, output, preview, act, stale) {
     "figure",
     { class: "tile", on },
     frame(name, output, stale, preview),
+    h("p", { class: "badges" }, ...weaknesses(job, output).map((text) => h("span", { text }))),
     figures(output),
     h(
       "div",
@@ -59,7 +73,12 @@ export function tile(job, output, preview, act, stale) {
   );
 }
 
-/** A plain sample: its figures, and nothing to do. */
+/**
+ * A plain sample: its figures, and nothing to do.
+ * @param {Job} job
+ * @param {Output} output
+ * @param {() => void} stale
+ */
 export function plainTile(job, output, stale) {
   return h(
     "figure",
@@ -75,14 +94,26 @@ export function waitingTile() {
   return h("figure", { class: "tile waiting" }, h("div", { class: "frame" }, look), h("figcaption"));
 }
 
-/** Shows a preview in such a place, instead of the one before: the image stays, so that nothing flickers. */
+/**
+ * Shows a preview in such a place, instead of the one before: the image stays, so that nothing flickers.
+ * @param {HTMLElement} place
+ * @param {Preview} preview
+ */
 export function showPreview(place, { url, bits }) {
+  const [picture, caption] = [place.querySelector("img"), place.querySelector("figcaption")];
+  if (!picture || !caption) return; // it is a result's by now
   place.className = "tile preview";
-  set(place.querySelector("img"), { src: url, hidden: null });
-  place.querySelector("figcaption").textContent = `${bits.toFixed(1)} bits so far`;
+  set(picture, { src: url, hidden: null });
+  caption.textContent = `${bits.toFixed(1)} bits so far`;
 }
 
-/** The output's picture in its box, to be opened; the preview is beneath it until it has come. */
+/**
+ * The output's picture in its box, to be opened; the preview is beneath it until it has come.
+ * @param {string} name
+ * @param {Output} output
+ * @param {() => void} stale
+ * @param {Preview} [preview]
+ */
 function frame(name, output, stale, preview) {
   const look = preview ? h("img", { class: "look", alt: "", src: preview.url, decoding: "sync" }) : null;
   const picture = h("img", {
@@ -93,12 +124,18 @@ function frame(name, output, stale, preview) {
     on: { load: () => look?.remove(), error: stale },
   });
   const open = () => showLarge(picture);
-  return h("button", { type: "button", class: "frame", title: "Show it by itself", on: { click: open } }, look, picture);
+  return h(
+    "button",
+    { type: "button", class: "frame", title: "Show it by itself", on: { click: open } },
+    look,
+    picture,
+  );
 }
 
+/** @param {Output} output */
 function figures({ rarity, validity, seed }) {
   const bits = h("strong", { text: `${rarity.bits.toFixed(1)} bits` });
-  bits.style.setProperty("--out", Math.min(1, rarity.bits / 10).toFixed(2));
+  bits.style.setProperty("--out", redness(rarity.bits));
   return h(
     "figcaption",
     {},

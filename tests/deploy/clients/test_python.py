@@ -17,9 +17,9 @@ import rarebit_client
 from api.app import create_app
 from rarebit_client import AsyncClient, Client, Progress
 from servers import Server, eventually, served, url_of
-from services.schemas import JobError, Metrics
+from services.jobs.record import JobError, Metrics
+from services.jobs.store import connect
 from services.settings import Settings
-from services.store import connect
 from services.tenants import Tenants
 
 SLOW = {"steps": 40, "metadata": {"step_s": "0.05"}}  # two seconds of the stand-in's

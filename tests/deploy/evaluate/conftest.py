@@ -9,7 +9,7 @@ from deploy.evaluate.methods import METHODS
 from deploy.evaluate.plan import Plan
 from deploy.evaluate.run import evaluate
 from deploy.local import in_process
-from worker.models import Models
+from services.sampler.models import Models
 
 
 def silent(_phase: str, _step: int, _steps: int, _bits: float | None) -> None:

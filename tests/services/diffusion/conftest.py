@@ -10,15 +10,16 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import Report, fit_density
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.checkers.open_clip import OpenClipChecker
+from services.diffusion.density.fit import Report, fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.recipe import Recipe
-from services.diffusion.steering import UNSTEERED, Steering
-from services.diffusion.subject import Subject
-from services.diffusion.validity import OpenClipChecker
-from services.job_request import DEFAULT_PROMPT
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Run
+from services.diffusion.steering.clusters import UNSTEERED, Steering
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 
 import open_clip  # isort: skip
@@ -168,11 +169,11 @@ def density(model: Kandinsky) -> DensityModel:
 
 @pytest.fixture
 def run(model: Kandinsky, density: DensityModel, checker: OpenClipChecker) -> Callable[..., Generation]:
-    """`generate` with a small recipe, any part of which can be given, and whatever else it takes."""
+    """`generate` with a small config, any part of which can be given, and whatever else it takes."""
     small = {"target_bits": 6.6, "steps": 8, "trials": 1, "seed": 0}
 
     def run(report: Report = silent, steering: Steering = UNSTEERED, **own: object) -> Generation:
-        return generate(model, density, checker, SUBJECT, Recipe(**small | own), report, steering)
+        return generate(Run(model, density, checker, SUBJECT, GenerationConfig(**small | own), steering), report)
 
     return run
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image, ImageChops
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.optimize import noise_of
-from services.diffusion.validity import Checker, load_checker
+from services.diffusion.checkers.open_clip import Checker, load_checker
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.kandinsky.model import Kandinsky
 
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection  # isort: skip
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from services.diffusion.decoder import Picture
-from services.diffusion.fit import fit_density
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.multilingual_clip import MultilingualCLIP
-from services.diffusion.objective import Objective
-from services.diffusion.optimize import Optimization, noise_of
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.kandinsky.multilingual_clip import MultilingualCLIP
+from services.diffusion.optimize import Optimization
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from tests.benchmarks import full_size
 from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, XLM_ROBERTA, build
 from tests.kandinsky_as_published import DECODER, PRIOR
@@ -92,7 +92,7 @@ def test_in_bfloat16_a_density_is_float64_and_what_is_learnt_is_float32(half):
 
 
 def test_a_picture_is_decoded_in_bfloat16_without_the_folder(half):
-    (image,) = half.decoder.decode(torch.ones(1, 32), noise_of([0]), Picture(64, 2, 7.5), lambda *_: None)
+    (image,) = half.decoder.decode(torch.ones(1, 32), noise_of([0]), DecodeSettings(64, 2, 7.5), lambda *_: None)
     assert len(image.getcolors(64 * 64)) > 1
 
 

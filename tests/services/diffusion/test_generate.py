@@ -3,19 +3,19 @@
 import json
 from dataclasses import replace
 from hashlib import sha256
-from math import log2
 
 import pytest
 import torch
 from safetensors.torch import save
 
-from services.diffusion.fit import fit_density
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain, threads, trials_for
-from services.diffusion.recipe import Rarity, Recipe, from_json, to_json
-from services.diffusion.steering import History, Steering, steer
-from services.diffusion.subject import Subject
+from services.diffusion.replay import GenerationConfig, from_json, to_json
+from services.diffusion.run import Run
+from services.diffusion.steering.clusters import History, Steering, steer
 from services.errors import ReplayError
-from services.job_request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
@@ -62,9 +62,9 @@ def test_a_replay_runs_on_as_many_threads_as_the_picture_did(run, model, density
 
 
 def test_steering_survives_json_to_the_last_bit(steering):
-    recipe = Recipe(target_bits=9.97, seed=2**53 - 1, space=["lora"])
-    again, subject, copied = from_json(json.loads(json.dumps(to_json(recipe, SUBJECT, steering))))
-    assert (again, subject.concept, subject.prompt) == (recipe, SUBJECT.concept, SUBJECT.prompt)
+    config = GenerationConfig(target_bits=9.97, seed=2**53 - 1, space=["lora"])
+    again, subject, copied = from_json(json.loads(json.dumps(to_json(config, SUBJECT, steering))))
+    assert (again, subject.concept, subject.prompt) == (config, SUBJECT.concept, SUBJECT.prompt)
     clusters = zip(steering.avoid + steering.toward, copied.avoid + copied.toward, strict=True)
     assert all(torch.equal(a.mean, b.mean) and torch.equal(a.variance, b.variance) for a, b in clusters)
     assert torch.equal(copied.belief.factor, steering.belief.factor)
@@ -89,11 +89,11 @@ def test_a_replay_block_that_names_its_density_with_the_concept_gives_the_image_
 def test_the_concept_is_the_subject_s_and_not_that_of_whoever_fitted_the_density(model, checker, run, density):
     elsewhere = Subject("4k", SUBJECT.text.replace("4k", "{}"))
     theirs = fit_density(model, elsewhere, samples=1000, seed=0, report=lambda *_: None)
-    recipe = Recipe(target_bits=6.6, steps=8, trials=1, seed=0, space=["token"])
-    made, own = generate(model, theirs, checker, SUBJECT, recipe, lambda *_: None), run(space=["token"])
+    config = GenerationConfig(target_bits=6.6, steps=8, trials=1, seed=0, space=["token"])
+    made, own = generate(Run(model, theirs, checker, SUBJECT, config), lambda *_: None), run(space=["token"])
     assert made.outputs[0].image.tobytes() == own.outputs[0].image.tobytes()
     assert (made.outputs[0].replay, made.warnings) == (own.outputs[0].replay, own.warnings)
-    others = generate(model, density, checker, elsewhere, recipe, lambda *_: None)
+    others = generate(Run(model, density, checker, elsewhere, config), lambda *_: None)
     assert others.warnings[0] == "the judge does not know ‘4k’: validity is not given"
     assert others.outputs[0].replay["recipe"]["concept"] == "4k"
     assert others.outputs[0].image.tobytes() != own.outputs[0].image.tobytes()
@@ -102,7 +102,7 @@ def test_the_concept_is_the_subject_s_and_not_that_of_whoever_fitted_the_density
 @pytest.mark.parametrize("other", [replace(SUBJECT, prompt="a {}"), replace(SUBJECT, start=torch.ones(16))])
 def test_a_density_of_another_text_or_start_is_refused(model, density, checker, other):
     with pytest.raises(ValueError, match=f"not of ‘{other.text}’, or of another start"):
-        generate(model, density, checker, other, Recipe(target_bits=5.0, seed=0), lambda *_: None)
+        Run(model, density, checker, other, GenerationConfig(target_bits=5.0, seed=0))
 
 
 def test_outputs_carry_their_figures_and_replay_is_json(run, model, density):
@@ -120,7 +120,7 @@ def test_outputs_carry_their_figures_and_replay_is_json(run, model, density):
 
 
 def test_a_run_from_a_bare_source_tree_says_that_no_version_is_installed(run, monkeypatch):
-    monkeypatch.setattr("services.diffusion.outputs.LIBRARIES", ("never-installed", "torch"))
+    monkeypatch.setattr("services.diffusion.run.LIBRARIES", ("never-installed", "torch"))
     versions = run().outputs[0].replay["versions"]
     assert versions["never-installed"] is None
     assert versions["torch"] == torch.__version__
@@ -167,20 +167,6 @@ def test_what_cannot_be_is_refused_with_the_values(run, own, message):
         run(**own)
 
 
-@pytest.mark.parametrize("percentile", [0.0, 100.0, -1.0, 101.0])
-def test_an_impossible_percentile_is_refused(percentile):
-    with pytest.raises(ValueError, match=f"between 0 and 100, got {percentile}"):
-        Rarity(percentile=percentile)
-
-
-def test_a_rarity_is_a_percentile_or_bits():
-    assert Rarity(percentile=99.9).target_bits == pytest.approx(log2(1000))
-    assert Rarity(bits=7.0).target_bits == 7.0
-    for both in ({}, {"bits": 1.0, "percentile": 50.0}):
-        with pytest.raises(ValueError, match="either a percentile or bits"):
-            Rarity(**both)
-
-
 @pytest.mark.parametrize("count", range(1, 17))
 def test_there_are_more_trials_than_images(count):
     assert count < trials_for(count) <= 64
@@ -188,8 +174,8 @@ def test_there_are_more_trials_than_images(count):
 
 def test_plain_samples_are_where_the_trials_start(run, model, density, checker):
     started = run(steps=1, seed=5).outputs[0]
-    recipe = Recipe(target_bits=5.0, seed=0)
-    plain = sample_plain(model, density, checker, SUBJECT, recipe, lambda *_: None, [4, started.seed])
+    config = GenerationConfig(target_bits=5.0, seed=0)
+    plain = sample_plain(Run(model, density, checker, SUBJECT, config), lambda *_: None, [4, started.seed])
     assert [output.seed for output in plain] == [4, started.seed]
     assert plain[1].rarity["d2"] == pytest.approx(started.rarity["d2"], rel=1e-3)
 
@@ -206,14 +192,14 @@ def test_a_size_that_the_model_was_not_trained_for_is_made_with_a_warning(run, m
 def test_a_density_of_another_model_is_refused(model, density, checker):
     other = replace(density, model_fingerprint="f" * 64)
     with pytest.raises(ValueError, match="the density is of the model ffffffffffff, not "):
-        generate(model, other, checker, SUBJECT, Recipe(target_bits=5.0, seed=0), lambda *_: None)
+        Run(model, other, checker, SUBJECT, GenerationConfig(target_bits=5.0, seed=0))
 
 
 @pytest.mark.parametrize("mode", ["calibrated", "paper"])
 def test_what_the_judge_does_not_know_has_no_validity_and_is_made_all_the_same(model, density, checker, run, mode):
     stranger = replace(checker, nouns=["chair", "cup"], floor=2.0)
-    recipe = Recipe(6.6, seed=0, count=2, steps=30, mode=mode, trials={"calibrated": 6, "paper": 1}[mode])
-    made = generate(model, density, stranger, SUBJECT, recipe, lambda *_: None)
+    config = GenerationConfig(6.6, seed=0, count=2, steps=30, mode=mode, trials={"calibrated": 6, "paper": 1}[mode])
+    made = generate(Run(model, density, stranger, SUBJECT, config), lambda *_: None)
     assert made.warnings[0] == "the judge does not know ‘handbag’: validity is not given"
     assert [output.validity for output in made.outputs] == [None, None]
     unchecked = "mode paper: no check could end the trial, which took all its steps"

@@ -3,13 +3,13 @@
 import torch
 from PIL import Image
 
-from services.diffusion.batching import ALONE
-from services.diffusion.decoder import Picture
+from services.diffusion.checkers.reading import Reading
 from services.diffusion.judge import Judge
-from services.diffusion.reading import Reading
+from services.diffusion.kandinsky.decoder import DecodeSettings
+from services.diffusion.runtime.batching import ALONE
 from services.diffusion.trials import Checked, State
 
-CANDIDATE, FULL = Picture(32, 1, 3.0), Picture(64, 3, 3.0)
+CANDIDATE, FULL = DecodeSettings(32, 1, 3.0), DecodeSettings(64, 3, 3.0)
 
 
 class Seeing:

@@ -4,14 +4,15 @@ import pytest
 import torch
 from PIL import Image
 
-from services.diffusion.losses import ceiling_loss, floor_loss, rarity_loss
-from services.diffusion.objective import Objective
-from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization, noise_of
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
+from services.concepts import DEFAULT_PROMPT
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.decoder import noise_of
+from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.losses import ceiling_loss, floor_loss, rarity_loss
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, State, Trial, ranked
-from services.job_request import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 BITS, LORA = 6.0, ["lora"]

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from services.diffusion.density import DensityModel
-from services.diffusion.fit import fit_density
-from services.diffusion.kandinsky import Kandinsky
-from services.diffusion.lora import Pair
-from services.diffusion.objective import Objective
+from services.diffusion.density.fit import fit_density
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.lora import Pair
+from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization, Part, losses
-from services.diffusion.spaces import Space
-from services.diffusion.steering import UNSTEERED
-from services.diffusion.subject import Subject
+from services.diffusion.steering.clusters import UNSTEERED
+from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.spaces import Space
 from tests.benchmarks.kandinsky_2_1 import PUBLISHED, TINY, build
 from tests.benchmarks.operators import operators
 

@@ -59,7 +59,7 @@ export type AcceptedRarity = {
  *
  * What the client asked for, and what it left open as the service decided it once: each attempt sees the same.
  *
- * Sent again as a `JobRequest`, it asks for the same.
+ * It comes from `JobRequest.accepted`; sent again as a `JobRequest`, it asks for the same.
  */
 export type AcceptedRequest = {
     /**
@@ -164,30 +164,6 @@ export type AcceptedWebhook = {
 };
 
 /**
- * Attempt
- *
- * One call of the receiver: the status that it answered with, or why there was none.
- */
-export type Attempt = {
-    /**
-     * At
-     */
-    at: string;
-    /**
-     * Status Code
-     */
-    status_code?: number | null;
-    /**
-     * Error
-     */
-    error?: string | null;
-    /**
-     * Duration Ms
-     */
-    duration_ms: number;
-};
-
-/**
  * Batch
  *
  * Jobs that were submitted together, in the order of the request; finished when the last of them has ended.
@@ -243,17 +219,17 @@ export type BatchMessage = {
     /**
      * Data
      */
-    data: BatchNews | ExpiredBatchNews;
+    data: BatchNotification | ExpiredBatchNotification;
 };
 
 /**
- * BatchNews
+ * BatchNotification
  *
  * A finished batch as its webhook is told of it: how many of its items have which status of a job.
  *
  * `refused` are those that never became one, `gone` those that were erased.
  */
-export type BatchNews = {
+export type BatchNotification = {
     /**
      * Id
      */
@@ -356,7 +332,31 @@ export type Delivery = {
     /**
      * Attempts
      */
-    attempts: Array<Attempt>;
+    attempts: Array<DeliveryAttempt>;
+};
+
+/**
+ * DeliveryAttempt
+ *
+ * One call of the receiver: the status that it answered with, or why there was none.
+ */
+export type DeliveryAttempt = {
+    /**
+     * At
+     */
+    at: string;
+    /**
+     * Status Code
+     */
+    status_code?: number | null;
+    /**
+     * Error
+     */
+    error?: string | null;
+    /**
+     * Duration Ms
+     */
+    duration_ms: number;
 };
 
 /**
@@ -459,11 +459,11 @@ export type Eta = {
 };
 
 /**
- * ExpiredBatchNews
+ * ExpiredBatchNotification
  *
  * What is left to tell of a batch that has expired.
  */
-export type ExpiredBatchNews = {
+export type ExpiredBatchNotification = {
     /**
      * Id
      */
@@ -471,11 +471,11 @@ export type ExpiredBatchNews = {
 };
 
 /**
- * ExpiredJobNews
+ * ExpiredJobNotification
  *
  * What is left to tell of a job that has expired: how it ended, or that it was `running`.
  */
-export type ExpiredJobNews = {
+export type ExpiredJobNotification = {
     /**
      * Id
      */
@@ -682,15 +682,15 @@ export type JobMessage = {
     /**
      * Data
      */
-    data: JobNews | ExpiredJobNews;
+    data: JobNotification | ExpiredJobNotification;
 };
 
 /**
- * JobNews
+ * JobNotification
  *
  * A job as its webhook is told of it: as it is when it is told, without what is long.
  */
-export type JobNews = {
+export type JobNotification = {
     /**
      * Id
      */

@@ -1,0 +1,1 @@
+"""The documents that clients are given, and the URLs in them."""

@@ -1,0 +1,1 @@
+"""What any HTTP service needs: bounds on what strangers send, hosts, origins, headers, files."""

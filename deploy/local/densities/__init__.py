@@ -1,0 +1,1 @@
+"""`rarebit densities`: how far bits hold, in a page with figures."""

@@ -1,0 +1,1 @@
+"""`rarebit models`: checkpoints of the hub, fetched and verified once."""

@@ -1,0 +1,22 @@
+"""The bounds that settings, requests and records share."""
+
+from dataclasses import dataclass
+
+MAX_KEEP_S = 30 * 86400
+MAX_RUN_S = 86400
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is kept at most of what has no end of its own; beyond it, what was used longest ago goes.
+
+    A history ends `exposure_ttl_s` seconds after it was added to, and a tenant has `exposures` of them; `densities` are
+    those of texts, of all tenants together.
+    """
+
+    exposure_ttl_s: int = 90 * 86400
+    exposures: int = 1000
+    densities: int = 1000
+
+
+DEFAULTS = Bounds()

@@ -1,0 +1,1 @@
+"""Who looks at pictures: is it the concept, and is it safe?"""

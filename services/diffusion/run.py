@@ -1,0 +1,133 @@
+"""A run, as all that its pictures depend on, and what is handed out for each: figures, and all that reproduces it."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from safetensors.torch import save
+from torch import Tensor
+
+from services.diffusion.checkers.open_clip import Checker
+from services.diffusion.density.model import DensityModel
+from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.kandinsky.schedule import PRIOR_STEPS
+from services.diffusion.replay import GenerationConfig, to_json
+from services.diffusion.steering.clusters import UNSTEERED, Steering
+from services.diffusion.steering.spaces import Space
+from services.diffusion.trials import Checked, State
+
+LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's).
+
+    `image_embeds` is what was decoded. `validity` is None where the judge knows no noun of the concept. `novelty_bits`
+    is its surprisal to who has seen the history, if there is one.
+    """
+
+    image: Image.Image
+    seed: int
+    rarity: dict[str, float]
+    anchor: float
+    validity: float | None
+    novelty_bits: float | None
+    image_embeds: Float[Tensor, "dim"]
+    replay: dict[str, object]
+
+    @property
+    def model(self) -> str:
+        """The fingerprint of the model in whose space `image_embeds` is."""
+        return str(self.replay["model"])
+
+    def learnt(self) -> bytes:
+        """What later requests can steer by, as safetensors: `image_embeds` (dim,), and the `model` of its space."""
+        return save({"image_embeds": self.image_embeds}, {"model": self.model})
+
+
+@dataclass
+class Run:
+    """All that a run's pictures depend on, on the model's device; the density is the subject's.
+
+    Raises ValueError for a density of another model, text or start, and for a size or steps that cannot be.
+    """
+
+    model: Kandinsky
+    density: DensityModel
+    checker: Checker
+    subject: Subject
+    config: GenerationConfig
+    steering: Steering = UNSTEERED
+
+    def __post_init__(self) -> None:
+        self.density = fitting(self.density, self.model, self.subject)
+        self.steering = self.steering.to(self.model.device)
+        config, decoder = self.config, self.model.decoder
+        self.picture = decoder.picture(config.size, config.decoder_steps, config.guidance_scale)
+        self.candidate = decoder.as_candidate(self.picture)
+
+    @cached_property
+    def space(self) -> Space:
+        """What is optimised; ValueError for a space that there is not."""
+        return Space(self.model, self.subject, self.config.space)
+
+    @torch.no_grad()
+    def output(self, check: Checked) -> Output:
+        """One picture with its figures."""
+        state = check.state
+        figures = {"percentile": self.density.percentile(state.d2), "bits": state.bits, "d2": state.d2}
+        return Output(
+            image=check.image,
+            seed=state.seed,
+            rarity=figures | {"residual": state.residual},
+            anchor=state.anchor,
+            validity=check.validity,
+            novelty_bits=self._novelty_bits(state),
+            image_embeds=state.image_embeds.float().cpu(),
+            replay=self.described() | {"row_seed": state.seed, "step": state.step},
+        )
+
+    def _novelty_bits(self, state: State) -> float | None:
+        if self.steering.belief is None:
+            return None
+        return self.steering.belief.bits(self.density.subspace.project(state.image_embeds[None]))[0]
+
+    def described(self) -> dict[str, object]:
+        """The run as JSON: with a row's seed and step, what `replay` turns into the picture again."""
+        return {
+            "recipe": to_json(self.config, self.subject, self.steering),
+            "model": self.model.fingerprint,
+            "density": self.density.fingerprint,
+            "density_samples": self.density.samples,
+            "checker": self.checker.fingerprint,
+            **asdict(self.picture),
+            "candidate": asdict(self.candidate),
+            "prior_steps": PRIOR_STEPS,
+            "prior_guidance": self.model.guidance_scale,
+            "device": self.model.device.type,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "versions": {name: version_of(name) for name in LIBRARIES},
+        }
+
+
+def fitting(density: DensityModel, model: Kandinsky, subject: Subject) -> DensityModel:
+    """The density on the model's device; ValueError if it is of another model, text or start."""
+    if density.model_fingerprint != model.fingerprint:
+        raise ValueError(f"the density is of the model {density.model_fingerprint[:12]}, not {model.fingerprint[:12]}")
+    if not density.is_of(subject):
+        raise ValueError(f"the density is of ‘{density.text}’, not of ‘{subject.text}’, or of another start")
+    return density.to(model.device)
+
+
+def version_of(name: str) -> str | None:
+    """The version that is installed; None for what runs from its source tree."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

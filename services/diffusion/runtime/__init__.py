@@ -1,0 +1,1 @@
+"""What runs of any method stand on: checkpoints, batches on the device, memory, savepoints."""

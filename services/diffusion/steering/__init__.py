@@ -1,0 +1,1 @@
+"""What is optimised, and what it is drawn to and kept from."""

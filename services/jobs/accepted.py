@@ -1,0 +1,78 @@
+"""A request as its job's record keeps it, and as the job's document tells it: with everything decided."""
+
+from math import log2
+from typing import Literal
+
+from pydantic import Field
+
+from services.base_models import StoredModel
+from services.concepts import DEFAULT_PROMPT
+from services.objects import job_prefix, upload_prefix
+
+JobEvent = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
+
+
+class AcceptedRarity(StoredModel):
+    """One of the two is set."""
+
+    percentile: float | None = None
+    bits: float | None = None
+
+    @property
+    def target_bits(self) -> float:
+        return self.bits if self.bits is not None else -log2(1 - (self.percentile or 0) / 100)
+
+
+class AcceptedPicture(StoredModel):
+    """One of the two is set."""
+
+    upload: str | None = None
+    output: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """All that belongs to the upload, or to the job whose output it is, in the object store."""
+        return job_prefix(self.output.partition("/")[0]) if self.output else upload_prefix(self.upload or "")
+
+
+class AcceptedDirection(StoredModel):
+    """One of the two is set."""
+
+    text: str | None = None
+    output: str | None = None
+
+
+class AcceptedWebhook(StoredModel):
+    url: str
+    events: list[JobEvent]
+
+
+class AcceptedRequest(StoredModel):
+    """What the client asked for, and what it left open as the service decided it once: each attempt sees the same.
+
+    It comes from `JobRequest.accepted`; sent again as a `JobRequest`, it asks for the same.
+    """
+
+    concept: str
+    prompt: str = DEFAULT_PROMPT
+    count: int = 1
+    rarity: AcceptedRarity = AcceptedRarity(percentile=99.9)
+    mode: Literal["calibrated", "paper"] = "calibrated"
+    space: list[Literal["token", "adjective", "lora"]] = Field(default=["lora"])
+    steps: int = 50
+    trials: int | None = None
+    seed: int
+    image: AcceptedPicture | None = None
+    avoid: list[AcceptedDirection] = Field(default_factory=list)
+    toward: list[AcceptedDirection] = Field(default_factory=list)
+    exposure: str | None = None
+    size: int | None = None
+    decoder_steps: int | None = None
+    guidance_scale: float | None = None
+    format: Literal["png", "webp", "jpeg"] = "png"
+    priority: Literal["low", "normal", "high"] = "normal"
+    start_within: float | None = None
+    run_within: float
+    expires_in: int
+    webhook: AcceptedWebhook | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)

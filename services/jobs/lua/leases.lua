@@ -1,0 +1,130 @@
+-- What workers do with jobs: claim the next one, renew its lease, publish and end it, and recover those of dead workers.
+
+local OUTAGE = 2 / 3     -- of a lease: what is left of one that is renewed six times in it, also when one comes late
+
+-- Whether the hash has what the functions here reckon with.
+local function sound(id)
+  if field(id, 'status') ~= 'queued' or not HEAD_START[field(id, 'priority')] then return false end
+  local numbers = redis.call('HMGET', job(id), 'seq', 'attempt', 'created_at', 'keep_ms', 'turn')
+  for i = 1, 5 do if not tonumber(numbers[i]) then return false end end
+  return true
+end
+
+-- It would stop every worker that meets it.
+local function leave_queue(id)
+  redis.call('ZREM', QUEUE, id)
+  if redis.call('EXISTS', job(id)) == 1 then set_aside(id) end
+end
+
+-- The job that may start next; of those before it, the late ones fail, those without a slot are held, and what is no
+-- sound job leaves the queue.
+local function next_job()
+  for _ = 1, BATCH do
+    local id = redis.call('ZRANGE', QUEUE, 0, 0)[1]
+    if not id then return nil end
+    if not sound(id) then
+      leave_queue(id)
+    else
+      look(id)
+      local status, tenant, turn = unpack(redis.call('HMGET', job(id), 'status', 'tenant', 'turn'))
+      if status == 'queued' and idle_slots(tenant) > 0 then return id end
+      if status == 'queued' then hold(id, tenant, turn) end
+    end
+  end
+  give_hints()
+end
+
+-- A worker repeats the token of a claim whose answer it did not get: that job is its own already, and no token has two.
+function frees.claim(worker, lease_ms, token)
+  redis.call('ZADD', WORKERS, now, worker)
+  local claimed = redis.call('GET', claimed_with(token))
+  if claimed then
+    if field(claimed, 'claim') ~= token or field(claimed, 'status') ~= 'running' then return false end
+    redis.call('ZADD', LEASES, now + lease_ms, claimed)
+    return fields(claimed)
+  end
+  local id = next_job()
+  if not id then return false end
+  move(id, 'running')
+  dequeue(id, field(id, 'tenant'))
+  keep_promise(id)
+  give_hints()
+  redis.call('SET', claimed_with(token), id, 'PX', math.max(1, lease_ms))
+  redis.call('HINCRBY', job(id), 'attempt', 1)
+  redis.call('HSET', job(id), 'started_at', now, 'queue_ms', now - field(id, 'created_at'), 'claim', token,
+    'lease_ms', lease_ms)
+  redis.call('ZADD', LEASES, now + lease_ms, id)
+  return fields(id)
+end
+
+function frees.renew(id, attempt, lease_ms)
+  local status = current(id, attempt)
+  if status then redis.call('ZADD', LEASES, now + lease_ms, id) end
+  return status
+end
+
+-- `event` is the progress with the trials, which no record needs. Answers too whether previews are asked for.
+function writes.progress(id, attempt, progress, event)
+  local status = current(id, attempt)
+  if status then
+    redis.call('HSET', job(id), 'progress', progress)
+    tell(id, 'progress', event)
+  end
+  return status and {status, redis.call('EXISTS', watched(id))}
+end
+
+function writes.show(id, attempt, data)
+  local status = current(id, attempt)
+  if status then
+    redis.call('HSET', preview(id), 'shown_at', now, 'data', data)
+    redis.call('PEXPIRE', preview(id), PREVIEW_MS)
+    redis.call('PUBLISH', changed(id), 'preview')
+  end
+  return status
+end
+
+-- Name the object that says where the run stands; answers with the one that did before.
+function writes.savepoint(id, attempt, key)
+  if not current(id, attempt) then return false end
+  local before = field(id, 'savepoint')
+  redis.call('HSET', job(id), 'savepoint', key)
+  return before or ''
+end
+
+-- From `name` on: the history that the outputs join, if there is one, as `see` takes it.
+function frees.finish(id, attempt, status, result, metrics, replay, name, views, keep_ms, most)
+  local old = current(id, attempt)
+  if not old then return false end
+  if old == 'canceling' then status = 'canceled' end
+  if status == 'succeeded' then
+    took(now - field(id, 'started_at'))
+    redis.call('HSET', job(id), 'replay', replay)
+    if name then see(field(id, 'tenant'), name, views, false, keep_ms, most) end
+    for index = 1, #cjson.decode(result).outputs do tell(id, 'output', cjson.encode({index = index - 1})) end
+  end
+  settle(id, status)
+  redis.call('HSET', job(id), 'metrics', metrics)
+  if status ~= 'canceled' then redis.call('HSET', job(id), 'result', result) end
+  return status
+end
+
+function frees.hand_back(id, attempt)
+  local status = current(id, attempt)
+  if status == 'running' then requeue(id) end
+  if status == 'canceling' then settle(id, 'canceled') end
+  return status and field(id, 'status')
+end
+
+-- A call that comes long after the worker's last one, or that Redis answers late, tells of an outage, in which nobody
+-- could renew a lease: it finds nobody dead, the next one does. `seen_ms` is the time of the last call, 0 for the first.
+function frees.recover(worker, lost, seen_ms, lease_ms)
+  redis.call('ZADD', WORKERS, now, worker)
+  redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', now - WORKER_MS)
+  local ids = {}
+  if tonumber(seen_ms) == 0 or now - seen_ms < OUTAGE * lease_ms then
+    ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, BATCH)
+  end
+  for _, id in ipairs(ids) do lose(id, lost) end
+  give_hints()
+  return {now, ids}
+end

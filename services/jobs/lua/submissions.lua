@@ -1,0 +1,79 @@
+-- Jobs come and go by their clients: submit, cancel, delete.
+
+local FORMAT = 2           -- of a job's hash: since 2 `replay` is what its outputs' have in common
+
+-- Whether the tenant or the service has no room for one more waiting job.
+local function full(tenant, max_queued)
+  local queued = limit_of(tenant, 'queued')
+  if queued and redis.call('ZCARD', status_of(tenant, 'queued')) >= queued then return 'tenant' end
+  local count_waiting = redis.call('ZCARD', QUEUE) + redis.call('ZCARD', HELD)
+  return count_waiting >= tonumber(max_queued) and 'service'
+end
+
+-- Queue a new job, whose hash has more fields and values in the end. Answers with its place.
+local function add(id, tenant, request, keep_ms, ...)
+  local seq, wanted = redis.call('INCR', SEQ), cjson.decode(request)
+  local turn = new_turn(wanted.priority)
+  redis.call('HSET', job(id), 'id', id, 'format', FORMAT, 'tenant', tenant, 'status', 'queued', 'seq', seq,
+    'attempt', 0, 'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
+    'priority', wanted.priority, 'turn', turn, ...)
+  redis.call('ZADD', status_of(tenant, 'queued'), seq, id)
+  redis.call('ZADD', jobs_of(tenant), seq, id)
+  if type(wanted.start_within) == 'number' then
+    redis.call('ZADD', STARTS, now + math.floor(1000 * wanted.start_within), id)
+  end
+  if type(wanted.webhook) == 'table' then redis.call('HSET', job(id), 'webhook', cjson.encode(wanted.webhook)) end
+  enqueue(id, tenant, turn, wanted.priority, now)
+  return promise(id)
+end
+
+-- What the key was spent on: the id, and whether that was with another body.
+local function spent(key, body_hash)
+  if key == '' then return nil end
+  local first, hash = string.match(redis.call('GET', idempotency(TENANT, key)) or '', '^(%S+) (%S*)$')
+  return first, hash ~= body_hash
+end
+
+local function spend(key, body_hash, id, keep_key_ms)
+  if key == '' then return end
+  redis.call('SET', idempotency(TENANT, key), id .. ' ' .. body_hash, 'PX', keep_key_ms)
+end
+
+-- A job that is new is as the caller wrote it: the answer has its time and place alone.
+function writes.submit(id, request, keep_ms, max_queued, key, body_hash, keep_key_ms)
+  local created = field(id, 'created_at')
+  if created then return {'created', created, place(id)} end  -- our own call, sent again after a broken connection
+  local first, conflicts = spent(key, body_hash)
+  if conflicts and first then return {'conflict'} end
+  if first then return {'replayed', reads.get(first)} end
+  local refusal = full(TENANT, max_queued)
+  if refusal then return {'full', refusal} end
+  local more = key == '' and {} or {'idempotency_key', idempotency(TENANT, key)}
+  local here = add(id, TENANT, request, keep_ms, unpack(more))
+  spend(key, body_hash, id, keep_key_ms)
+  return {'created', tostring(now), here}
+end
+
+function reads.key_is_spent(key) return redis.call('EXISTS', idempotency(TENANT, key)) end
+
+local function cancel(id)
+  look(id)
+  local status = field(id, 'status')
+  if status == 'queued' then settle(id, 'canceled') end
+  if status == 'running' then move(id, 'canceling') end
+end
+
+function frees.cancel(id)
+  if not visible(id) then return reads.get(id) end
+  cancel(id)
+  return view(id)
+end
+
+function frees.delete(id)
+  if not visible(id) then return end
+  local key = field(id, 'idempotency_key')
+  if key then redis.call('DEL', key) end
+  erase(id)
+  outbox.forget(id)
+  plan(outputs(id))
+end

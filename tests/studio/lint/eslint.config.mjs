@@ -1,0 +1,6 @@
+import js from "@eslint/js";
+
+export default [
+  js.configs.recommended,
+  { rules: { "no-undef": "off" } }, // the type checker knows which names a browser has
+];
