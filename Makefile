@@ -6,7 +6,7 @@ PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
 
-.PHONY: demo serve clients test lint audit fuzz faults soak load bench bench-full-size gpu-check evaluate
+.PHONY: demo serve up clients test lint audit fuzz faults soak load bench bench-full-size gpu-check evaluate lock wheels
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
@@ -14,6 +14,17 @@ demo: .venv/installed
 
 serve: .venv/installed
 	@exec $(BIN)/rarebit serve --port $(PORT) --data "$(DATA)"
+
+# In containers, with Prometheus and Grafana; GPU=1 has a worker on a GPU in place of the CPU's.
+up: .env
+	RAREBIT_CPU_WORKERS=$(if $(GPU),0,1) docker compose $(if $(GPU),--profile gpu) up --build
+
+.env:
+	@umask 77; { \
+	  echo "RAREBIT_REDIS_PASSWORD=$$(openssl rand -hex 32)"; \
+	  echo "RAREBIT_S3_SECRET_KEY=$$(openssl rand -hex 32)"; \
+	  echo "RAREBIT_WEBHOOK_SECRET=whsec_$$(openssl rand -base64 32)"; \
+	} > $@
 
 # The contract, and the clients that follow from it, written anew from the application.
 clients: .venv/installed-dev
@@ -29,6 +40,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry --no-ansi .
+	$(BIN)/hadolint deploy/docker/Dockerfile
+	$(BIN)/shellcheck .ci/run deploy/checkpoints/train.sh
 	$(BIN)/python -m deploy.clients.check
 	$(BIN)/python -m tests.studio.check
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-files '\.safetensors$$|tokenizer\.json$$|recorded_store\.json$$'
@@ -62,15 +76,33 @@ gpu-check: .venv/installed-dev
 evaluate: .venv/installed-evaluate
 	OMP_NUM_THREADS=1 $(BIN)/rarebit evaluate --data "$(DATA)"
 
-.venv/installed: pyproject.toml
+# What is pinned stays, if it can: erase constraints.txt to have everything as new as it gets. CUDA's packages and triton
+# are left to torch, each of whose builds, CPU or CUDA, names its own.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --annotation-style line \
+	  --no-emit-package pip --no-emit-package rarebit-mini --custom-compile-command "make lock" \
+	  --output-file constraints.txt pyproject.toml
+	grep -vE '^(cuda|nvidia|triton)' constraints.txt > build/constraints.txt && mv build/constraints.txt constraints.txt
+
+# Both distributions in dist/, as a package index takes them; without what setuptools may have kept of an older tree.
+wheels: .venv/installed-dev
+	rm -rf build deploy/checkpoints/build dist
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./deploy/checkpoints
+
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable deploy/checkpoints
+
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	$(INSTALL) --editable ".[embedded]"
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(INSTALL) --editable ".[dev]"
+	$(BIN)/python .ci/helm.py
 	@touch $@
 
 .venv/installed-evaluate: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[evaluate]"
+	$(INSTALL) --editable ".[embedded,evaluate]"
 	@touch $@

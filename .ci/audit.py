@@ -1,4 +1,4 @@
-"""`make audit`: known vulnerabilities of the installed packages, by PyPI's advisories; exit code 1 for any.
+"""`make audit`: known vulnerabilities of the locked packages, by PyPI's advisories; exit code 1 for any.
 
 Where the advisories cannot be asked, offline or behind a mirror that has none, it says that nothing was audited and
 ends with 0: a check that fails for want of a network gets switched off.
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 NOTHING = "NOT AUDITED: "
+OPTIONS = ("--format", "json", "--progress-spinner", "off")
 
 
 def main() -> None:
-    options = ["--skip-editable", "--format", "json", "--progress-spinner", "off"]
-    command = [str(Path(sys.executable).with_name("pip-audit")), *options]
+    locked = ["--requirement", str(Path(__file__).parents[1] / "constraints.txt"), "--no-deps", "--disable-pip"]
+    command = [str(Path(sys.executable).with_name("pip-audit")), *locked, *OPTIONS]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         sentence, code = verdict(json.loads(ended.stdout)["dependencies"])

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +51,7 @@ from services.jobs.store import connect_async
 from services.settings import Settings
 from services.storage import open_storage
 from services.tenants import Doorkeeper
+from services.version import __version__
 from services.webhooks.deliverer import Deliverer
 from services.webhooks.egress import open_egress
 from services.webhooks.outbox import Outbox
@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = _App(
         settings,
         title="Rarebit",
-        version=version("rarebit"),
+        version=__version__,
         summary="Images rarer than their concept's plain samples, as jobs.",
         lifespan=partial(_lifespan, settings=settings),
         redirect_slashes=False,

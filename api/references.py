@@ -30,7 +30,7 @@ async def find_problems(gateway: Gateway, requests: Sequence[JobRequest]) -> lis
     absent = {output: _absent(output) for output in _values(named, "output") - outputs.keys()}
     missing = uploads | absent | await _of_another_model(gateway, outputs)
     return [
-        [_problem(location, missing[value]) for location, value in references if value in missing]
+        [problem_at(location, missing[value]) for location, value in references if value in missing]
         + list(webhook_problems(gateway.settings, request.webhook))
         for references, request in zip(named, requests, strict=True)
     ]
@@ -50,14 +50,15 @@ async def find_outputs(gateway: Gateway, outputs: Iterable[str]) -> dict[str, tu
 
 def no_output(location: Location, output: str) -> BodyProblem:
     """The problem of a place in the body that names an output which is not there."""
-    return _problem(location, _absent(output))
+    return problem_at(location, _absent(output))
 
 
 def _absent(output: str) -> str:
     return f"there is no output {output}: its job is unknown, has no such output (yet), or has expired"
 
 
-def _problem(location: Location, detail: str) -> BodyProblem:
+def problem_at(location: Location, detail: str) -> BodyProblem:
+    """What is wrong at a place in the body."""
     return {"loc": ("body", *location), "msg": detail}
 
 

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from services.errors import UnreadableError
 
@@ -24,6 +26,18 @@ class WireModel(BaseModel):
     """A document of a client's, which takes nothing for something else: no unknown field, no `false` for 0, no NaN."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Of a text that has one: who sends another hears `words`, as the pattern is for programs."""
+
+    pattern: str
+    words: str
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = core_schema.str_schema(pattern=self.pattern)
+        return core_schema.custom_error_schema(text, "form", custom_error_message=self.words)
 
 
 class StoredModel(BaseModel):

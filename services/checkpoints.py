@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def pulled(name: str, data: Path) -> str:
     """Where `rarebit models pull` has put the repository of that name below the data folder, or else the name."""
     folder = data / "models" / name
     return str(folder) if folder.is_dir() else name
+
+
+def embedded(part: str) -> str:
+    """The folder of a part of the embedded checkpoint, a package of its own; CheckpointError if it is not installed."""
+    if (package := find_spec("rarebit_mini")) is None or package.origin is None:
+        raise CheckpointError(
+            f"there is no embedded {part}: pip install 'rarebit[embedded]', or name one in RAREBIT_{part.upper()}"
+        )
+    return str(Path(package.origin).with_name(part))
+
+
+def found_at(data: Path, part: str, name: str | None) -> str:
+    """The part as it is named, or as it has been pulled, or the embedded one. Raises CheckpointError."""
+    return embedded(part) if name is None else pulled(name, data)
 
 
 def check_spaces(prior: Path, decoder: Path) -> None:

@@ -26,7 +26,6 @@ from services import redis_url
 from services.bounds import MAX_KEEP_S, MAX_RUN_S, Bounds
 from services.errors import SettingsError
 
-_MINI = Path(__file__).parents[1] / "deploy/checkpoints/rarebit-mini"
 _EXAMPLES = ("changeme", "change-me", "change_me", "example", "foobared", "minioadmin", "password")
 _DISTINCT = 6  # characters that a secret needs; sixteen random hexadecimal digits have fewer once in 30,000 draws
 logger = logging.getLogger(__name__)
@@ -69,9 +68,9 @@ class Settings(BaseSettings):
     exposure_ttl_s: Seconds = Bounds.exposure_ttl_s
     exposures_kept: int = Field(default=Bounds.exposures, ge=1)
 
-    prior: str = str(_MINI / "prior")
-    decoder: str = str(_MINI / "decoder")
-    scorer: str = str(_MINI / "scorer")
+    prior: str | None = Field(default=None, min_length=1)  # of these three, None is the embedded checkpoint's
+    decoder: str | None = Field(default=None, min_length=1)
+    scorer: str | None = Field(default=None, min_length=1)
     safety: str | None = Field(default=None, min_length=1)
     device: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -84,6 +83,7 @@ class Settings(BaseSettings):
     run_limit_s: Seconds = Field(default=1800, le=MAX_RUN_S)
     lease_s: int = Field(default=30, ge=2)
     shutdown_grace_s: int = Field(default=10, ge=0, le=3600)
+    health_file: Path | None = None
 
     @property
     def prefix(self) -> str:

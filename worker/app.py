@@ -23,6 +23,7 @@ from services.sampler.models import KEEP_PATIENCE_S, load_models
 from services.settings import Settings, log_style
 from services.storage import Storage, open_storage
 from worker.fit_lock import fit_lock, owned
+from worker.health import Health
 from worker.heartbeat import BEATS, Heartbeat
 from worker.notify import notify_ready
 from worker.shutdown import Shutdown
@@ -63,7 +64,11 @@ def build(settings: Settings) -> Celery:
     kept = partial(owned, leases, "", lock)
     preloaded = [densities.facts(subject, densities.get(subject, _silently, kept)) for subject in subjects]
     leases.serve(densities.family, preloaded)
-    heartbeat = Heartbeat(leases, interval_s=settings.lease_s / BEATS)
+    interval_s = settings.lease_s / BEATS
+    health = Health(settings.health_file, interval_s)
+    signals.worker_ready.connect(health.consumes, weak=False)
+    signals.worker_shutting_down.connect(health.stops, weak=False)
+    heartbeat = Heartbeat(leases, interval_s, health)
     shutdown = Shutdown(settings.shutdown_grace_s)
     signals.worker_shutting_down.connect(shutdown.begin, weak=False)
     runner = Runner(

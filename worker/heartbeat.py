@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from services.errors import LeaseLostError, ServiceError
 from services.jobs.leases import Leases
 from worker.attempt import Attempt
+from worker.health import Health
 
 BEATS = 6  # in a lease, so that one may be late before anybody takes the worker for dead
 DEAF_BEATS = 2 * BEATS  # two leases: far longer than a consumer takes to come back after a restart of Redis
@@ -27,10 +28,11 @@ class DeafError(ServiceError):
 class Heartbeat(threading.Thread):
     """Beats every `interval_s` seconds, at first at once; a heartbeat that fails ends the process."""
 
-    def __init__(self, leases: Leases, interval_s: float) -> None:
+    def __init__(self, leases: Leases, interval_s: float, health: Health | None = None) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._leases = leases
         self._interval_s = interval_s
+        self._health = health or Health(None, interval_s)
         self._attempts: set[Attempt] = set()
         self._deaf_beats = 0
 
@@ -55,9 +57,11 @@ class Heartbeat(threading.Thread):
             for job_id in self._leases.recover():
                 logger.warning("job %s: its worker died", job_id, extra={"job": job_id})
             self._listen()
+            hears = True
         except RedisError as error:
-            self._deaf_beats = 0
+            self._deaf_beats, hears = 0, False
             logger.warning("heartbeat: %s", error)
+        self._health.tell(stalled=any(map(_is_stalled, tuple(self._attempts))), hears=hears)
 
     @contextmanager
     def keeping(self, attempt: Attempt) -> Iterator[None]:
@@ -79,9 +83,13 @@ class Heartbeat(threading.Thread):
 
     def _renew(self) -> None:
         for attempt in tuple(self._attempts):
-            if time.monotonic() - attempt.last_step > STALL_S:
+            if _is_stalled(attempt):
                 continue
             try:
                 self._leases.renew(attempt.claim)
             except LeaseLostError as error:
                 logger.warning("heartbeat: %s", error)
+
+
+def _is_stalled(attempt: Attempt) -> bool:
+    return time.monotonic() - attempt.last_step > STALL_S

@@ -1,8 +1,5 @@
 """What a request names beside words: pictures, other jobs' outputs, and the history of an exposure key."""
 
-import io
-
-from PIL import Image
 from safetensors.torch import load
 from torch import Tensor
 
@@ -14,18 +11,19 @@ from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.runtime.checkpoint import described
 from services.diffusion.steering.clusters import History, Steering, Wish, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
-from services.errors import OtherModelError, ReferenceGoneError
+from services.errors import OtherModelError, PictureError, ReferenceGoneError, UnreadableError
 from services.jobs.accepted import AcceptedDirection, AcceptedPicture, AcceptedRequest
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobRecord
 from services.objects import state_key, upload_key
+from services.pictures import read_picture
 from services.sampler.requests import history_of
 from services.storage import Storage
 
 
 class References:
     """Looks up what requests name; ReferenceGoneError when it is no longer there, OtherModelError for an output that
-    another model made, UnsafeContentError for an upload."""
+    another model made, UnsafeContentError or UnreadableError for an upload."""
 
     def __init__(self, model: Kandinsky, safety: SafetyChecker | None, storage: Storage, leases: Leases) -> None:
         self._model, self._safety, self._storage, self._leases = model, safety, storage, leases
@@ -61,7 +59,10 @@ class References:
         if reference.output:
             return self._image_embeds(reference.output)
         data = self._object(upload_key(reference.upload or ""), f"the picture {reference.upload}")
-        picture = Image.open(io.BytesIO(data), formats=["png"])
+        try:
+            picture = read_picture(data, "image/png")
+        except PictureError as error:
+            raise UnreadableError("picture", reference.upload or "") from error
         require_safe(picture, "image", self._safety)
         return self._model.embed_image(picture)
 

@@ -107,8 +107,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def check_media_type(request: Request, *taken: str) -> str:
     """The media type that the body is said to have; 415 unless it is one of those `taken`, and not compressed."""
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.lower() != "identity":
+    coding = ", ".join(request.headers.getlist("content-encoding"))
+    if not {one.strip().lower() for one in coding.split(",")} <= {"identity", ""}:
         raise HTTPException(415, f"Content-Encoding: {coding} is not taken", {"Accept-Encoding": "identity"})
     stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     media_type = _ALIASES.get(stated, stated)

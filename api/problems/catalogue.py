@@ -191,8 +191,8 @@ _KINDS = (
         "unreadable",
         500,
         "The record cannot be read",
-        "What is kept of the job, batch or picture is damaged, or written by a version of the service that this "
-        "gateway cannot read. Lists name such jobs in `unreadable`.",
+        "What is kept of the job, its density, the batch or the picture is damaged, or written by a version of the "
+        "service that this gateway cannot read. Lists name such jobs in `unreadable`.",
         "Operators find such a job in `GET /quarantine` and in the log, with the reason. While the service is being "
         "updated, ask again later; `DELETE /jobs/{job_id}` erases the job.",
         "this version of the service cannot read what is kept of job 0b5f3e3cbb1e4a5f8f0f5a3c1d2e4f60",
@@ -280,10 +280,10 @@ _FAILURES = (
     ),
     Failure(
         "unreadable",
-        "What is kept of the job, or of another one that it names, is damaged, or written by a version of the service "
-        "that the worker cannot read. A job that no worker could read is kept in quarantine.",
-        "Operators look at `GET /quarantine` and the workers' logs, and replay the job with workers of the other "
-        "version.",
+        "What is kept of the job, or of a job or picture that it names, is damaged, or written by a version of the "
+        "service that the worker cannot read. A job that no worker could read is kept in quarantine.",
+        "Upload a picture again that `detail` names. Operators look at `GET /quarantine` and the workers' logs, and "
+        "replay the job with workers of the other version.",
     ),
     Failure(
         "checkpoint",

@@ -15,8 +15,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.problems.catalogue import PROBLEMS, Kind
-from api.problems.words import in_words
 from services.errors import RateLimitedError, ServiceError, UnauthorizedError
+from services.words import in_words
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,15 @@ from typing import Annotated
 from fastapi import Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
+from safetensors import SafetensorError, deserialize
 
 from api.deps import CurrentGateway, Gateway
 from api.documents.resources import Exposure
 from api.http.routing import Router
 from api.problems.errors import problems
-from api.references import find_outputs, no_output
-from services.base_models import WireModel
+from api.references import find_outputs, no_output, problem_at
+from services.base_models import WireModel, read_one
+from services.errors import UnreadableError
 from services.exposure import Feedback, View
 from services.jobs.record import JobRecord
 from services.jobs.request import ExposureKey, OutputRef
@@ -57,26 +59,36 @@ async def forget(key: Key, gateway: CurrentGateway) -> None:
 
 
 async def _look_up(gateway: Gateway, seen: list[Seen]) -> list[View]:
-    """The views with what the outputs' attempts learnt; RequestValidationError names those that are not there."""
-    views, absent = [], []
+    """The views with what the outputs' attempts learnt; RequestValidationError names those without it, or damaged."""
+    views, refused = [], []
     outputs = await find_outputs(gateway, {one.output for one in seen})
     for index, one in enumerate(seen):
-        found = outputs.get(one.output)
-        embeds = await asyncio.to_thread(_image_embeds, gateway.storage, *found) if found else None
+        found, place = outputs.get(one.output), ("views", index, "output")
+        try:
+            embeds = await asyncio.to_thread(_image_embeds, gateway.storage, *found) if found else None
+        except UnreadableError as error:
+            refused.append(problem_at(place, str(error)))
+            continue
         if found and embeds:
             record, number = found
             model = record.outputs[number].model
             views.append(View.of(one.output, record.request.concept, one.feedback, embeds, model))
         else:
-            absent.append(no_output(("views", index, "output"), one.output))
-    if absent:
-        raise RequestValidationError(absent)
+            refused.append(no_output(place, one.output))
+    if refused:
+        raise RequestValidationError(refused)
     return views
 
 
 def _image_embeds(storage: Storage, record: JobRecord, index: int) -> bytes | None:
-    """The output's embedding as little-endian float32; None where its attempt kept none."""
-    from safetensors.numpy import load  # numpy would slow down the start
-
+    """The output's embedding as little-endian float32; None where its attempt kept none. Raises UnreadableError."""
     key = state_key(record.id, record.attempt, index)
-    return load(storage.get(key))["image_embeds"].astype("<f4").tobytes() if storage.exists(key) else None
+    return read_one("output", f"{record.id}/{index}", _embeds, storage.get(key)) if storage.exists(key) else None
+
+
+def _embeds(data: bytes) -> bytes:
+    try:
+        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]  # numpy is the worker's
+    except SafetensorError as error:
+        raise ValueError(error) from error
+    return bytes(tensors["image_embeds"]["data"])  # float32, as it was written

@@ -18,6 +18,7 @@ from api.events import EVENTS, follow, wait_until_final
 from api.http.routing import Router
 from api.problems.errors import Responses, problems
 from api.references import check_references
+from services.base_models import Form
 from services.errors import UnreadableError
 from services.jobs.accepted import AcceptedRequest
 from services.jobs.answers import Found
@@ -54,8 +55,10 @@ _PREFERENCE = re.compile(r'(?:[^,"]|"(?:\\.?|[^"\\])*+(?:"|$))+', re.DOTALL)  # 
 
 JobId = Annotated[str, Path(description="As the job's `id` has it.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
-Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,15}$", description="`next_cursor` of a page.")]
-LastEventId = Annotated[str, Header(pattern="^[0-9]{1,19}-[0-9]{1,19}$", description="The `id` of an event.")]
+PageNumber = Annotated[str, Form("^[0-9]{1,15}$", "has to be the `next_cursor` of a page")]
+Cursor = Annotated[PageNumber | None, Query(description="`next_cursor` of a page.")]
+EventId = Annotated[str, Form("^[0-9]{1,19}-[0-9]{1,19}$", "has to be the `id` of an event")]
+LastEventId = Annotated[EventId, Header(description="The `id` of an event.")]
 # Made, not stated: "" stands for none, and is no key that a client may send.
 IdempotencyKey = Annotated[str, Header(min_length=1, max_length=255, default_factory=str)]
 Prefer = Annotated[

@@ -16,10 +16,11 @@ GUIDES = {  # of docs/
     "api": "The API",
     "webhooks": "Webhooks",
     "operating": "Operating the service",
+    "kubernetes": "On Kubernetes",
     "proxies": "Behind a proxy",
     "lifetimes": "What is kept, and when it ends",
 }
-_DOCS = Path(__file__).parents[2] / "docs"
+_DOCS = Path(__file__).parents[1] / "guide"  # which leads to docs/ in a checkout
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 

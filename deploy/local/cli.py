@@ -1,26 +1,24 @@
 """`rarebit`: the command line for people."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from deploy.local import operators
-from deploy.local.demo import run_demo
 from deploy.local.doctor.command import examine
+from deploy.local.extras import needing
 from deploy.local.lists import commands as lists
 from deploy.local.models.commands import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
-from deploy.local.stack.child import StackError
-from deploy.local.stack.service import running
 from services.concepts import DEFAULT_PROMPT
 from services.jobs.request import JobRequest, Rarity
+from services.version import __version__
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Concept = Annotated[str, typer.Argument(help="The noun phrase to be creative about.")]
 Count = Annotated[int, typer.Option(min=1, max=16, help="Images wanted.")]
@@ -30,16 +28,31 @@ ReportOut = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pag
 Data = Annotated[Path, typer.Option(help="Folder that keeps queue, pictures and density models.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"rarebit {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit.")]
+
+
+@app.callback()
+def rarebit(version: Version = False) -> None:
+    """Rarity-guided images: the service, its processes, and the sampler without a server."""
+
+
 @app.command()
 def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000, data: Data = Path("data")) -> None:
     """Run the whole service in the foreground until Ctrl-C."""
-    with one_sentence(), running(data, port) as stack:
-        print(
-            f"Rarebit is ready at {stack.url} (studio at /, guide at /guide, data and logs in {data}); Ctrl-C ends it.",
-            flush=True,
-        )
-        with suppress(KeyboardInterrupt):
-            stack.wait()
+    with one_sentence():
+        with needing("embedded"):
+            from deploy.local.stack.service import running
+        with running(data, port) as stack:
+            where = f"studio at /, guide at /guide, data and logs in {data}"
+            print(f"Rarebit is ready at {stack.url} ({where}); Ctrl-C ends it.", flush=True)
+            with suppress(KeyboardInterrupt):
+                stack.wait()
 
 
 @app.command()
@@ -57,8 +70,8 @@ def gateway(
 @app.command()
 def worker() -> None:
     """Run one worker until SIGTERM, as the RAREBIT_ variables have it."""
-    from worker.app import main  # torch only for the commands that sample
-
+    with needing("worker"):
+        from worker.app import main  # torch only for the commands that sample
     main()
 
 
@@ -66,6 +79,8 @@ def worker() -> None:
 def demo(concept: Concept = "handbag", count: Count = 4, out: Out = Path("out")) -> None:
     """Send one job through the whole service and compare its pictures with plain samples."""
     with one_sentence():
+        with needing("embedded"):
+            from deploy.local.demo import run_demo
         print(*run_demo(concept, count, out), sep="\n")
 
 
@@ -95,8 +110,8 @@ def generate(
             concept=concept, count=count, rarity=rarity, seed=seed, steps=steps, trials=trials, **options
         )
         request = asked.accepted(seed=secrets.randbelow(2**32))
-        from deploy.local.making import make  # torch only for the commands that sample
-
+        with needing("embedded"):
+            from deploy.local.making import make
         made = make(request, avoid or [], toward or [], image=image, exposure=exposure, data=data, out=out)
         print(*made, sep="\n")
 
@@ -109,8 +124,8 @@ def replay(
 ) -> None:
     """Make a picture again, bit for bit on the same machine, from its `replay` block alone."""
     with one_sentence():
-        from deploy.local.making import make_again
-
+        with needing("embedded"):
+            from deploy.local.making import make_again
         print(make_again(figures, data=data, out=out))
 
 
@@ -118,9 +133,9 @@ def replay(
 def fit(concepts: Annotated[list[str], typer.Argument()], data: Data = Path("data")) -> None:
     """Fit the density models of concepts ahead of time."""
     with one_sentence(), progress_bar() as show:
-        from deploy.local import in_process
-        from services.diffusion.density.subject import Subject
-
+        with needing("embedded"):
+            from deploy.local import in_process
+            from services.diffusion.density.subject import Subject
         models = in_process.load(data)
         for concept in concepts:
             in_process.density(models, Subject(concept, DEFAULT_PROMPT), show)
@@ -134,9 +149,9 @@ def densities(
 ) -> None:
     """Measure and draw how far the density models of concepts hold."""
     with one_sentence():
-        from deploy.local.densities.pages import report_densities
-        from deploy.local.in_process import load
-
+        with needing("evaluate"):
+            from deploy.local.densities.pages import report_densities
+            from deploy.local.in_process import load
         with progress_bar() as show:
             page = report_densities(load(data), concepts, out, show)
         print(page)
@@ -160,10 +175,10 @@ def evaluate(
     data: Data = Path("data"),
 ) -> None:
     """Compare ways of sampling; several processes may work on one report at once."""
-    with one_sentence(), _with_extra("evaluate"):
-        from deploy.evaluate.plan import Plan
-        from deploy.evaluate.run import evaluate as run
-
+    with one_sentence():
+        with needing("evaluate"):
+            from deploy.evaluate.plan import Plan
+            from deploy.evaluate.run import evaluate as run
         words = (methods.split(","), concepts.split(","))
         plan = Plan(*words, images, seeds, percentile, steps, published_steps, reference)
         with progress_bar() as show:
@@ -178,12 +193,3 @@ app.command("density-models")(lists.list_densities)
 app.add_typer(operators.keys, name="keys")
 app.add_typer(operators.quarantine, name="quarantine")
 app.add_typer(model_commands, name="models")
-
-
-@contextmanager
-def _with_extra(extra: str) -> Iterator[None]:
-    """Say which optional packages a command is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise StackError(f"there is no package {error.name}: pip install 'rarebit[{extra}]'") from None

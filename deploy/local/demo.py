@@ -2,7 +2,11 @@
 
 import math
 import time
+import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from httpx import HTTPTransport
 
@@ -10,11 +14,13 @@ from deploy.local.contact_sheet import Row, contact_sheet
 from deploy.local.pictures import picture_paths, slug, validity_in_words, warning_lines
 from deploy.local.progress import progress_bar
 from deploy.local.stack.service import Stack, running
-from rarebit_client import Client, Image, Job
+from rarebit_client import Client, Image, Job, Unavailable
 from rarebit_client.abandon import abandon
 from services.jobs.accepted import AcceptedRequest
 
 _POLL_S = 0.2  # between two looks at the job and at the processes
+_AWAY_S = 60.0  # for which a gateway or queue that is started again may not answer
+Answer = TypeVar("Answer")
 
 
 def run_demo(concept: str, count: int, out: Path) -> list[str]:
@@ -31,13 +37,27 @@ def run_demo(concept: str, count: int, out: Path) -> list[str]:
 
 def _through_the_service(stack: Stack, concept: str, count: int) -> list[Image]:
     with Client(stack.url, retries=0, transport=HTTPTransport()) as client:  # past the proxies of the environment
-        job = client.submit(concept, count=count)
+        once = uuid.uuid4().hex
+        job = _answer(stack, lambda: client.submit(concept, count=count, idempotency_key=once))
         try:
             job = _watched(client, job, stack)
         except BaseException:
             abandon(client.cancel, job.id)  # or the next stack over this folder would run it
             raise
-        return client.images(job)
+        return _answer(stack, lambda: client.images(job))
+
+
+def _answer(stack: Stack, ask: Callable[[], Answer]) -> Answer:
+    """What the service answers, also when it had to be started again for it; StackError when that does not help."""
+    deadline = time.monotonic() + _AWAY_S
+    while True:
+        stack.tend()
+        try:
+            return ask()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
 
 
 def _watched(client: Client, job: Job, stack: Stack) -> Job:
@@ -45,8 +65,7 @@ def _watched(client: Client, job: Job, stack: Stack) -> Job:
     with progress_bar() as show:
         while not job.ended:
             time.sleep(_POLL_S)
-            stack.tend()
-            job = client.get(job.id)
+            job = _answer(stack, partial(client.get, job.id))
             if progress := job.progress:
                 show(progress.phase, progress.step, progress.steps, progress.rarity_bits)
     return job

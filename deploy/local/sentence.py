@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from deploy.local.stack.child import StackError
 from rarebit_client import RarebitError
 from services.errors import ServiceError
+from services.words import in_words
 
 
 @contextmanager
@@ -26,7 +27,8 @@ def one_sentence() -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except ValidationError as error:
-        print(*(f"rarebit: {problem['msg']}" for problem in error.errors()), sep="\n", file=sys.stderr)
+        for problem in error.errors():
+            print(" ".join(["rarebit:", *map(str, problem["loc"]), in_words(problem)]), file=sys.stderr)
         raise typer.Exit(2) from None
     except (StackError, RarebitError, ServiceError, RedisError, OSError) as error:
         print(f"rarebit: {error}", file=sys.stderr)

@@ -15,10 +15,11 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from services.base_models import WireModel
+from services.base_models import Form, WireModel
 from services.bounds import MAX_KEEP_S, MAX_RUN_S
 from services.concepts import DEFAULT_PROMPT, canonical, has_word
 from services.jobs.accepted import AcceptedRequest, JobEvent
+from services.unseen import first_unseen
 
 METADATA_LIMIT_BYTES = 1024
 URL_LIMIT = 2048
@@ -26,6 +27,12 @@ MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
 
 _URL = TypeAdapter(AnyHttpUrl)
 _ENDINGS: list[JobEvent] = ["job.succeeded", "job.failed", "job.canceled"]
+
+
+def _seen(text: str) -> str:
+    if unseen := first_unseen(text):
+        raise PydanticCustomError("unseen", "has a character that cannot be seen: {unseen}", {"unseen": unseen})
+    return text
 
 
 def _one_place(prompt: str) -> str:
@@ -48,13 +55,22 @@ def _nameable(key: str) -> str:
 
 
 Prompt = Annotated[
-    str, Field(max_length=1000, description="Has exactly one {} for the concept."), AfterValidator(_one_place)
+    str,
+    Field(max_length=1000, description="Has exactly one {} for the concept."),
+    AfterValidator(_one_place),
+    AfterValidator(_seen),
 ]
-SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_some_word)]
+SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_some_word), AfterValidator(_seen)]
 ExposureKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_nameable)]
 MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
-UploadId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-OutputRef = Annotated[str, Field(pattern="^[0-9a-f]{32}/(0|[1-9][0-9]?)$", description="JOB_ID/INDEX")]
+UploadId = Annotated[str, Form("^[0-9a-f]{32}$", "has to be the `id` of a picture")]
+OutputRef = Annotated[
+    str,
+    Form(
+        "^[0-9a-f]{32}/(0|[1-9][0-9]?)$", "has to be JOB_ID/INDEX: a job's `id` and the `index` of one of its outputs"
+    ),
+    Field(description="JOB_ID/INDEX"),
+]
 
 
 class OneOf(WireModel):

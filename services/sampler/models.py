@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from services.checkpoints import pulled
+from services.checkpoints import found_at
 from services.diffusion.checkers.open_clip import Checker, load_checker
 from services.diffusion.checkers.safety import SafetyChecker, load_safety_checker
 from services.diffusion.kandinsky.model import Kandinsky
@@ -42,15 +42,15 @@ def load_models(settings: Settings, storage: Storage) -> Models:
     disable_progress_bar()
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, settings.dtype)
-    keep, found = Keeping(open_storage(settings, KEEP_PATIENCE_S)), partial(pulled, data=settings.data_dir)
-    parts = found(settings.prior), found(settings.decoder)
+    keep, found = Keeping(open_storage(settings, KEEP_PATIENCE_S)), partial(found_at, settings.data_dir)
+    parts = found("prior", settings.prior), found("decoder", settings.decoder)
     model = Kandinsky.load(*parts, device=device, dtype=dtype, keep=keep)
     sampler = model.sampler  # made before there are threads, as its graphs are
     if model.device.type == "cuda":
         sampler.graphs.capture(settings.trials_at_once)
     densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
-    checker = load_checker(found(settings.scorer), device=device, dtype=dtype, keep=keep)
-    safety = None if settings.safety is None else load_safety_checker(found(settings.safety), device=device)
+    checker = load_checker(found("scorer", settings.scorer), device=device, dtype=dtype, keep=keep)
+    safety = None if settings.safety is None else load_safety_checker(found("safety", settings.safety), device=device)
     return Models(model, checker, densities, safety, *open_batching(settings, model.device.type))
 
 

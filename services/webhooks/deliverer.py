@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ from standardwebhooks import Webhook as Signer
 
 from services.jobs.notifications import Notifications
 from services.logs import tell_about
+from services.version import __version__
 from services.webhooks.egress import Answer, Egress
 from services.webhooks.outbox import DeliveryAttempt, DeliveryStatus, DueDelivery, Outbox
 
@@ -33,7 +33,7 @@ DELIVERIES = 64  # at once, of this process
 ATTEMPT_S = 15.0
 LEASE_S = 60.0
 GRACE_S = 5.0
-_AGENT = f"rarebit/{version('rarebit')}"
+_AGENT = f"rarebit/{__version__}"
 _IDLE_S = 60.0
 _PAUSE_S = 0.5
 _FAILURES = (TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)

@@ -128,6 +128,19 @@ async def test_a_job_has_no_baseline_before_its_density_and_the_same_ever_after(
     assert "density" not in (await gateway.get(job["urls"]["self"])).json()
 
 
+@pytest.mark.parametrize("damaged", [b"", b"[]", b'{"fitted_at": "2026-01-01T00:00:00Z", "points": [{}]}'])
+async def test_a_baseline_that_the_store_has_damaged_is_told_of_as_unreadable(
+    gateway, leases, put_baseline, storage, damaged
+):
+    job = (await gateway.post("/jobs", json={"concept": "handbag"})).json()
+    put_baseline()
+    leases.name_density(leases.claim(), FACTS, listed=False)
+    storage.path(baseline_key(FACTS.key)).write_bytes(damaged)
+    answer = await gateway.get(f"{job['urls']['self']}/baseline")
+    assert (answer.status_code, answer.json()["type"]) == (500, "/problems/unreadable")
+    assert answer.json()["detail"].endswith(f"what is kept of the density of job {job['id']}")
+
+
 async def test_tenants_share_preloaded_models_and_no_others(settings, leases, put_baseline, redis_url):
     app = create_app(settings.model_copy(update={"auth": "keys"}))
     with connect(redis_url) as client:

@@ -2,7 +2,11 @@
 
 from urllib.parse import quote
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
+
+from services.objects import state_key
 
 EMPTY = {"size": 0, "feedback": {"liked": 0, "disliked": 0, "neutral": 0}, "concepts": {}}
 
@@ -84,6 +88,18 @@ async def test_unknown_output_is_named_and_nothing_is_added(gateway, make_output
         [error] = answer.json()["errors"]
         assert (answer.status_code, error["pointer"]) == (422, "/views/1/output")
         assert unknown in error["detail"]
+    assert (await gateway.get("/exposures/me")).json()["size"] == 0
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", save({"other": np.zeros(3, "f4")})], ids=["empty", "cut", "other"])
+async def test_an_output_whose_embedding_the_store_has_damaged_is_named_and_nothing_is_added(
+    gateway, make_outputs, storage, damaged
+):
+    known, bad = await make_outputs(count=2)
+    storage.path(state_key(bad.partition("/")[0], 1, 1)).write_bytes(damaged)
+    answer = await gateway.post("/exposures/me/views", json=judged("liked", known, bad))
+    detail = f"this version of the service cannot read what is kept of output {bad}"
+    assert (answer.status_code, answer.json()["errors"]) == (422, [{"pointer": "/views/1/output", "detail": detail}])
     assert (await gateway.get("/exposures/me")).json()["size"] == 0
 
 

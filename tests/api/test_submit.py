@@ -281,8 +281,13 @@ async def test_compressed_body_is_refused_by_its_name(gateway, path, media_type)
     answer = await gateway.post(path, content=gzip.compress(b'{"concept": "cup"}'), headers=headers)
     assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
     assert answer.json()["detail"] == "Content-Encoding: gzip is not taken"
-    plain = {"content-type": "application/json", "content-encoding": "Identity"}
-    assert (await gateway.post("/jobs", content=b'{"concept": "cup"}', headers=plain)).status_code == 202
+
+
+@pytest.mark.parametrize(("codings", "status"), [(["Identity"], 202), ([""], 202), (["identity", "gzip"], 415)])
+async def test_codings_are_one_list_of_what_was_done_to_the_body(gateway, codings, status):
+    headers = [("content-type", "application/json"), *(("content-encoding", coding) for coding in codings)]
+    answer = await gateway.post("/jobs", content=b'{"concept": "cup"}', headers=headers)
+    assert answer.status_code == status
 
 
 async def test_run_limit_of_the_service_bounds_the_request(gateway, settings):
@@ -306,7 +311,8 @@ async def test_run_limit_of_the_service_bounds_the_request(gateway, settings):
         ({"avoid": "red"}, "/avoid", "has to be a list"),
         ({"avoid": [{"text": ""}]}, "/avoid/0/text", "is empty"),
         ({"colour": "red"}, "/colour", "is not known here"),
-        ({"image": {"upload": "x"}}, "/image/upload", "is not of the form ^[0-9a-f]{32}$"),
+        ({"size": 65}, "/size", "has to be a multiple of 64"),
+        ({"image": {"upload": "x"}}, "/image/upload", "has to be the `id` of a picture"),
     ],
 )
 async def test_what_is_wrong_with_a_field_is_said_in_our_words(gateway, fields, pointer, words):

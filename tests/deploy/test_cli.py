@@ -59,6 +59,16 @@ def test_two_targets_at_once_are_refused(tmp_path):
     assert run.stderr == "rarebit: give exactly one of percentile and bits\n"
 
 
+def test_words_and_options_that_cannot_be_are_named(tmp_path):
+    run = rarebit("generate", "", "--count", "4", "--trials", "2", "--space", "hat", "--data", str(tmp_path))
+    assert run.returncode == 2
+    assert run.stderr.splitlines() == [
+        "rarebit: concept is empty",
+        "rarebit: space 0 has to be one of 'token', 'adjective' or 'lora'",
+        "rarebit: trials is less than count, 4: each image has a trial",
+    ]
+
+
 def test_folder_for_the_pictures_that_cannot_be_is_named_before_the_run(tmp_path):
     (tmp_path / "out").touch()
     run = rarebit("generate", "handbag", "--out", str(tmp_path / "out"), "--data", str(tmp_path / "data"))

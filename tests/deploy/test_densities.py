@@ -145,4 +145,4 @@ def test_missing_extra_is_one_sentence(tmp_path):
     command = [str(Path(sys.executable).with_name("rarebit")), "densities", "chair", "--out", str(tmp_path / "report")]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr == "rarebit: drawing needs matplotlib; install it with: pip install 'rarebit[evaluate]'\n"
+    assert run.stderr == "rarebit: there is no package matplotlib: pip install 'rarebit[evaluate]'\n"

@@ -1,5 +1,6 @@
 """The alerts are Prometheus' own, fire when they should, and ask for what gateways tell."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from services.jobs.record import Metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/rules.yml"
+DASHBOARD = json.loads((ROOT / "deploy/prometheus/dashboards/rarebit.json").read_text())
 CASES = sorted((Path(__file__).parent / "alerts").glob("*.yml"))
 RULE_LIST = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
 
@@ -47,10 +49,27 @@ def test_each_alert_has_cases_where_it_fires_and_where_it_is_silent():
         assert {bool(test["exp_alerts"]) for test in tests} == {True, False}
 
 
-def test_alerts_ask_for_metrics_of_the_table_for_operators():
+def shown():
+    """What the dashboard asks Prometheus for, as Grafana sends it."""
+    asked = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+    return [expr.replace("$namespace", ".*").replace("$__rate_interval", "1m") for expr in asked]
+
+
+def test_alerts_and_dashboard_ask_for_metrics_of_the_table_for_operators():
     told = set(re.findall(r"^\| `(rarebit_\w+)`", (ROOT / "docs/operating.md").read_text(), re.MULTILINE))
-    asked = set(re.findall(r"rarebit_\w+", " ".join(rule["expr"] for rule in RULE_LIST)))
+    asked = set(re.findall(r"rarebit_\w+", " ".join([*shown(), *(rule["expr"] for rule in RULE_LIST)])))
     assert {name.removesuffix("_bucket") for name in asked} <= told
+    assert told <= {name.removesuffix("_bucket") for expr in shown() for name in re.findall(r"rarebit_\w+", expr)}
+
+
+def test_dashboard_asks_in_prometheus_language(promtool, tmp_path):
+    rules = [{"record": f"shown:{i}", "expr": expr} for i, expr in enumerate(shown())]
+    (tmp_path / "shown.yml").write_text(yaml.safe_dump({"groups": [{"name": "shown", "rules": rules}]}))
+    promtool("check", "rules", str(tmp_path / "shown.yml"))
+
+
+def test_prometheus_takes_what_compose_gives_it(promtool):
+    promtool("check", "config", "--syntax-only", str(ROOT / "deploy/prometheus/prometheus.yml"))
 
 
 async def test_metrics_are_as_prometheus_has_them_before_and_after_jobs(promtool, gateway, leases):

@@ -9,6 +9,7 @@ import pytest
 
 from deploy.local.stack import supervised
 from deploy.local.stack.child import Child, StackError
+from deploy.local.stack.service import Stack
 from deploy.local.stack.supervised import TRIES, Supervised
 from servers import eventually
 
@@ -73,6 +74,18 @@ def test_process_that_was_ready_each_time_is_never_given_up(start, monkeypatch):
     monkeypatch.setattr(supervised, "LONGEST_PAUSE_S", 0.01)
     process = Supervised(lambda: start("sleep 0.1"), lambda: True)
     tend_until(process, lambda: process.is_ready() and len(start.all) > 2 * TRIES)
+
+
+def test_while_others_start_what_was_ready_is_started_again_and_what_never_was_is_not(start):
+    ready, failed = (Supervised(lambda: start("sleep 60"), lambda at=at: at) for at in (True, False))
+    stack = Stack("", "", [ready])
+    stack.check()
+    os.kill(ready.child.pid, signal.SIGKILL)
+    assert eventually(lambda: stack.check() or len(start.all) == 3)
+    stack.processes.append(failed)
+    os.kill(failed.child.pid, signal.SIGKILL)
+    with pytest.raises(StackError, match="the worker ended with exit code -9"):
+        eventually(stack.check)
 
 
 def test_what_is_said_to_a_terminal_that_is_gone_ends_nothing(start, monkeypatch):

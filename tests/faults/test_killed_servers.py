@@ -13,6 +13,7 @@ from redis.retry import Retry
 from services.jobs.leases import Leases
 from tests.faults.rig import LEASE_S, frozen
 from tests.servers import eventually
+from worker.health import what_is_wrong
 
 BODY = {"concept": "chair", "seed": 7}
 KEY = {"idempotency-key": "the-clients-own"}
@@ -185,3 +186,20 @@ def test_worker_killed_while_the_store_hangs_is_found_dead(broken):
         broken.fleet.running(job_id).signal(signal.SIGKILL)
         assert eventually(lambda: broken.record(job_id)["attempt"] == "2", LEASE_S + LEASE_S / 3 + 5)
     broken.wait_for_end()
+
+
+def test_worker_is_ready_while_redis_is_there_and_lives_without_it(broken):
+    file = broken.folder / "health"
+    broken.env["RAREBIT_HEALTH_FILE"] = str(file)
+
+    def is_so(*words):
+        return eventually(
+            lambda: tuple(word for word in ("live", "ready") if not what_is_wrong(word, file)) == words, 30
+        )
+
+    broken.start_workers()
+    assert is_so("live", "ready")
+    broken.redis.kill()
+    assert is_so("live")
+    broken.redis.start()
+    assert is_so("live", "ready")

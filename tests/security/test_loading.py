@@ -100,4 +100,7 @@ def test_worker_takes_json_messages_only(settings):
 
 def test_embedded_checkpoint_is_safetensors_and_json():
     folder = ROOT / "deploy/checkpoints/rarebit-mini"
-    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".safetensors", ".json", ".md", ".webp"}
+    init = folder / "__init__.py"  # makes a package of it, and has nothing to run
+    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts and path != init]
+    assert {path.suffix for path in files} == {".safetensors", ".json", ".md", ".webp"}
+    assert [type(node) for node in ast.parse(init.read_text()).body] == [ast.Expr]

@@ -11,7 +11,7 @@ from conftest import BUCKET, S3_KEYS
 from servers import free_port
 from services.diffusion import fingerprint, multilingual_clip
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.runtime.checkpoint import pulled
+from services.checkpoints import pulled
 from services.diffusion.runtime.fingerprint import fingerprint_of
 from services.sampler.keeping import Keeping
 from services.storage import S3Storage

@@ -135,6 +135,16 @@ async def test_an_upload_may_be_any_still_picture_and_small(run, storage):
     assert (await run(image=PictureRef(upload="d" * 32))).status is JobStatus.SUCCEEDED
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+async def test_an_uploaded_picture_that_the_store_has_damaged_is_named(run, storage, share):
+    file = io.BytesIO()
+    Image.effect_noise((90, 90), 80).convert("RGB").save(file, "png")
+    data = file.getvalue()
+    storage.put(upload_key("d" * 32), data[: int(share * len(data))], "image/png")
+    error = (await run(image=PictureRef(upload="d" * 32))).error
+    assert (error.code, f"picture {'d' * 32}" in error.detail) == ("unreadable", True)
+
+
 async def test_a_history_of_another_model_stays_and_does_not_count_and_the_job_says_so(run, another, redis_url, models):
     await run(exposure="somebody")
     anew = await run(exposure="somebody", models=another)

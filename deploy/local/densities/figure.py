@@ -3,17 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from scipy.stats import chi2, genpareto
 
 from deploy.local.densities.report import ConceptReport
-from deploy.local.stack.child import StackError
 from services.diffusion.density.calibration import TAIL_SHARE, Survival
-
-try:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-except ModuleNotFoundError as error:
-    raise StackError(f"drawing needs {error.name}; install it with: pip install 'rarebit[evaluate]'") from None
 
 _OURS, _REFERENCE = "#3056d3", "#d9622b"
 

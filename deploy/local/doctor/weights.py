@@ -1,13 +1,13 @@
 """The models' files: whether they are here, whole to their last byte, and of one space. Loads none of them."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 
 from deploy.local.doctor.finding import Finding, failure, ok, warning
-from services.checkpoints import check_spaces, hub_name, pulled
+from services.checkpoints import check_spaces, found_at, hub_name
 from services.errors import CheckpointError
 from services.settings import Settings
 
@@ -20,22 +20,27 @@ _PULL = "Run `rarebit models pull {name}`, or name a folder in RAREBIT_{variable
 
 
 def look(settings: Settings) -> Iterator[Finding]:
-    """A line for each, and one for what they have to have in common."""
-    folders = {}
-    for what in _PARTS:
+    """A line for each, and one for what they have to have in common; none where no worker can run."""
+    folders: dict[str, Path] = {}
+    for what in _PARTS if find_spec("torch") else ():
         name = getattr(settings, what)
-        do = _PULL.format(name=name, variable=what.upper())
+        do = _PULL.format(name=name, variable=what.upper()) if name else "Install rarebit[embedded] again."
         try:
-            folder = folders[what] = _folder(pulled(name, settings.data_dir))
-            yield _files(what, folder, do) if folder else warning(what, f"{name} is not here: a worker fetches it", do)
+            if folder := _folder(found_at(settings.data_dir, what, name)):
+                folders[what] = folder
+                yield _files(what, folder, do)
+            else:
+                yield warning(what, f"{name} is not here: a worker fetches it", do)
         except CheckpointError as error:
-            yield failure(what, str(error), f"Correct RAREBIT_{what.upper()}.")
+            yield failure(what, str(error), f"Correct RAREBIT_{what.upper()}, or install what it says.")
     if (prior := folders.get("prior")) and (decoder := folders.get("decoder")):
         yield _spaces(prior, decoder)
 
 
 def _folder(name: str) -> Path | None:
     """Where its files are; None for a name of the hub's that was not fetched. Raises CheckpointError."""
+    from huggingface_hub import snapshot_download  # a worker's
+
     if Path(name).is_dir():
         return Path(name)
     repository, revision = hub_name(name)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.local.extras import needing
 from deploy.local.models.pulled import commit_of, damaged_files, pulled_folders, size_of
 from deploy.local.sentence import one_sentence
 from deploy.local.stack.child import StackError
@@ -19,8 +20,8 @@ commands = typer.Typer(no_args_is_help=True, help="Checkpoints of the hub, kept 
 def pull_models(names: Names, data: Data = Path("data")) -> None:
     """Fetch repositories and verify them; what was broken off goes on. The weights of pipelines become bfloat16."""
     with one_sentence():
-        from deploy.local.models.pulling import pull  # torch only for the command that converts
-
+        with needing("worker"):
+            from deploy.local.models.pulling import pull  # torch only for the command that converts
         for name in names:
             print(pull(name, data / "models"))
 

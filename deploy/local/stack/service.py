@@ -36,9 +36,12 @@ class Stack:
     processes: list[Supervised]
 
     def check(self) -> None:
-        """Raise StackError when any of the processes has ended."""
+        """Start again what was ready and has ended; StackError for what ends before it ever was, with its reason."""
         for process in self.processes:
-            process.child.check()
+            if process.is_ready():
+                process.tend()
+            else:
+                process.child.check()
 
     def tend(self) -> None:
         """Start again what has ended; StackError when that does not help."""

@@ -1,7 +1,7 @@
 /** The laws that test_typescript.py names, each against the gateway at RAREBIT_URL. */
 
 import assert from 'node:assert/strict';
-import { type JobEvent, JobFailed, Rarebit, RarebitError, jobsErase, jobsList } from '../../../deploy/clients/typescript/src/index.ts';
+import { type JobEvent, JobFailed, Rarebit, RarebitError, exposuresForget, exposuresRead, jobsErase, jobsList } from '../../../deploy/clients/typescript/src/index.ts';
 
 const url = { baseUrl: process.env.RAREBIT_URL };
 const rarebit = new Rarebit(url);
@@ -52,6 +52,17 @@ const laws: Record<string, () => Promise<void>> = {
     const canceled = await rarebit.wait(id);
     await assert.rejects(rarebit.images(canceled), (error: JobFailed) => error.code === 'canceled');
     await assert.rejects(new Rarebit({ baseUrl: 'http://127.0.0.1:9', retries: 1 }).wait(id), /fetch failed/);
+  },
+
+  async dots() {
+    for (const key of ['..', '.', '']) {
+      const other = { client: rarebit.client, path: { key } };
+      const calls = [() => exposuresRead(other), () => exposuresForget(other), () => rarebit.wait(key), () => rarebit.events(key).next()];
+      const refused = (error: unknown) => error instanceof RarebitError && error.name === 'invalid_request' && /dots alone/.test(error.message);
+      for (const call of calls) await assert.rejects(call, refused);
+    }
+    const odd = await exposuresRead({ client: rarebit.client, path: { key: 'a/../b' } });
+    assert.equal(odd.data!.key, 'a/../b');
   },
 
   async impatient() {

@@ -50,6 +50,10 @@ def test_errors_are_told_by_their_names(law):
     law("errors")
 
 
+def test_name_that_would_lead_to_another_path_is_an_error_of_the_clients_own(law):
+    law("dots")
+
+
 def test_wait_goes_on_where_a_proxy_has_less_patience(law, impatient):
     law("impatient", RAREBIT_PROXY=impatient)
 

@@ -28,6 +28,64 @@ def test_a_request_keeps_the_concept_as_it_was_written():
     assert JobRequest(concept=" The  CUPs").concept == " The  CUPs"
 
 
+SEEN = [
+    "cup",
+    "red\ncup",
+    "می‌خواهم",  # Persian
+    "خانه‌ای آبی",
+    "क्‍ष",  # Hindi
+    "र‍्य",  # Bengali and Marathi, joined before the virama
+    "ക്‍",  # Malayalam
+    "කාර්‍ය",  # Sinhala
+    "ការ​ងារ",  # Khmer, without a width between words
+    "שלום!\u200f",
+    "ᠬᠠᠭ\u180eᠠ",  # Mongolian
+    "کتاب\u061c 12",
+    "👩‍💻",
+    "👩🏽‍🚀 cup",
+    "❤️‍🔥",
+    "🏳️‍🌈",
+    "👨‍👩‍👧‍👦",
+    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # England
+    "Hand\u00adtasche",
+    "7️⃣",
+]
+UNSEEN = {
+    "cup\0": "U+0000",
+    "cu\x1bp": "U+001B",
+    "cup\x7f": "U+007F",
+    "cup\x85": "U+0085",
+    "cu\u200bp": "U+200B ZERO WIDTH SPACE",
+    "cu\u200dp": "U+200D ZERO WIDTH JOINER",
+    "\ufeffcup": "U+FEFF ZERO WIDTH NO-BREAK SPACE",
+    "cup\u2060": "U+2060 WORD JOINER",
+    "cup\u202egub": "U+202E RIGHT-TO-LEFT OVERRIDE",
+    "שלום\u202a": "U+202A LEFT-TO-RIGHT EMBEDDING",
+    "cup\u2066": "U+2066 LEFT-TO-RIGHT ISOLATE",
+    "cup\u200e": "U+200E LEFT-TO-RIGHT MARK",
+    "cup\u061c": "U+061C ARABIC LETTER MARK",
+    "cup\U000e0067": "U+E0067 TAG LATIN SMALL LETTER G",
+    "cup\u3164": "U+3164 HANGUL FILLER",
+    "\u2800": "U+2800 BRAILLE PATTERN BLANK",
+}
+
+
+@pytest.mark.parametrize("text", SEEN)
+def test_what_a_writing_needs_is_taken_though_it_is_not_seen(text):
+    request = JobRequest(concept=text, prompt=f"a {{}}, {text}", avoid=[{"text": text}])
+    assert (request.concept, request.avoid[0].text) == (text, text)
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_a_character_that_cannot_be_seen_is_named_at_its_field(text):
+    own = {"concept": text, "prompt": f"a {{}} {text}", "avoid": [{"text": text}]}
+    with pytest.raises(ValidationError) as refused:
+        JobRequest.model_validate(own)
+    told = {error["loc"][0]: error["msg"] for error in refused.value.errors()}
+    words = f"has a character that cannot be seen: {UNSEEN[text]}"
+    assert told == {"concept": words, "prompt": words, "avoid": words}
+
+
 def test_a_percentile_is_so_many_bits_of_surprise():
     assert AcceptedRarity(percentile=99.9).target_bits == pytest.approx(log2(1000))
     assert AcceptedRarity(bits=7.0).target_bits == 7.0

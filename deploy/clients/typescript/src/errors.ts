@@ -40,6 +40,15 @@ export async function errorIn(response: Response): Promise<unknown> {
   return errorOf(await response.json().catch(() => null), response);
 }
 
+/** The request, unless a name in its path is empty or dots alone, which would lead to another path, encoded too. */
+export function refuseDots(request: Request, { path = {} }: { path?: Record<string, unknown> | null }): Request {
+  const errors = Object.entries(path ?? {}).flatMap(([parameter, value]) =>
+    ['', '.', '..'].includes(String(value)) ? [{ parameter, detail: 'is empty or dots alone' }] : [],
+  );
+  if (errors.length > 0) throw new RarebitError({ type: 'invalid_request', title: 'No such path', status: 422, errors });
+  return request;
+}
+
 function said({ pointer, parameter, detail }: FieldProblem): string {
   return `${pointer ?? parameter}: ${detail}`;
 }

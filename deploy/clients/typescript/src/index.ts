@@ -1,6 +1,6 @@
 /** Rarebit for programs: `await new Rarebit().generate({ concept: 'handbag', count: 4 })`. */
 
-import { JobFailed, RarebitError, errorIn, errorOf } from './errors.ts';
+import { JobFailed, RarebitError, errorIn, errorOf, refuseDots } from './errors.ts';
 import { type JobEvent, hasEnded } from './events.ts';
 import { type Client, createClient } from './generated/client/index.ts';
 import { imagesUpload, jobsCancel, jobsRead, jobsStream, jobsSubmit } from './generated/sdk.gen.ts';
@@ -36,6 +36,7 @@ export class Rarebit {
     this.#fetch = patient(fetch, retries);
     this.#held = patient(fetch, retries, TIMED_OUT);
     this.client = createClient({ baseUrl, auth: apiKey, fetch: this.#fetch, throwOnError: true });
+    this.client.interceptors.request.use(refuseDots);
     this.client.interceptors.error.use(errorOf);
   }
 

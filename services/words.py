@@ -9,7 +9,6 @@ _WORDS = {
     "string_type": "has to be text",
     "string_too_short": "is empty",  # no text of a request has to be longer than a character
     "string_too_long": "may have {max_length} characters at most",
-    "string_pattern_mismatch": "is not of the form {pattern}",
     "string_unicode": "is not Unicode",
     "too_short": "needs {min_length} at least, has {actual_length}",
     "too_long": "may have {max_length} at most",
@@ -17,6 +16,7 @@ _WORDS = {
     "less_than_equal": "has to be {le} or less",
     "greater_than": "has to be more than {gt}",
     "less_than": "has to be less than {lt}",
+    "multiple_of": "has to be a multiple of {multiple_of}",
     "int_type": "has to be a whole number",
     "int_parsing": "has to be a whole number",
     "int_from_float": "has to be a whole number",

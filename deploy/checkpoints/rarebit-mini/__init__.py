@@ -1,0 +1,1 @@
+"""Weights and their configuration, for `services.diffusion.checkpoint` to find."""
