@@ -1,1 +1,1 @@
-"""Webhooks: what receivers are owed, and sending it to addresses that strangers chose."""
+"""Webhooks: what receivers are to be told, and sending it to addresses that strangers chose."""

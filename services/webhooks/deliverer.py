@@ -1,4 +1,4 @@
-"""Sends what the outbox owes, signed by the Standard Webhooks specification (https://www.standardwebhooks.com).
+"""Sends what is in the outbox, signed by the Standard Webhooks specification (https://www.standardwebhooks.com).
 
 Every gateway runs one; whoever takes a delivery first has it under a lease. What a gateway leaves behind that dies in
 the middle is sent by another when the lease ends, so that a receiver may get it twice, under one webhook-id.

@@ -1,4 +1,4 @@
-"""The webhook outbox in Redis (`lua/outbox.lua`): what is owed to receivers, for whichever gateway comes first."""
+"""The webhook outbox in Redis (`lua/outbox.lua`): deliveries that are due, for whichever gateway comes first."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -29,4 +29,4 @@ Observer = Callable[[int, Sequence[Snapshot]], None]  # of a step, before it is 
 
 
 def unobserved(_step: int, _snapshots: Sequence[Snapshot]) -> None:
-    """A watch that sees nothing."""
+    """An observer that sees nothing."""

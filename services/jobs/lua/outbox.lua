@@ -1,4 +1,4 @@
--- The webhook outbox: what is owed to receivers, written in the call that changes what they are told of.
+-- The webhook outbox: what receivers are to be told, written in the call that changes what they are told of.
 -- A delivery is a hash, a list that logs its attempts, and, while it is pending, a member of DELIVERIES with the time of
 -- its next attempt. Who takes it moves that time to the end of a lease: when he dies, another takes it then.
 
@@ -34,7 +34,7 @@ function outbox.add(subject, tenant, webhook, event)
   send_at(id, now)
 end
 
--- Erase what is owed and was sent of the subject.
+-- Erase the deliveries of the subject, sent or not.
 function outbox.forget(subject)
   for _, id in ipairs(redis.call('LRANGE', deliveries_of(subject), 0, -1)) do
     redis.call('DEL', delivery(id), attempts(id))
