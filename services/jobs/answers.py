@@ -89,8 +89,8 @@ def read_record(job_id: str, fields: dict[str, str]) -> JobRecord:
     try:
         return _read(fields)
     except DAMAGE as error:
-        known, told = {"job": job_id}, "the record of job %s, of format %s, cannot be read: %s"
-        logger.error(told, job_id, fields.get("format", 1), error, extra=known)
+        told = "the record of job %s, of format %s, cannot be read: %s"
+        logger.error(told, job_id, fields.get("format", 1), error, extra={"job": job_id})
         raise UnreadableError("job", job_id) from error
 
 
