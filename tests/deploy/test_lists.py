@@ -87,6 +87,8 @@ def test_workers_are_listed_with_their_last_sign_of_life_and_what_they_run(busy,
 def test_a_job_that_waits_again_is_no_workers(busy, leases, redis_url):
     leases.hand_back(busy.claim)
     assert all(one["jobs"] == [] for one in json.loads(run("workers", redis_url, "--json")))
+    waits = next(job for job in json.loads(run("jobs", redis_url, "--json")) if job["id"] == busy.runs)
+    assert (waits["status"], waits["worker"]) == ("queued", "")
 
 
 def test_density_models_are_listed_as_ready_or_being_fitted(busy, redis_url):
