@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 MAX_KEEP_S = 30 * 86400
 MAX_RUN_S = 86400
+MIN_DENSITY_SAMPLES = 200  # fewer leave too few held out for a tail
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariableError
 
 from services import redis_url
-from services.bounds import MAX_KEEP_S, MAX_RUN_S, Bounds
+from services.bounds import MAX_KEEP_S, MAX_RUN_S, MIN_DENSITY_SAMPLES, Bounds
 from services.errors import SettingsError
 
 _EXAMPLES = ("changeme", "change-me", "change_me", "example", "foobared", "minioadmin", "password")
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     device: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     preload: list[str] = []
-    density_samples: int = Field(default=5000, ge=100, le=100_000)
+    density_samples: int = Field(default=5000, ge=MIN_DENSITY_SAMPLES, le=100_000)
     density_cache: int = Field(default=64, ge=1)
     densities_kept: int = Field(default=Bounds.densities, ge=1)
     trials_at_once: int = Field(default=64, ge=1, le=1024)

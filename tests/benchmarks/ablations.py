@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 
 from services.diffusion import generate as generating
-from services.diffusion import objective, optimize, trials
+from services.diffusion import optimize, trials
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.kandinsky.decoder import noise_of
@@ -19,6 +19,7 @@ from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization
 from services.diffusion.replay import GenerationConfig
 from services.diffusion.run import Run
+from services.diffusion.steering import objective
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Trial
 from tests.benchmarks import setup

@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from services.bounds import MIN_DENSITY_SAMPLES
 from services.diffusion.density.calibration import Survival
 from services.diffusion.density.mixture import Mixture, Subspace
 from services.diffusion.density.model import DensityModel
@@ -29,10 +30,10 @@ Report = Callable[[str, int, int, float | None], None]
 def fit_density(model: Kandinsky, subject: Subject, *, samples: int, seed: int, report: Report) -> DensityModel:
     """The density of what the subject gives; `report("fit", drawn, samples, None)`.
 
-    ValueError below 200 samples, which leave too few held out for a tail.
+    ValueError below MIN_DENSITY_SAMPLES.
     """
-    if samples < 200:
-        raise ValueError(f"a density needs at least 200 samples, got {samples}")
+    if samples < MIN_DENSITY_SAMPLES:
+        raise ValueError(f"a density needs at least {MIN_DENSITY_SAMPLES} samples, got {samples}")
     image_embeds = draw_baseline(model, subject, samples, seed, report)
     anchors = cosine_similarity(image_embeds, model.encode_prompt(subject.text).text_embeds.cpu().double())
     return fit_embeddings(image_embeds, anchors, subject=subject, model_fingerprint=model.fingerprint, seed=seed)

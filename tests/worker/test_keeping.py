@@ -10,8 +10,9 @@ from conftest import BUCKET, S3_KEYS
 
 from servers import free_port
 from services.checkpoints import pulled
-from services.diffusion import fingerprint, multilingual_clip
+from services.diffusion.kandinsky import multilingual_clip
 from services.diffusion.kandinsky.model import Kandinsky
+from services.diffusion.runtime import fingerprint
 from services.diffusion.runtime.fingerprint import fingerprint_of
 from services.sampler.keeping import Keeping
 from services.storage import S3Storage
