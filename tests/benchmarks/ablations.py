@@ -10,8 +10,7 @@ from unittest.mock import patch
 
 import torch
 
-from services.diffusion import generate as generating
-from services.diffusion import optimize, trials
+from services.diffusion import optimize, run, trials
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.kandinsky.decoder import noise_of
@@ -20,7 +19,7 @@ from services.diffusion.optimize import Optimization
 from services.diffusion.replay import GenerationConfig
 from services.diffusion.run import Run
 from services.diffusion.steering import objective
-from services.diffusion.steering.spaces import Space
+from services.diffusion.steering.spaces import Parameters, Space
 from services.diffusion.trials import Trial
 from tests.benchmarks import setup
 from tests.benchmarks.scores import HEAD, Made, made_of, row
@@ -53,17 +52,18 @@ class DirectSpace(Space):
     def __init__(self, model: Kandinsky, subject: Subject, names: Any) -> None:
         super().__init__(model, subject, ["token"])
 
-    def start(self, seed: int) -> list[torch.Tensor]:
+    def start(self, seed: int) -> Parameters:
+        stacked = [part[None] for part in super().start(seed)]
         with torch.no_grad():
-            (embeds,) = super().sample([super().start(seed)], noise_of([seed]))
-        return [embeds.requires_grad_()]
+            (image_embeds,) = super().sample(stacked, self.noise(noise_of([seed]), 1))
+        return [image_embeds]
 
     @property
     def steps(self) -> list[float]:
         return [DIRECT_STEP]
 
-    def sample(self, rows: Any, generators: Any) -> torch.Tensor:
-        return torch.stack([embeds for (embeds,) in rows])
+    def sample(self, parameters: Parameters, _noise: torch.Tensor) -> torch.Tensor:
+        return parameters[0]
 
 
 def give_up(_self: Optimization, trial: Trial) -> None:
@@ -77,13 +77,13 @@ def nothing(x: torch.Tensor, *_: object) -> torch.Tensor:
 
 
 def variants() -> dict[str, tuple[dict[str, Any], Callable[[], Patches]]]:
-    """Name → what the recipe has of its own, and what is replaced."""
+    """Name → what the config has of its own, and what is replaced."""
     return {
         "all of it": ({}, list),
         "token": ({"space": ["token"]}, list),
         "adjective": ({"space": ["adjective"]}, list),
         "token and lora": ({"space": ["token", "lora"]}, list),
-        "the embedding itself": ({}, lambda: [patch.object(generating, "Space", DirectSpace)]),
+        "the embedding itself": ({}, lambda: [patch.object(run, "Space", DirectSpace)]),
         "no anchor": ({}, lambda: [patch.object(objective, "floor_loss", nothing)]),
         "no residual hinge": ({}, lambda: [patch.object(objective, "ceiling_loss", nothing)]),
         "no check": ({"trials": COUNT}, lambda: [patch.object(trials, "MIN_VALIDITY", 0.0)]),
