@@ -1,4 +1,4 @@
-"""Every environment variable (prefix RAREBIT_); read only in api/deps.py, worker/app.py and deploy/local."""
+"""Every environment variable (prefix RAREBIT_); read only in api/main.py, worker/app.py and deploy/local."""
 
 import base64
 import binascii

@@ -113,7 +113,7 @@ class PictureFacts(StoredModel):
 class StoredOutput(PictureFacts):
     """An output of a job: `key` names the object, `replay` is what reproduces it.
 
-    The record keeps what the run's outputs have in common in it once (`records.write_outputs`).
+    The record keeps what the run's outputs have in common in it once (`answers.write_outputs`).
     """
 
     replay: dict[str, Any] = Field(default_factory=dict)

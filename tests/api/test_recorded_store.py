@@ -126,9 +126,9 @@ async def test_what_is_beside_jobs_is_served(recorded, gateway):
 
 async def test_deliveries_are_sent_and_keys_open(recorded, redis_url):
     async with connect_async(redis_url) as client:
-        parcels, _ = await Outbox(client).take(9, 60)
+        deliveries, _ = await Outbox(client).take(9, 60)
         caller = await Doorkeeper(client).admit(f"Bearer {NAMES['key']}")
-    assert [parcel.event for parcel in parcels] == ["batch.finished"]
+    assert [delivery.event for delivery in deliveries] == ["batch.finished"]
     assert (caller.tenant, caller.operator, caller.limits.rate) == ("acme", True, 60)
     assert [key.tenant for key in Tenants(recorded).list_keys()] == ["acme"]
 

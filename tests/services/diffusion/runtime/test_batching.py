@@ -213,11 +213,11 @@ def test_runs_of_other_concepts_and_targets_move_together_as_alone(model, densit
 
 def jobs_of(model, checker, densities, steering, batching):
     """Jobs of other concepts, targets, seeds and wishes."""
-    recipes = [CONFIG, replace(CONFIG, target_bits=7.0, seed=11), replace(CONFIG, seed=5, count=1, space=("token",))]
+    configs = [CONFIG, replace(CONFIG, target_bits=7.0, seed=11), replace(CONFIG, seed=5, count=1, space=("token",))]
     wishes = [UNSTEERED, steering, UNSTEERED]
     return [
-        lambda d=d, o=o, r=r, s=s: generate(Run(model, d, checker, o, r, s), silent, batching=batching).outputs
-        for d, o, r, s in zip(densities, SUBJECTS, recipes, wishes, strict=True)
+        lambda d=d, o=o, c=c, s=s: generate(Run(model, d, checker, o, c, s), silent, batching=batching).outputs
+        for d, o, c, s in zip(densities, SUBJECTS, configs, wishes, strict=True)
     ]
 
 

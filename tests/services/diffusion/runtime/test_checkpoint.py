@@ -96,11 +96,11 @@ def test_half_precision_is_made_weight_by_weight(tmp_path, dtype):
     size = (tmp_path / "prior/diffusion_pytorch_model.safetensors").stat().st_size
     seen, loaded = [memory_bytes()], threading.Event()
 
-    def observer():
+    def watch():
         while not loaded.wait(0.001):
             seen.append(memory_bytes())
 
-    watcher = threading.Thread(target=observer)
+    watcher = threading.Thread(target=watch)
     watcher.start()
     model = load_model(PriorTransformer, tmp_path, "prior", "cpu", dtype)
     loaded.set()
