@@ -32,7 +32,7 @@ from services.jobs.record import (
     TrialProgress,
     WatchedProgress,
 )
-from services.jobs.store import EVERYBODY, Operations, Views, history_of, name_of, read_history
+from services.jobs.store import EVERYBODY, Operations, Views, name_of, read_views, write_views
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 ERASURES = 16  # taken at once
@@ -181,7 +181,7 @@ class Leases:
         result = {"outputs": written, "warnings": list(warnings)}
         arguments: list[str | int] = [json.dumps(result), metrics.model_dump_json(), replay]
         if claim.request.exposure is not None:
-            arguments += history_of(claim.tenant, claim.request.exposure, views, self._bounds)
+            arguments += write_views(claim.tenant, claim.request.exposure, views, self._bounds)
         return self._fenced("finish", claim, JobStatus.SUCCEEDED, *arguments)
 
     def fail(self, claim: Claim, error: JobError, metrics: Metrics) -> JobStatus:
@@ -223,7 +223,7 @@ class Leases:
 
     def views(self, tenant: str, exposure: str) -> Views:
         """The history of the tenant's exposure key, in the order of being seen."""
-        return read_history(self._call("history", name_of(tenant, exposure)))
+        return read_views(self._call("history", name_of(tenant, exposure)))
 
     def take_erasures(self) -> list[Erasure]:
         """Prefixes of the object store that are due to be erased, for this worker alone until a lease ends.

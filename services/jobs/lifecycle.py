@@ -7,11 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.bounds import DEFAULTS, Bounds
-from services.errors import (
-    JobExpiredError,
-    JobNotFoundError,
-    UnreadableError,
-)
+from services.errors import JobExpiredError, JobNotFoundError, UnreadableError
 from services.exposure import View
 from services.jobs.accepted import AcceptedRequest
 from services.jobs.answers import (
@@ -27,7 +23,7 @@ from services.jobs.answers import (
     time_of,
 )
 from services.jobs.record import JobRecord, JobStatus
-from services.jobs.store import Views, history_of, name_of, read_history, require_durable
+from services.jobs.store import Views, name_of, read_views, require_durable, write_views
 
 
 @dataclass(frozen=True)
@@ -121,11 +117,11 @@ class Jobs(Recorded):
 
     async def views(self, exposure: str) -> Views:
         """The history of the exposure key, in the order of being seen; empty for a key that was never used."""
-        return read_history(await self._call("history", name_of(self._tenant, exposure)))
+        return read_views(await self._call("history", name_of(self._tenant, exposure)))
 
     async def add_views(self, exposure: str, views: Sequence[View], bounds: Bounds = DEFAULTS) -> None:
         """Add to the history, or judge anew what is in it: an output counts once and keeps its place."""
-        await self._call("see", *history_of(self._tenant, exposure, views, bounds))
+        await self._call("see", *write_views(self._tenant, exposure, views, bounds))
 
     async def forget(self, exposure: str) -> None:
         """Erase the history of the exposure key."""

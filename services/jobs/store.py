@@ -150,11 +150,11 @@ def name_of(tenant: str, exposure: str) -> str:
     return hashlib.sha256(f"{tenant}:{exposure}".encode()).hexdigest()
 
 
-def history_of(tenant: str, exposure: str, views: Sequence[View], bounds: Bounds) -> tuple[str, str, int, int]:
+def write_views(tenant: str, exposure: str, views: Sequence[View], bounds: Bounds) -> tuple[str, str, int, int]:
     """What `see` in exposures.lua takes: the history's name, the views, and how long how many histories are kept."""
     documents = _VIEWS.dump_json(list(views)).decode()
     return name_of(tenant, exposure), documents, 1000 * bounds.exposure_ttl_s, bounds.exposures
 
 
-def read_history(history: Sequence[str]) -> Views:
-    return read_each("a view of a history", View.model_validate_json, history)
+def read_views(documents: Sequence[str]) -> Views:
+    return read_each("a view of a history", View.model_validate_json, documents)
