@@ -152,7 +152,7 @@ class Runner:
         """What the pictures depend on, looked up and, where it is new, fitted."""
         request, models = attempt.request, self._models
         attempt.report("load", 0, 1, None)
-        models.model.decoder.picture(request.size, request.decoder_steps, request.guidance_scale)  # or no fit
+        models.model.decoder.settings(request.size, request.decoder_steps, request.guidance_scale)  # or no fit
         begin = time.perf_counter()
         subject = self._references.subject(request)
         density = self._density(attempt, subject).density

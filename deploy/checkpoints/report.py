@@ -31,13 +31,13 @@ BATCH, TAUGHT, SAMPLES = 25, 250, 5000
 @torch.no_grad()
 def draw(model: Kandinsky, concept: str, count: int) -> tuple[Tensor, list[Image.Image]]:
     """Image embeddings (count, dim) and pictures of the plain prompt, from seeds 0, 1, …"""
-    positive, picture = model.encode_prompt(DEFAULT_PROMPT.format(concept)), model.decoder.picture(None, None, None)
+    positive, settings = model.encode_prompt(DEFAULT_PROMPT.format(concept)), model.decoder.settings(None, None, None)
     embeds, images = [], []
     for start in range(0, count, BATCH):
         seeds = list(range(start, min(start + BATCH, count)))
         z = model.sample_prior(positive, noise_of(seeds), len(seeds))
         embeds.append(z)
-        images += model.decoder.decode(z, noise_of(seeds), picture, lambda *_: None)
+        images += model.decoder.decode(z, noise_of(seeds), settings, lambda *_: None)
     return torch.cat(embeds), images
 
 

@@ -59,11 +59,11 @@ def draw_encoded(model: Kandinsky, encoding: Encoding, count: int, seed: int, re
 
 def decoded(model: Kandinsky, image_embeds: Float[Tensor, "images dim"], seed: int, report: Report) -> Sample:
     """The embeddings' pictures, row i from the noise of seed + i."""
-    picture = model.decoder.picture(None, None, None)
+    settings = model.decoder.settings(None, None, None)
     seeds = [seed + i for i in range(len(image_embeds))]
     images: list[Image.Image] = []
     for start in range(0, len(seeds), PICTURES):
         report("decode", start, len(seeds), None)
         rows = slice(start, start + PICTURES)
-        images += model.decoder.decode(image_embeds[rows], noise_of(seeds[rows]), picture, lambda *_: None)
+        images += model.decoder.decode(image_embeds[rows], noise_of(seeds[rows]), settings, lambda *_: None)
     return Sample(images, image_embeds, seeds)

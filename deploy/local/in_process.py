@@ -57,7 +57,7 @@ def generate(
     avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
     words = [word for word in (*avoided, *wished) if isinstance(word, str)]
     require_fitting(models.model, subject, words + before_the_concept(config.space))
-    models.model.decoder.picture(config.size, config.decoder_steps, config.guidance_scale)  # or no fit
+    models.model.decoder.settings(config.size, config.decoder_steps, config.guidance_scale)  # or no fit
     own = density(models, subject, report)
     history: History | None = None if seen is None else history_of(seen, subject.concept, models.model)
     steering = steer(models.model, own, subject, avoid=avoided, toward=wished, history=history, report=report)

@@ -62,12 +62,12 @@ def generate(
 
     ValueError for a target, space or number of trials that cannot be. Whatever `report` raises passes through.
     """
-    judge = Judge(run.model.decoder, run.checker, run.subject.concept, run.candidate, run.picture, report, batching)
+    judge = Judge(run.model.decoder, run.checker, run.subject.concept, run.candidate, run.settings, report, batching)
     begin = time.perf_counter()
     work = _Work(run, judge, report, savepoint.of(run.described()), observer, batching)
     with batching.joined():
         chosen, warnings = work.paper() if run.config.mode == "paper" else work.calibrated()
-    warnings += unusual(run.picture, run.model.decoder)
+    warnings += unusual(run.settings, run.model.decoder)
     outputs = [run.output(check) for check in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
@@ -105,7 +105,7 @@ def threads(count: int) -> Iterator[None]:
 
 def sample_plain(run: Run, report: Report, seeds: list[int]) -> list[Output]:
     """What the prompt gives without steering, a picture for each seed."""
-    judge = Judge(run.model.decoder, run.checker, run.subject.concept, run.picture, run.picture, report, ALONE)
+    judge = Judge(run.model.decoder, run.checker, run.subject.concept, run.settings, run.settings, report, ALONE)
     space = Space(run.model, run.subject, ["token"])
     return [run.output(check) for check in look(space, run.density, space.start(0), seeds, 0, judge)]
 
@@ -152,10 +152,10 @@ def trials_for(count: int) -> int:
     return min(64, 4 * count + 4)
 
 
-def unusual(picture: DecodeSettings, decoder: Decoder) -> list[str]:
+def unusual(settings: DecodeSettings, decoder: Decoder) -> list[str]:
     """A sentence for a size that the model was not trained for."""
     own = decoder.defaults.size
-    return [] if picture.size == own else [f"the model is made for pictures of {own} pixels, not {picture.size}"]
+    return [] if settings.size == own else [f"the model is made for pictures of {own} pixels, not {settings.size}"]
 
 
 def shortfalls(chosen: list[Checked], d2: float, bits: float) -> list[str]:

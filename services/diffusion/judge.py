@@ -27,12 +27,12 @@ class Judge:
         checker: Checker,
         concept: str,
         candidate: DecodeSettings,
-        picture: DecodeSettings,
+        settings: DecodeSettings,
         report: Report,
         batching: Batching,
     ) -> None:
         self.decoder, self.checker, self.concept, self.report = decoder, checker, concept, report
-        self.candidate, self.picture = candidate, picture
+        self.candidate, self.settings = candidate, settings
         self.reading = checker.reading(concept)
         self.batcher = batching.pictures()
         self.decode_s = self.check_s = 0.0
@@ -44,11 +44,11 @@ class Judge:
 
     def draw(self, checks: list[Checked]) -> list[Checked]:
         """The same, decoded in full and judged on that picture."""
-        if not checks or self.candidate == self.picture:
+        if not checks or self.candidate == self.settings:
             return checks
         states = [check.state for check in checks]
         embeds = torch.stack([state.image_embeds for state in states])
-        verdicts = self._judge(self.picture, [state.seed for state in states], embeds)
+        verdicts = self._judge(self.settings, [state.seed for state in states], embeds)
         return [
             replace(c, image=image, validity=validity) for c, (image, validity) in zip(checks, verdicts, strict=True)
         ]
@@ -65,10 +65,10 @@ class Judge:
         return (kept + missed)[:count]
 
     def _judge(
-        self, picture: DecodeSettings, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]
+        self, settings: DecodeSettings, seeds: list[int], image_embeds: Float[Tensor, "rows dim"]
     ) -> list[tuple[Image.Image, float | None]]:
         begin = time.perf_counter()
-        images = self._decode(picture, seeds, image_embeds)
+        images = self._decode(settings, seeds, image_embeds)
         decoded = time.perf_counter()
         self.report("check", 0, 1, None)
         validity = validity_of(self.checker, images, self.concept, self.reading)
@@ -77,18 +77,18 @@ class Judge:
         self.check_s += time.perf_counter() - decoded
         return list(zip(images, validity, strict=True))
 
-    def _decode(self, picture: DecodeSettings, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
-        rows, steps = list(zip(seeds, image_embeds, strict=True)), picture.num_inference_steps
+    def _decode(self, settings: DecodeSettings, seeds: list[int], image_embeds: Tensor) -> list[Image.Image]:
+        rows, steps = list(zip(seeds, image_embeds, strict=True)), settings.num_inference_steps
 
         def on_step(first: int, last: int, step: int) -> None:
             self.report("decode", first * steps + step * (last - first), len(rows) * steps, None)
 
-        return self.batcher.map(partial(decode, self.decoder, picture), rows, ("decode", picture), on_step)
+        return self.batcher.map(partial(decode, self.decoder, settings), rows, ("decode", settings), on_step)
 
 
 def decode(
-    decoder: Decoder, picture: DecodeSettings, rows: list[tuple[int, Tensor]], tell: Callable[[int], None]
+    decoder: Decoder, settings: DecodeSettings, rows: list[tuple[int, Tensor]], tell: Callable[[int], None]
 ) -> list[Image.Image]:
     """The pictures of seeds and embeddings."""
     seeds, image_embeds = zip(*rows, strict=True)
-    return decoder.decode(torch.stack(image_embeds), noise_of(list(seeds)), picture, lambda step, _: tell(step))
+    return decoder.decode(torch.stack(image_embeds), noise_of(list(seeds)), settings, lambda step, _: tell(step))

@@ -68,8 +68,8 @@ class Run:
         self.density = fitting(self.density, self.model, self.subject)
         self.steering = self.steering.to(self.model.device)
         config, decoder = self.config, self.model.decoder
-        self.picture = decoder.picture(config.size, config.decoder_steps, config.guidance_scale)
-        self.candidate = decoder.as_candidate(self.picture)
+        self.settings = decoder.settings(config.size, config.decoder_steps, config.guidance_scale)
+        self.candidate = decoder.as_candidate(self.settings)
 
     @cached_property
     def space(self) -> Space:
@@ -105,7 +105,7 @@ class Run:
             "density": self.density.fingerprint,
             "density_samples": self.density.samples,
             "checker": self.checker.fingerprint,
-            **asdict(self.picture),
+            **asdict(self.settings),
             "candidate": asdict(self.candidate),
             "prior_steps": PRIOR_STEPS,
             "prior_guidance": self.model.guidance_scale,

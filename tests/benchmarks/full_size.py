@@ -99,9 +99,9 @@ def optimization_step(model: Kandinsky, density: DensityModel, trials: int) -> C
     return step
 
 
-def decode(model: Kandinsky, picture: DecodeSettings, report: Report) -> None:
+def decode(model: Kandinsky, settings: DecodeSettings, report: Report) -> None:
     embeds = torch.randn(1, model.prior.config.embedding_dim, generator=noise_of([0])[0]).to(model.device)
-    model.decoder.decode(embeds, noise_of([0]), picture, report)
+    model.decoder.decode(embeds, noise_of([0]), settings, report)
 
 
 def rows(model: Kandinsky, size: Size) -> list[Row]:

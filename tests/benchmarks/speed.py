@@ -87,11 +87,11 @@ def step_row(name: str, trials: int) -> Row:
 
 def decode_rows() -> Iterator[Row]:
     model = setup.models().model
-    picture: DecodeSettings = model.decoder.picture(None, None, None)
+    settings: DecodeSettings = model.decoder.settings(None, None, None)
     embeds = torch.randn(4, model.prior.config.embedding_dim)
     one, four = seconds(
-        lambda: model.decoder.decode(embeds[:1], noise_of([0]), picture, lambda *_: None),
-        lambda: model.decoder.decode(embeds, noise_of([0, 1, 2, 3]), picture, lambda *_: None),
+        lambda: model.decoder.decode(embeds[:1], noise_of([0]), settings, lambda *_: None),
+        lambda: model.decoder.decode(embeds, noise_of([0, 1, 2, 3]), settings, lambda *_: None),
     )
     yield "decode 1 picture", one, ""
     yield "decode 4 pictures", four, f"{four / one:.2f} of one"

@@ -59,7 +59,7 @@ def look(space: Space, parameters: list[torch.Tensor], concept: str) -> tuple[li
     rows = [part.expand(PICTURES, -1) for part in parameters]
     embeds = space.sample(rows, space.noise(noise_of(noise), PICTURES))
     decoder = models.model.decoder
-    images = decoder.decode(embeds, noise_of(noise), decoder.picture(None, None, None), lambda *_: None)
+    images = decoder.decode(embeds, noise_of(noise), decoder.settings(None, None, None), lambda *_: None)
     judged = yardstick.judge.p_valid(yardstick.features(images), concept).tolist()
     return (
         [density.bits(x) for x in density.d2(embeds).tolist()],

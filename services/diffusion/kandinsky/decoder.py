@@ -82,24 +82,28 @@ class Decoder:
 
     @torch.no_grad()
     def decode(
-        self, image_embeds: Float[Tensor, "batch dim"], generators: Generators, picture: DecodeSettings, on_step: OnStep
+        self,
+        image_embeds: Float[Tensor, "batch dim"],
+        generators: Generators,
+        settings: DecodeSettings,
+        on_step: OnStep,
     ) -> list[Image.Image]:
         """Decode to square pictures; `on_step(step, steps)` after each, and may raise to stop.
 
         Bit-identical to KandinskyPipeline for the empty prompt and the same generators.
         """
-        latents = self._noise(len(image_embeds), picture.size, generators)
-        guidance_scale = 1.0 if self.guidance_learnt else picture.guidance_scale
+        latents = self._noise(len(image_embeds), settings.size, generators)
+        guidance_scale = 1.0 if self.guidance_learnt else settings.guidance_scale
         condition = self._condition(image_embeds.to(self.unet.dtype), guidance_scale)
-        self.scheduler.set_timesteps(picture.num_inference_steps, device=self.unet.device)
+        self.scheduler.set_timesteps(settings.num_inference_steps, device=self.unet.device)
         for i, t in enumerate(self.scheduler.timesteps, start=1):
             predicted = self._predict(latents, t, condition, guidance_scale)
             latents = self.scheduler.step(predicted, t, latents).prev_sample
-            on_step(i, picture.num_inference_steps)
+            on_step(i, settings.num_inference_steps)
         # A picture at a time: as quick where one fills a GPU, quicker where it fits a CPU's cache, and in less memory.
         return [to_image(self.movq.decode(row, force_not_quantize=True).sample[0]) for row in latents.split(1)]
 
-    def picture(
+    def settings(
         self, size: int | None, num_inference_steps: int | None, guidance_scale: float | None
     ) -> DecodeSettings:
         """The model's own defaults where nothing is asked for.
@@ -118,11 +122,11 @@ class Decoder:
             self.defaults.guidance_scale if guidance_scale is None else guidance_scale,
         )
 
-    def as_candidate(self, picture: DecodeSettings) -> DecodeSettings:
+    def as_candidate(self, settings: DecodeSettings) -> DecodeSettings:
         """How what may be handed out is decoded for its check: no larger, and in no more steps, than that needs."""
         size, steps = self.candidate.size, self.candidate.num_inference_steps
         return replace(
-            picture, size=min(size, picture.size), num_inference_steps=min(steps, picture.num_inference_steps)
+            settings, size=min(size, settings.size), num_inference_steps=min(steps, settings.num_inference_steps)
         )
 
     def _noise(self, batch: int, size: int, generators: Generators) -> Tensor:
@@ -187,8 +191,8 @@ def _defaults(folder: Path, unet: UNet2DConditionModel, movq: VQModel) -> tuple[
         own = load_defaults(folder, published)
         own.pop("space", None)
         learnt, candidate = own.pop("guidance_learnt", False), quick | own.pop("candidate", {})
-        picture = DecodeSettings(**own)
-        return picture, replace(picture, **candidate), learnt
+        settings = DecodeSettings(**own)
+        return settings, replace(settings, **candidate), learnt
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ def drawn(embedded: Kandinsky) -> dict[str, list[Image.Image]]:
 def draw(model: Kandinsky, name: str) -> list[Image.Image]:
     positive = model.encode_prompt(PROMPT.replace("{}", name))
     embeds = model.sample_prior(positive, noise_of(SEEDS), len(SEEDS), cached=True)
-    return model.decoder.decode(embeds, noise_of(SEEDS), model.decoder.picture(None, None, None), lambda *_: None)
+    return model.decoder.decode(embeds, noise_of(SEEDS), model.decoder.settings(None, None, None), lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -97,12 +97,12 @@ def test_the_embedding_makes_the_picture(model):
 @pytest.mark.parametrize("size", [0, -64, 63, 100])
 def test_a_size_the_decoder_cannot_make_is_refused(model, size):
     with pytest.raises(ValueError, match=f"size must be a positive multiple of 16 pixels, got {size}"):
-        model.decoder.picture(size, None, None)
+        model.decoder.settings(size, None, None)
 
 
 def test_defaults_are_the_checkpoints_own(model):
-    assert model.decoder.picture(None, None, None) == DecodeSettings(64, 3, 3.0)
-    assert model.decoder.picture(128, 9, 1.0) == DecodeSettings(128, 9, 1.0)
+    assert model.decoder.settings(None, None, None) == DecodeSettings(64, 3, 3.0)
+    assert model.decoder.settings(128, 9, 1.0) == DecodeSettings(128, 9, 1.0)
 
 
 def learnt(copied, guidance_scale):
@@ -115,20 +115,20 @@ def learnt(copied, guidance_scale):
 def test_learnt_guidance_is_not_applied_again(model, copied):
     """One branch, whatever it has learnt, is what an unguided model does with the same weights."""
     decoder, embeds = learnt(copied, 2.0), torch.ones(1, 16)
-    (picture,) = decoder.decode(embeds, noise_of([5]), decoder.picture(None, None, 2.0), nothing)
+    (picture,) = decoder.decode(embeds, noise_of([5]), decoder.settings(None, None, 2.0), nothing)
     (one_branch,) = model.decoder.decode(embeds, noise_of([5]), DecodeSettings(64, 3, 1.0), nothing)
     assert picture.tobytes() == one_branch.tobytes()
 
 
 def test_learnt_guidance_is_the_only_one_and_is_told(copied):
     decoder = learnt(copied, 2.0)
-    assert decoder.picture(None, None, None) == decoder.picture(None, None, 2.0) == DecodeSettings(64, 3, 2.0)
+    assert decoder.settings(None, None, None) == decoder.settings(None, None, 2.0) == DecodeSettings(64, 3, 2.0)
     with pytest.raises(ValueError, match=r"guidance_scale must be 2, which is learnt, got 7\.5"):
-        decoder.picture(None, None, 7.5)
+        decoder.settings(None, None, 7.5)
 
 
 def test_defaults_without_a_word_from_the_checkpoint_are_the_precursors(full):
-    assert full.decoder.picture(None, None, None) == DecodeSettings(128, 50, 7.5)
+    assert full.decoder.settings(None, None, None) == DecodeSettings(128, 50, 7.5)
     assert full.decoder.as_candidate(DecodeSettings(256, 50, 3.0)) == DecodeSettings(64, 10, 3.0)
 
 

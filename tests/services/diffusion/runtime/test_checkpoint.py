@@ -79,7 +79,7 @@ def test_code_in_a_checkpoint_is_not_run_even_if_somebody_would_agree(tmp_path, 
 @pytest.mark.parametrize("size", [64, 320, 768])
 def test_the_embedded_model_makes_every_size_that_the_gateway_takes(size):
     decoder = Kandinsky.load(str(MINI / "prior"), str(MINI / "decoder"), device="cpu", dtype=torch.float32).decoder
-    assert decoder.picture(size, None, None).size == size
+    assert decoder.settings(size, None, None).size == size
 
 
 def memory_bytes():
