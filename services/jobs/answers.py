@@ -16,8 +16,14 @@ from services.jobs.accepted import AcceptedRequest
 from services.jobs.pipeline import Tenanted
 from services.jobs.record import Eta, JobRecord, Progress, QueuePlace, StoredOutput
 
-Found = tuple[JobRecord, QueuePlace | None]  # a job, and its place in the queue while it waits
+IDEMPOTENCY_MS = 24 * 3600 * 1000
+SILENT_MS = 10_000  # without a beat of the worker's heart, of which there are two meanwhile, or of a third of its lease
+logger = logging.getLogger(__name__)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 _OUTPUTS = TypeAdapter(list[StoredOutput])
+
+Found = tuple[JobRecord, QueuePlace | None]  # a job, and its place in the queue while it waits
 
 
 class Page(NamedTuple):
@@ -50,13 +56,6 @@ class Stats:
         """What `stats` in stats.lua answered."""
         figures, durations_ms, counters = answer
         return cls(_numbers(figures), [int(ms) for ms in durations_ms], _numbers(counters))
-
-
-IDEMPOTENCY_MS = 24 * 3600 * 1000
-SILENT_MS = 10_000  # without a beat of the worker's heart, of which there are two meanwhile, or of a third of its lease
-logger = logging.getLogger(__name__)
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:
