@@ -1,1 +1,1 @@
-"""Weights and their configuration, for `services.diffusion.runtime.checkpoint` to find."""
+"""Weights and their configuration, for `services.checkpoints` to find."""
