@@ -30,9 +30,9 @@ up: .env
 clients: .venv/installed-dev
 	$(BIN)/python -m deploy.clients.generate
 
-# Two at once, since most of them wait for servers and leases; the fuzz has the machine to itself.
+# Three at once, since most of them wait for servers and leases; the fuzz has the machine to itself.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/fuzz
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/fuzz
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
 
 lint: .venv/installed-dev
