@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from servers import eventually
 from tests.studio.conftest import ENDLESS
@@ -252,6 +252,12 @@ def test_on_phones_the_run_stays_in_view_with_a_way_to_its_pictures(open_page, f
     expect(page.get_by_role("link", name="2 found ↓")).to_be_visible()
 
 
+def met(page: Page) -> list[tuple[dict, dict]]:
+    """Pictures on the map that overlap one another, or a word of it, while they glide to their places."""
+    pictures, words = boxes(page, ".map .found rect"), boxes(page, ".map .words text:not(:empty)")
+    return meeting(pictures) + [pair for word in words for one in pictures for pair in meeting([word, one])]
+
+
 @pytest.mark.parametrize("count", [4, 16])
 def test_pictures_on_the_map_meet_neither_each_other_nor_its_words(open_page, finished, count):
     page = open_page()
@@ -264,8 +270,4 @@ def test_pictures_on_the_map_meet_neither_each_other_nor_its_words(open_page, fi
     expect(page.locator(".map .found")).to_have_count(count)
     for width in (360, 1280, 2560):
         page.set_viewport_size({"width": width, "height": 1000})
-        page.wait_for_timeout(600)  # they glide
-        pictures = boxes(page, ".map .found rect")
-        assert meeting(pictures) == [], width
-        for word in boxes(page, ".map .words text:not(:empty)"):
-            assert [picture for picture in pictures if meeting([word, picture])] == [], (width, word)
+        assert eventually(lambda: met(page) == []), (width, met(page))
