@@ -30,9 +30,10 @@ up: .env
 clients: .venv/installed-dev
 	$(BIN)/python -m deploy.clients.generate
 
-# Three at once, since most of them wait for servers and leases; the fuzz has the machine to itself.
+# Three at once, since most of them wait for servers and leases, in order: the files that take longest have few tests.
+# The fuzz has the machine to itself.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/fuzz
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/fuzz
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
 
 lint: .venv/installed-dev
