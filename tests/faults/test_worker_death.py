@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -54,8 +55,9 @@ def step_of(record):
 
 
 def pictures(objects):
-    """The keys of all jobs' pictures, with a name for each thing that is none."""
-    stored = [path.relative_to(objects) for path in (objects / "jobs").rglob("*") if path.is_file()]
+    """The keys of all jobs' pictures, with a name for each thing that is none; what is erased meanwhile is not."""
+    walked = os.walk(objects / "jobs")
+    stored = [Path(folder, name).relative_to(objects) for folder, _, names in walked for name in names]
     return {str(path.with_suffix(".png") if path.suffix == ".safetensors" else path) for path in stored}
 
 
