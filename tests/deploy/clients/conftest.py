@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from deploy.local.stack.child import RAREBIT
 from nginx import nginx
+from rarebit_client import Client
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, served, url_of
 from tests.faults.fleet import Fleet
 
@@ -81,3 +82,10 @@ def url(app: FastAPI) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def alone(url: str) -> Iterator[Client]:
+    """A client of the gateway without a worker, which takes the first answer."""
+    with Client(url, retries=0) as client:
+        yield client
