@@ -67,7 +67,7 @@ class _Route(APIRoute):
     async def _arguments(self, request: Request) -> dict[str, Any] | None:
         """What FastAPI would call the endpoint with; None for a request with a query, or with what does not hold.
 
-        The house's endpoints take a path, headers, one body, and dependencies that take the request alone.
+        Endpoints here take a path, headers, one body, and dependencies that take the request alone.
         """
         dependant, arguments = self.dependant, self._defaults.copy()
         if request.scope["query_string"] or (dependant.body_params and not await request.body()):

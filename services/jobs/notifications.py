@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -27,13 +28,10 @@ class Notifications:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Pass on what Redis publishes meanwhile."""
-        task = asyncio.create_task(self._listen())
         try:
-            yield
+            async with running(self._listen()):
+                yield
         finally:
-            while not task.done():  # redis-py loses a cancel that meets it while it connects
-                task.cancel()
-                await asyncio.wait([task], timeout=_PAUSE_S)
             await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
     async def _listen(self) -> None:
@@ -73,3 +71,15 @@ class Notifications:
     def _wake(self, channel: str) -> None:
         for changed in self._waiting.get(channel, ()):
             changed.set()
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do the work, which calls Redis, beside the block, and cancel it in the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        while not task.done():  # redis-py loses a cancel that meets it while it connects
+            task.cancel()
+            await asyncio.wait([task], timeout=_PAUSE_S)

@@ -20,7 +20,7 @@ import httpcore
 from redis.exceptions import RedisError
 from standardwebhooks import Webhook as Signer
 
-from services.jobs.notifications import Notifications
+from services.jobs.notifications import Notifications, running
 from services.logs import tell_about
 from services.version import __version__
 from services.webhooks.egress import Answer, Egress
@@ -65,13 +65,10 @@ class Deliverer:
     @asynccontextmanager
     async def delivering(self, notifications: Notifications) -> AsyncIterator[None]:
         """Deliver meanwhile; attempts that are under way in the end have GRACE_S seconds."""
-        task = asyncio.create_task(self._run(notifications))
         try:
-            yield
+            async with running(self._run(notifications)):
+                yield
         finally:
-            while not task.done():  # redis-py loses a cancel that meets it while it connects
-                task.cancel()
-                await asyncio.wait([task], timeout=_PAUSE_S)
             if self._running:
                 await asyncio.wait(self._running, timeout=GRACE_S)
             for attempt in self._running:

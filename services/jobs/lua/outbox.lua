@@ -1,6 +1,6 @@
 -- The webhook outbox: what receivers are to be told, written in the call that changes what they are told of.
 -- A delivery is a hash, a list that logs its attempts, and, while it is pending, a member of DELIVERIES with the time of
--- its next attempt. Who takes it moves that time to the end of a lease: when he dies, another takes it then.
+-- its next attempt. Who takes it moves that time to the end of a lease: when that one dies, another takes it then.
 
 local OUTBOX_MS = 7 * 24 * 3600 * 1000  -- kept after the event, and after each attempt
 local DISABLED_MS = OUTBOX_MS           -- that a receiver which answered 410 is left alone
