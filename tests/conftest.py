@@ -143,13 +143,13 @@ def leases(redis_url: str) -> Iterator[Leases]:
 
 
 @pytest.fixture
-def lose_next(redis_url: str) -> Iterator[Callable[[], None]]:
-    """Two workers, one after the other, die with the next job."""
+def lose_next(redis_url: str) -> Iterator[Callable[..., None]]:
+    """So many workers, one after the other, die with the next job."""
     with connect(redis_url) as client:
         dying, living = Leases(client, worker="dying", lease_s=0), Leases(client, worker="living", lease_s=30)
 
-        def lose() -> None:
-            for _ in range(2):
+        def lose(times: int = 2) -> None:
+            for _ in range(times):
                 dying.claim()
                 living.recover()
 

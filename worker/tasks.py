@@ -68,7 +68,7 @@ class Runner:
 
     def run_next(self) -> None:
         """Claim the next job, if there is one, and run it to its end; harmless to call too often, and from threads."""
-        if (claim := self._capacity.claim(self._leases.claim, self._stopping)) is None:
+        if (claim := self._capacity.claim(self._leases, self._stopping)) is None:
             return
         try:
             with about(job=claim.id, tenant=claim.tenant):

@@ -61,6 +61,12 @@ class Claim:
     queue_ms: int
     ran_ms: int
     savepoint: str | None
+    suspect: bool = False
+    """A worker died with it: whoever claims it runs nothing beside it."""
+
+
+class AloneError(Exception):
+    """The next job is suspect, and this worker is busy."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +97,15 @@ class Leases:
             raise _lost(claim)
         return JobStatus(status)
 
-    def claim(self) -> Claim | None:
+    def claim(self, *, busy: bool = False) -> Claim | None:
         """Lease the job that has waited longest; None when none waits. One that cannot be read is quarantined instead.
 
-        After a claim whose answer was lost, the same job again: Redis may have given it to us.
+        After a claim whose answer was lost, the same job again: Redis may have given it to us. Raises AloneError to
+        who is `busy` with other jobs.
         """
-        while (flat := self._next()) is not None:
+        while (flat := self._next(busy)) is not None:
+            if not flat:
+                raise AloneError
             fields = pairs(flat)
             try:
                 return _claim(fields)
@@ -105,10 +114,10 @@ class Leases:
                 self._call("give_up", error.id, fields["attempt"], unreadable)
         return None
 
-    def _next(self) -> Sequence[str] | None:
+    def _next(self, busy: bool) -> Sequence[str] | None:
         token = self._unanswered.pop() if self._unanswered else uuid.uuid4().hex
         try:
-            flat: Sequence[str] | None = self._call("claim", self._worker, self._lease_ms, token)
+            flat: Sequence[str] | None = self._call("claim", self._worker, self._lease_ms, token, int(busy))
         except RedisError:
             self._unanswered.append(token)
             raise
@@ -254,6 +263,7 @@ def _claim(fields: dict[str, str]) -> Claim:
         queue_ms=int(fields["queue_ms"]),
         ran_ms=int(fields.get("ran_ms", 0)),
         savepoint=fields.get("savepoint"),
+        suspect="losses" in fields,
     )
 
 

@@ -92,3 +92,16 @@ async def test_worker_that_stops_does_not_wait_for_room(submit, make_runner, com
     await asyncio.sleep(0.3)
     stop.set()
     await asyncio.wait_for(asyncio.gather(*runs), 30)
+
+
+async def test_job_that_a_worker_died_with_runs_alone(jobs, submit, make_runner, company, lose_next):
+    suspect = await submit(QUICK)
+    lose_next(times=1)
+    running = await submit(ENDLESS.model_copy(update={"priority": "high"}))
+    runs = at_once(make_runner(models=company), 2)
+    await until(jobs, running, JobStatus.RUNNING)
+    await asyncio.sleep(0.3)
+    assert (await jobs.get(suspect))[0].status is JobStatus.QUEUED
+    await jobs.cancel(running)
+    await asyncio.gather(*runs)
+    assert (await jobs.get(suspect))[0].status is JobStatus.SUCCEEDED

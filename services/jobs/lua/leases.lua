@@ -16,8 +16,8 @@ local function leave_queue(id)
   if redis.call('EXISTS', job(id)) == 1 then set_aside(id) end
 end
 
--- The job that may start next; of those before it, the late ones fail, those without a slot are held, and what is no
--- sound job leaves the queue.
+-- The job that may start next, and whether a worker died with it; of those before it, the late ones fail, those without
+-- a slot are held, and what is no sound job leaves the queue.
 local function next_job()
   for _ = 1, BATCH do
     local id = redis.call('ZRANGE', QUEUE, 0, 0)[1]
@@ -27,7 +27,7 @@ local function next_job()
     else
       look(id)
       local status, tenant, turn = unpack(redis.call('HMGET', job(id), 'status', 'tenant', 'turn'))
-      if status == 'queued' and idle_slots(tenant) > 0 then return id end
+      if status == 'queued' and idle_slots(tenant) > 0 then return id, field(id, 'losses') end
       if status == 'queued' then hold(id, tenant, turn) end
     end
   end
@@ -35,7 +35,9 @@ local function next_job()
 end
 
 -- A worker repeats the token of a claim whose answer it did not get: that job is its own already, and no token has two.
-function frees.claim(worker, lease_ms, token)
+-- A job that a worker died with is for one that runs nothing else, so that each death is one job's alone; to a worker
+-- that is busy the answer is empty then.
+function frees.claim(worker, lease_ms, token, busy)
   redis.call('ZADD', WORKERS, now, worker)
   local claimed = redis.call('GET', claimed_with(token))
   if claimed then
@@ -43,8 +45,9 @@ function frees.claim(worker, lease_ms, token)
     redis.call('ZADD', LEASES, now + lease_ms, claimed)
     return fields(claimed)
   end
-  local id = next_job()
+  local id, losses = next_job()
   if not id then return false end
+  if losses and busy == '1' then return {} end
   move(id, 'running')
   dequeue(id, field(id, 'tenant'))
   keep_promise(id)

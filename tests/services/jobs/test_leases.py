@@ -6,7 +6,7 @@ import time
 import pytest
 
 from services.errors import LeaseLostError
-from services.jobs.leases import Leases
+from services.jobs.leases import AloneError, Leases
 from services.jobs.queue import HINTS
 from services.jobs.record import JobStatus, Metrics, Progress
 from services.jobs.store import connect
@@ -91,6 +91,21 @@ async def test_job_that_two_workers_died_with_fails(jobs, leases, dying):
         leases.recover()
     record, _ = await jobs.get(job_id)
     assert (record.status, record.error.code) == (JobStatus.FAILED, "worker_lost")
+
+
+async def test_job_in_the_company_of_one_that_kills_is_not_taken_for_one(jobs, leases, dying):
+    """After a death each job of the dead worker runs alone, so that the next death is the killer's own."""
+    killer, innocent = await submit(jobs), await submit(jobs)
+    assert [dying.claim().id, dying.claim(busy=True).id] == [killer, innocent]
+    await outlive_the_lease()
+    assert set(dying.recover()) == {killer, innocent}
+    with pytest.raises(AloneError):
+        dying.claim(busy=True)
+    assert dying.claim().suspect
+    await outlive_the_lease()
+    assert leases.recover() == [killer]
+    leases.succeed(leases.claim(), [], [], Metrics())
+    assert [(await jobs.get(job_id))[0].status for job_id in (killer, innocent)] == ["failed", "succeeded"]
 
 
 async def test_handed_back_job_comes_first_and_counts_no_loss(jobs, leases):
