@@ -9,6 +9,7 @@ from services.errors import SettingsError
 from services.settings import Settings, log_style
 
 GRACE_S = 5  # for answers on their way; who follows events or waits for an end asks again
+KEEP_ALIVE_S = 620  # of an idle connection: longer than any proxy's, since a request that crosses its end is lost
 
 
 def main(host: str, port: int, fd: int | None = None, log_level: str = "info") -> None:
@@ -31,4 +32,5 @@ def main(host: str, port: int, fd: int | None = None, log_level: str = "info") -
         access_log=False,
         proxy_headers=False,  # nothing that is said there is believed
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )

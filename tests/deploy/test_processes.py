@@ -1,10 +1,13 @@
 """`rarebit gateway` and `rarebit worker`: the one way in which each process is started, with all its bounds."""
 
+import http.client
 import json
 import os
 import re
 import socket
 import subprocess
+import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -31,6 +34,17 @@ def test_gateway_ends_a_connection_whose_head_has_no_end(gateway_process):
     with socket.create_connection(("127.0.0.1", gateway_process.address), timeout=10) as client:
         client.sendall(b"GET /health/live HTTP/1.1\r\n" + b"a: b\r\n" * (HEAD_LIMIT_BYTES // 6 + 1))
         assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_connection_that_was_idle_is_good_for_another_request(gateway_process):
+    """As a proxy keeps it: with uvicorn's five seconds, a request may cross the end of its connection, and is lost."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway_process.address, timeout=10)
+    with closing(connection):
+        for idle_s in (0, 5.5):
+            time.sleep(idle_s)
+            connection.request("GET", "/health/live")
+            assert connection.getresponse().read()
+            assert connection.sock is not None
 
 
 def test_gateway_ends_in_its_grace_though_somebody_follows_a_job(gateway_process):
