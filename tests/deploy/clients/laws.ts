@@ -21,9 +21,10 @@ const laws: Record<string, () => Promise<void>> = {
   },
 
   async restart() {
-    const { id } = await rarebit.submit(slow);
+    const patient = new Rarebit({ ...url, retries: 10 }); // of a gateway that starts on a busy machine
+    const { id } = await patient.submit(slow);
     const heard: JobEvent[] = [];
-    for await (const event of rarebit.events(id)) {
+    for await (const event of patient.events(id)) {
       if (heard.push(event) === 5) console.log('restart the gateway');
     }
     const steps = heard.flatMap(({ event, data }) => (event === 'progress' && data.phase === 'optimize' ? [data.step] : []));

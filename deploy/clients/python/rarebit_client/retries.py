@@ -17,8 +17,9 @@ class Retries:
     limit: int
 
     def pause_s(self, failures: int, error: RarebitError) -> float:
-        """Exponential with full jitter, after what `Retry-After` asks for; raises the error where there is no use."""
+        """Exponential, half of it by chance, after what `Retry-After` asks for; raises the error if it is no use."""
         asked_s = (error.problem and error.problem.retry_after_s) or 0.0
         if not isinstance(error, TEMPORARY) or failures > self.limit or asked_s > _PATIENCE_S:
             raise error
-        return asked_s + random.uniform(0, min(_LONGEST_S, _FIRST_S * 2**failures))  # noqa: S311
+        longest_s = min(_LONGEST_S, _FIRST_S * 2**failures)
+        return asked_s + random.uniform(longest_s / 2, longest_s)  # noqa: S311

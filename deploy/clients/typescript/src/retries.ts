@@ -24,9 +24,9 @@ export function patient(fetch: typeof globalThis.fetch, limit: number, final?: n
   };
 }
 
-/** Exponential with full jitter. */
+/** Exponential, half of it by chance. */
 export function backoffMs(failures: number): number {
-  return Math.random() * Math.min(LONGEST_MS, FIRST_MS * 2 ** failures);
+  return ((1 + Math.random()) / 2) * Math.min(LONGEST_MS, FIRST_MS * 2 ** failures);
 }
 
 export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
