@@ -92,18 +92,24 @@ wheels: .venv/installed-dev
 	rm -rf build deploy/checkpoints/build dist
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./deploy/checkpoints
 
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable deploy/checkpoints
+# pip would compile on one core; compileall takes all, and minds no package's templates that are no Python.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt \
+  --editable deploy/checkpoints
+COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --editable ".[embedded]"
+	@$(COMPILE)
 	@touch $@
 
 .venv/installed-dev: .venv/installed
 	$(INSTALL) --editable ".[dev]"
+	@$(COMPILE)
 	$(BIN)/python .ci/helm.py
 	@touch $@
 
 .venv/installed-evaluate: .venv/installed
 	$(INSTALL) --editable ".[embedded,evaluate]"
+	@$(COMPILE)
 	@touch $@
