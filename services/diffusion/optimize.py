@@ -194,7 +194,7 @@ def differentiate(moving: list[Moving], _tell: Callable[[int], None]) -> list[tu
     Rows of several runs, whose spaces are alike, are sampled and differentiated as one batch.
     """
     space = moving[0].run.space
-    rows = space.model.sampler.graphs.rows(len(moving))  # the last again and again, up to as many as a graph has
+    rows = space.model.graphs.rows(len(moving))  # the last again and again, up to as many as a graph has
     filled = moving + [moving[-1]] * (rows - len(moving))
     parts = [Part.of(run, [one.row for one in own]) for run, own in groupby(filled, key=attrgetter("run"))]
     loss, image_embeds, table = losses(parts)

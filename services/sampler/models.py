@@ -10,10 +10,10 @@ from services.diffusion.checkers.open_clip import Checker, load_checker
 from services.diffusion.checkers.safety import SafetyChecker, load_safety_checker
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.runtime.batching import Batching, Sharing, alone
+from services.objects.storage import Storage, open_storage
 from services.sampler.densities import Densities
 from services.sampler.keeping import Keeping
 from services.settings import Settings
-from services.storage import Storage, open_storage
 
 WAIT_MS = 10  # on a GPU, where a step takes 50 at the least
 JOBS = 16  # at once, if there is room for their trials
@@ -45,9 +45,9 @@ def load_models(settings: Settings, storage: Storage) -> Models:
     keep, found = Keeping(open_storage(settings, KEEP_PATIENCE_S)), partial(found_at, settings.data_dir)
     parts = found("prior", settings.prior), found("decoder", settings.decoder)
     model = Kandinsky.load(*parts, device=device, dtype=dtype, keep=keep)
-    sampler = model.sampler  # made before there are threads, as its graphs are
+    graphs = model.graphs  # made before there are threads, as what it captures is
     if model.device.type == "cuda":
-        sampler.graphs.capture(settings.trials_at_once)
+        graphs.capture(settings.trials_at_once)
     densities = Densities(model, storage, samples=settings.density_samples, capacity=settings.density_cache)
     checker = load_checker(found("scorer", settings.scorer), device=device, dtype=dtype, keep=keep)
     safety = None if settings.safety is None else load_safety_checker(found("safety", settings.safety), device=device)

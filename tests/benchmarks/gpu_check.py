@@ -99,7 +99,7 @@ def costs(findings: Findings, model: Kandinsky, size: Size, ceiling: Ceilings, u
 
 def as_workers_have_it(findings: Findings, model: Kandinsky, checker: EverySecond, size: Size, until: float) -> None:
     """Steps as CUDA graphs, and jobs that share their batches; without a GPU, steps as written."""
-    graphs, most = model.sampler.graphs, max(size.trials) if model.device.type == "cuda" else 0
+    graphs, most = model.graphs, max(size.trials) if model.device.type == "cuda" else 0
     worker = Worker(model, checker, size.samples, **ASKED["full" if size is FULL_SIZE else "tiny"])
     density = fit(model, BATCH, lambda *_: None).to(model.device)
 

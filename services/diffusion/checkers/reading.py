@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from services.concepts import AFTER_HEAD, canonical
+from services.texts.concepts import AFTER_HEAD, canonical
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|,")
 EMPTY_WORDS = {"a", "an", "the", "and", ","}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from services.concepts import canonical
+from services.texts.concepts import canonical
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,9 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.lora import LowRank
-
-if TYPE_CHECKING:
-    from services.diffusion.kandinsky.prior import Sampler
+from services.diffusion.kandinsky.prior import Sampler
 
 TOKENS = 32  # of a prompt that fits a graph; the default one has 17 and its concept's
 LEAST = 8  # rows
@@ -28,7 +26,7 @@ Vectors = Float[Tensor, "rows size"]
 class Graphs:
     """Sampling with gradient in prompts and factors, captured for some numbers of rows."""
 
-    def __init__(self, sampler: "Sampler", capture: Callable[..., Any] = torch.cuda.make_graphed_callables) -> None:
+    def __init__(self, sampler: Sampler, capture: Callable[..., Any] = torch.cuda.make_graphed_callables) -> None:
         self.sampler, self.low_rank, self._capture = sampler, LowRank(sampler.prior), capture
         self._graphs: dict[int, Callable[..., Tensor]] = {}
         self._seen = torch.ones(1, TOKENS, dtype=torch.bool, device=sampler.prior.device)

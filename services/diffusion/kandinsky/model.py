@@ -13,6 +13,7 @@ from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTo
 from services.checkpoints import check_equal, check_spaces
 from services.diffusion.kandinsky.decoder import Decoder, Generators
 from services.diffusion.kandinsky.encoding import Encoding, Tokens
+from services.diffusion.kandinsky.graphs import Graphs
 from services.diffusion.kandinsky.multilingual_clip import empty_prompt
 from services.diffusion.kandinsky.prior import Sampler
 from services.diffusion.runtime.checkpoint import (
@@ -134,6 +135,11 @@ class Kandinsky:
     def sampler(self) -> Sampler:
         """The prior with all that is the same in every sample."""
         return Sampler(self.prior, self.scheduler, self.guidance_scale, self.unconditional)
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """The sampler's steps as CUDA graphs, for the numbers of rows that were captured."""
+        return Graphs(self.sampler)
 
     def sample_prior(
         self,

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from services.diffusion.kandinsky.decoder import Generators, guide
 from services.diffusion.kandinsky.encoding import Encoding
-from services.diffusion.kandinsky.graphs import Graphs
 from services.diffusion.kandinsky.layout import Layout
 from services.diffusion.kandinsky.lora import Factors
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS, Step, schedule_of
@@ -39,7 +38,6 @@ class Sampler:
             empty = unconditional.trimmed()
             x, layout = self.transformer.prompt(empty), Layout.of(empty.mask, 0, prior.dtype)
             self.past = self.transformer.run(x, self.past, layout)[1]
-        self.graphs = Graphs(self)
 
     @property
     def guided(self) -> bool:

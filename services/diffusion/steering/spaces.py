@@ -77,9 +77,9 @@ def sample_together(
     parts: Sequence[tuple[Space, Parameters, Float[Tensor, "steps _ dim"]]],
 ) -> Float[Tensor, "rows dim"]:
     """What each space of one shape samples, as one batch; within rounding of what it samples alone."""
-    sampler, low_rank = parts[0][0].model.sampler, parts[0][0].low_rank
+    model, low_rank = parts[0][0].model, parts[0][0].low_rank
     rows, tokens = sum(noise.shape[1] for _, _, noise in parts), max(space.tokens for space, _, _ in parts)
-    fits = sampler.graphs.fits(rows, tokens, len(parts[0][2]))
+    fits = model.graphs.fits(rows, tokens, len(parts[0][2]))
     if len(parts) == 1 and not fits:
         space, parameters, noise = parts[0]
         return space.sample(parameters, noise)
@@ -87,9 +87,9 @@ def sample_together(
     noise = torch.cat([noise for _, _, noise in parts], dim=1)
     vectors = torch.cat([own[-1] for _, own, _ in parts]) if low_rank else None
     if fits:
-        return sampler.graphs(prompts, noise, vectors)
+        return model.graphs(prompts, noise, vectors)
     factors = low_rank.factors(vectors) if low_rank and vectors is not None else None
-    return sampler.sample_at(sampler.layout(prompts.mask), prompts, noise, factors)
+    return model.sampler.sample_at(model.sampler.layout(prompts.mask), prompts, noise, factors)
 
 
 def before_the_concept(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report, fit_density
 from services.diffusion.density.model import DensityModel
@@ -20,6 +19,7 @@ from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import GenerationConfig
 from services.diffusion.run import Run
 from services.diffusion.steering.clusters import UNSTEERED, Steering
+from services.texts.concepts import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import clip_tokenizer
 
 import open_clip  # isort: skip

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain, threads, trials_for
@@ -16,6 +15,7 @@ from services.diffusion.replay import GenerationConfig, from_json, to_json
 from services.diffusion.run import Run
 from services.diffusion.steering.clusters import History, Steering, steer
 from services.errors import ReplayError
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

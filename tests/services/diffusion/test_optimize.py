@@ -4,7 +4,6 @@ import pytest
 import torch
 from PIL import Image
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.optimize import CHECK_EVERY, ENOUGH, Optimization
@@ -13,6 +12,7 @@ from services.diffusion.steering.losses import ceiling_loss, floor_loss, rarity_
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, State, Trial, ranked
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 BITS, LORA = 6.0, ["lora"]

@@ -5,13 +5,13 @@ import torch
 from PIL import Image
 from scipy.stats import multivariate_normal
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.optimize import CHECK_EVERY
 from services.diffusion.paper import Paper, PaperLoss
 from services.diffusion.steering.clusters import UNSTEERED, Cluster, Steering
 from services.diffusion.steering.objective import Figures
 from services.diffusion.steering.spaces import Space
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

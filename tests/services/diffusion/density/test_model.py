@@ -10,7 +10,6 @@ from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.fit import (
     PARTS,
     choose_mixture,
@@ -24,6 +23,7 @@ from services.diffusion.density.mixture import Mixture, Subspace
 from services.diffusion.density.model import META, WEIGHTS, DensityModel, density_key
 from services.diffusion.density.subject import Subject
 from services.errors import CheckpointError
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 ELSEWHERE = Subject("4k", SUBJECT.text.replace("4k", "{}"))  # another concept in the same text

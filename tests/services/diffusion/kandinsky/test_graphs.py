@@ -4,13 +4,13 @@ line but CUDA's runs. `make gpu-check` has the real ones."""
 import pytest
 import torch
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.graphs import TOKENS, Graphs, sizes_up_to
 from services.diffusion.optimize import Optimization
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
@@ -53,7 +53,7 @@ def captured(model, monkeypatch):
 
     graphs = Graphs(model.sampler, capture)
     graphs.capture(20)
-    monkeypatch.setattr(model.sampler, "graphs", graphs)
+    monkeypatch.setitem(vars(model), "graphs", graphs)
     return made
 
 
@@ -70,7 +70,7 @@ def run_of(model, density, names, trials, steps=3):
 def test_a_captured_step_is_the_step_as_written(model, density, names, monkeypatch, captured):
     graphed = run_of(model, density, names, 8)
     assert sum(graph.calls for graph in captured) == 2 + 3  # a look at each, and the steps
-    monkeypatch.setattr(model.sampler, "graphs", Graphs(model.sampler))
+    monkeypatch.setitem(vars(model), "graphs", Graphs(model.sampler))
     plain = run_of(model, density, names, 8)
     for one, other in zip(graphed.trials, plain.trials, strict=True):
         assert one.state.d2 == pytest.approx(other.state.d2, rel=1e-3)
@@ -88,16 +88,16 @@ def test_what_a_step_has_given_stays_when_the_graph_is_called_again(model, densi
 
 
 def test_other_numbers_of_rows_and_longer_prompts_run_as_written(model, density, captured):
-    assert model.sampler.graphs.fits(8, TOKENS, 5)
-    assert not model.sampler.graphs.fits(8, TOKENS + 1, 5)
-    assert not model.sampler.graphs.fits(8, TOKENS, 3)
+    assert model.graphs.fits(8, TOKENS, 5)
+    assert not model.graphs.fits(8, TOKENS + 1, 5)
+    assert not model.graphs.fits(8, TOKENS, 3)
     run_of(model, density, ["lora"], 17)
     assert sum(graph.calls for graph in captured) == 2
 
 
 def test_the_number_of_rows_changes_with_the_logarithm_of_the_trials(model, density, captured):
     """Trials that have arrived or ended leave their places to the last that moves, which is changed by none of them."""
-    rows = model.sampler.graphs.rows
+    rows = model.graphs.rows
     assert [rows(moving) for moving in range(1, 19)] == [8] * 8 + [16] * 8 + [17, 18]
     assert [sizes_up_to(most) for most in (7, 8, 20, 64)] == [[], [8], [8, 16], [8, 16, 32, 64]]
     five, eight = (run_of(model, density, ["lora"], trials) for trials in (5, 8))
@@ -123,4 +123,4 @@ def test_a_graph_that_cannot_be_captured_or_gives_something_else_is_done_without
 def test_a_varied_picture_has_fewer_steps_and_no_graph(model, density, captured):
     start = Subject(SUBJECT.concept, SUBJECT.prompt, torch.ones(16))
     space = Space(model, start, ["lora"])
-    assert not model.sampler.graphs.fits(8, space.tokens, space.shape[0])
+    assert not model.graphs.fits(8, space.tokens, space.shape[0])

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion import optimize
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
@@ -21,6 +20,7 @@ from services.diffusion.runtime.memory import RowBatches
 from services.diffusion.steering.clusters import UNSTEERED, steer
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
+from services.texts.concepts import DEFAULT_PROMPT
 
 HANDBAG = Subject("handbag", DEFAULT_PROMPT)
 OTHERS = [Subject("red leather handbag", "a photo of a {}."), Subject("cup", "{}")]

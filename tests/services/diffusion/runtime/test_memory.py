@@ -9,13 +9,13 @@ import psutil
 import pytest
 import torch
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.optimize import Optimization
 from services.diffusion.runtime.memory import RowBatches, is_out_of_memory
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 ROOM = 256 * 2**20

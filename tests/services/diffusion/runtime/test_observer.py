@@ -4,7 +4,6 @@ import pytest
 import torch
 from PIL import Image
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate
 from services.diffusion.optimize import CHECK_EVERY, Optimization
@@ -14,6 +13,7 @@ from services.diffusion.run import Run
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 

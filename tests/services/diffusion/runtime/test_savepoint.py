@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, threads
 from services.diffusion.optimize import CHECK_EVERY, Optimization
@@ -17,6 +16,7 @@ from services.diffusion.runtime.savepoint import Savepoint, pack, unpack
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 LONG = GenerationConfig(target_bits=25.0, seed=3, count=2, trials=4, steps=3 * CHECK_EVERY + 5)

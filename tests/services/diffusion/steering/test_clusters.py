@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal, multivariate_t
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.diffusion.steering.belief import PRIOR_VIEWS, Belief
 from services.diffusion.steering.clusters import UNSTEERED, Cluster, History, Steering, steer
 from services.diffusion.steering.objective import Figures, Objective, Shell
+from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
 
