@@ -43,15 +43,15 @@ from api.routes import (
 from api.store_check import StoreCheck
 from api.uploads import Uploads
 from api.webhooks import describe, secret_of
+from services import __version__
 from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Notifications
 from services.jobs.quarantine import Quarantine
 from services.jobs.store import connect_async
+from services.objects.storage import open_storage
 from services.settings import Settings
-from services.storage import open_storage
 from services.tenants import Doorkeeper
-from services.version import __version__
 from services.webhooks.deliverer import Deliverer
 from services.webhooks.egress import open_egress
 from services.webhooks.outbox import Outbox

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.base_models import read_each, read_one
-from services.concepts import canonical
 from services.density_models import Baseline, DensityFacts, Point, baseline_key, name_of_model
 from services.errors import NoDensityError
 from services.jobs.accepted import AcceptedRequest
 from services.jobs.answers import refuse
 from services.jobs.pipeline import Tenanted
 from services.jobs.record import JobRecord
-from services.storage import Storage
+from services.objects.storage import Storage
+from services.texts.concepts import canonical
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Notifications
 from services.jobs.quarantine import Quarantine
 from services.logs import tell_about
+from services.objects.storage import Storage
 from services.settings import Settings
-from services.storage import Storage
 from services.tenants import NOBODY, Caller, Doorkeeper
 from services.webhooks.outbox import Outbox
 

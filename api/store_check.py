@@ -5,7 +5,7 @@ import logging
 import time
 
 from services.errors import NoStorageError, StorageError
-from services.storage import Storage
+from services.objects.storage import Storage
 
 _REMEMBERED_S = 5.0
 _PATIENCE_S = 1.0  # with a store that is slow or away: it may be back before the job has ended

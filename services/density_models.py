@@ -7,8 +7,8 @@ from datetime import datetime
 from pydantic import TypeAdapter
 
 from services.base_models import StoredModel
-from services.concepts import canonical
-from services.storage import Storage
+from services.objects.storage import Storage
+from services.texts.concepts import canonical
 
 BASELINE_POINTS = 300
 

@@ -170,8 +170,8 @@ def replayed(bench: Bench) -> Outcome:
 
 def preloaded(bench: Bench) -> Outcome:
     """One worker fits a density and stores it, the next finds it there before its first job."""
+    from services.objects.storage import LocalStorage
     from services.sampler.densities import Densities
-    from services.storage import LocalStorage
 
     def density(root: str) -> DensityModel:
         storage = LocalStorage(Path(root), signing_key="k" * 32, public_url="http://gateway")

@@ -5,8 +5,8 @@ from safetensors.numpy import save
 
 from services.jobs.leases import Claim
 from services.jobs.record import ReachedRarity, StoredOutput
-from services.objects import output_key, state_key
-from services.storage import Storage
+from services.objects.keys import output_key, state_key
+from services.objects.storage import Storage
 
 
 def store_output(storage: Storage, claim: Claim, index: int, **replay: str) -> StoredOutput:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from functools import partial
 from typing import Any
 
@@ -13,20 +14,18 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from services import logs
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
 from services.jobs.leases import Leases
 from services.jobs.queue import RUN_TASK, celery_app
 from services.jobs.store import connect, require_durable
+from services.objects.storage import Storage, open_storage
 from services.sampler.models import KEEP_PATIENCE_S, load_models
 from services.settings import Settings, log_style
-from services.storage import Storage, open_storage
+from services.texts.concepts import DEFAULT_PROMPT
 from worker.fit_lock import fit_lock, owned
 from worker.health import Health
 from worker.heartbeat import BEATS, Heartbeat
-from worker.notify import notify_ready
-from worker.shutdown import Shutdown
 from worker.sweeper import Sweeper
 from worker.tasks import Runner
 
@@ -91,6 +90,27 @@ def build(settings: Settings) -> Celery:
     return app
 
 
+class Shutdown:
+    """What a signal asks of the worker: it claims no more, and its jobs have `grace_s` seconds to end by themselves."""
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._began: float | None = None
+
+    def begin(self, **_: object) -> None:
+        """Take Celery's signal `worker_shutting_down`; a second one changes nothing."""
+        if self._began is None:
+            self._began = time.monotonic()
+
+    def begun(self) -> bool:
+        """Whether no job is to be claimed any more."""
+        return self._began is not None
+
+    def grace_is_over(self) -> bool:
+        """Whether the running jobs are to be handed back."""
+        return self._began is not None and time.monotonic() >= self._began + self._grace_s
+
+
 class Broker(Connection):
     """Celery's connection, which by itself waits longer each time, in the end 30 s, for a Redis that is away."""
 
@@ -118,7 +138,11 @@ def check_store(storage: Storage) -> None:
 
 
 def _announce(**_: object) -> None:
-    notify_ready()
+    """Tell the supervisor, if one asks, by systemd's sd_notify protocol, which deploy/local speaks too."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
+            client.send(b"READY=1")
 
 
 def _silently(_phase: str, _step: int, _steps: int, _bits: float | None) -> None:

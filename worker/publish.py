@@ -9,8 +9,8 @@ from services.diffusion.density.fit import Report
 from services.diffusion.run import Output
 from services.jobs.leases import Claim
 from services.jobs.record import ReachedRarity, StoredOutput
-from services.objects import output_key, state_key
-from services.storage import Storage
+from services.objects.keys import output_key, state_key
+from services.objects.storage import Storage
 
 _QUALITY = {"png": {}, "webp": {"quality": 90}, "jpeg": {"quality": 95}}
 

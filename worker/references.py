@@ -15,10 +15,10 @@ from services.errors import OtherModelError, PictureError, ReferenceGoneError, U
 from services.jobs.accepted import AcceptedDirection, AcceptedPicture, AcceptedRequest
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobRecord
-from services.objects import state_key, upload_key
-from services.pictures import read_picture
+from services.objects.keys import state_key, upload_key
+from services.objects.storage import Storage
+from services.pictures.pixels import read_picture
 from services.sampler.requests import history_of
-from services.storage import Storage
 
 
 class References:

@@ -8,8 +8,8 @@ from redis.exceptions import RedisError
 from services.diffusion.runtime.savepoint import Savepoint
 from services.errors import LeaseLostError, StorageError
 from services.jobs.leases import Claim, Leases
-from services.objects import savepoint_key
-from services.storage import Storage
+from services.objects.keys import savepoint_key
+from services.objects.storage import Storage
 
 logger = logging.getLogger(__name__)
 

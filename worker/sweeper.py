@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from services.errors import StorageError
 from services.jobs.leases import Erasure, Leases
-from services.storage import Storage
+from services.objects.storage import Storage
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from services.exposure import Feedback, View
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobError, JobStatus, StoredOutput
 from services.logs import about
-from services.objects import attempt_prefix
+from services.objects.keys import attempt_prefix
+from services.objects.storage import Storage
 from services.sampler.densities import Artefact, FitLock
 from services.sampler.models import Models
 from services.sampler.requests import config_of
-from services.storage import Storage
 from worker.attempt import Attempt, Canceled, HandedBack
 from worker.capacity import Capacity
 from worker.fit_lock import owned

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.storage import Storage
+from services.objects.storage import Storage
 
 
 @dataclass(frozen=True)

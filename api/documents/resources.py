@@ -29,7 +29,7 @@ from services.jobs.record import (
     QueuePlace,
     StoredOutput,
 )
-from services.objects import upload_key
+from services.objects.keys import upload_key
 
 Shown = TypeVar("Shown", bound="PublishedPicture")
 _NAME_CHARACTERS = 60  # of a file's name

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.objects.storage import open_storage
 from services.settings import Settings
-from services.storage import open_storage
 
 Headers = Sequence[tuple[bytes, bytes]]  # as ASGI has them, names in lower case
 

@@ -16,7 +16,7 @@ from starlette.routing import Match
 
 from api.problems.catalogue import PROBLEMS, Kind
 from services.errors import RateLimitedError, ServiceError, UnauthorizedError
-from services.words import in_words
+from services.texts.words import in_words
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from api.documents.resources import DensityModel, DensityModelList
 from api.http.routing import Router
 from api.problems.errors import Responses, problems
 from api.routes.jobs import accept
-from services.concepts import DEFAULT_PROMPT, canonical
 from services.density_models import DensityFacts, is_stored
 from services.jobs.accepted import AcceptedRequest
 from services.jobs.request import JobRequest, Prompt, SomeText
 from services.settings import Settings
+from services.texts.concepts import DEFAULT_PROMPT, canonical
 
 router = Router(prefix="/density-models", tag="density models")
 

@@ -18,8 +18,8 @@ from services.errors import UnreadableError
 from services.exposure import Feedback, View
 from services.jobs.record import JobRecord
 from services.jobs.request import ExposureKey, OutputRef
-from services.objects import state_key
-from services.storage import Storage
+from services.objects.keys import state_key
+from services.objects.storage import Storage
 
 router = Router(prefix="/exposures", tag="exposures")
 

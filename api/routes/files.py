@@ -9,7 +9,7 @@ from api.deps import OpenGateway
 from api.http.file_responses import PartialFile
 from api.http.routing import FILE, Router
 from api.problems.errors import Responses, problems
-from services.storage import LocalStorage, attachment, media_type_of
+from services.objects.storage import LocalStorage, attachment, media_type_of
 
 router = Router(tag="files")
 _OBJECT: Responses = {

@@ -14,8 +14,8 @@ from api.http.body import check_media_type
 from api.http.routing import FILE, Router
 from api.problems.errors import problems
 from api.uploads import Upload
-from services.objects import upload_key, upload_prefix
-from services.pictures import MEDIA_TYPES, encode_png, media_type_of, read_picture
+from services.objects.keys import upload_key, upload_prefix
+from services.pictures.pixels import MEDIA_TYPES, encode_png, media_type_of, read_picture
 
 PATH = "/images"
 

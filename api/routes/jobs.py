@@ -24,7 +24,7 @@ from services.jobs.accepted import AcceptedRequest
 from services.jobs.answers import Found
 from services.jobs.record import JobStatus, QueuePlace
 from services.jobs.request import JobRequest
-from services.objects import job_prefix
+from services.objects.keys import job_prefix
 from services.settings import Settings
 
 MAX_POLL_S = 30

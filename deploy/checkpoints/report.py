@@ -14,7 +14,6 @@ from torch import Tensor
 
 from deploy.checkpoints.corpus import Pictures, family_of
 from deploy.evaluate.features import Features, Probe
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
@@ -23,6 +22,7 @@ from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import GenerationConfig
 from services.diffusion.run import Run
+from services.texts.concepts import DEFAULT_PROMPT
 
 TWELVE = ("handbag", "chair", "lamp", "cup", "clock", "car", "hat", "shoe", "house", "phone", "table", "umbrella")
 BATCH, TAUGHT, SAMPLES = 25, 250, 5000

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from deploy.evaluate.case import Sample, draw, draw_encoded
 from deploy.evaluate.units import Unit
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.fit import Report
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
+from services.texts.concepts import DEFAULT_PROMPT
 
 CONCEPTS = ("handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup", "car", "shoe")
 COLOURS = ("red", "blue", "green", "yellow", "white", "black")

@@ -22,13 +22,13 @@ from deploy.evaluate.report import Results, write_report
 from deploy.evaluate.units import Finished, Unit, Units
 from deploy.local import in_process
 from deploy.local.stack.child import StackError
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.density.fit import Report
 from services.diffusion.density.subject import Subject
 from services.diffusion.run import LIBRARIES
 from services.jobs.accepted import AcceptedRarity
 from services.sampler.models import Models
+from services.texts.concepts import DEFAULT_PROMPT
 
 WAIT_S = 1.0
 

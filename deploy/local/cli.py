@@ -14,9 +14,9 @@ from deploy.local.lists import commands as lists
 from deploy.local.models.commands import commands as model_commands
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
-from services.concepts import DEFAULT_PROMPT
+from services import __version__
 from services.jobs.request import JobRequest, Rarity
-from services.version import __version__
+from services.texts.concepts import DEFAULT_PROMPT
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

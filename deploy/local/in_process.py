@@ -21,11 +21,11 @@ from services.diffusion.run import Output, Run
 from services.diffusion.steering.clusters import History, Wish, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
 from services.exposure import View
-from services.pictures import read_picture
+from services.objects.storage import open_storage
+from services.pictures.pixels import read_picture
 from services.sampler.models import Models, load_models
 from services.sampler.requests import history_of
 from services.settings import Settings
-from services.storage import open_storage
 
 
 def load(data: Path) -> Models:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from deploy.local.stack.child import StackError
 from rarebit_client import RarebitError
 from services.errors import ServiceError
-from services.words import in_words
+from services.texts.words import in_words
 
 
 @contextmanager

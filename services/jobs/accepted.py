@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from services.base_models import StoredModel
-from services.concepts import DEFAULT_PROMPT
-from services.objects import job_prefix, upload_prefix
+from services.objects.keys import job_prefix, upload_prefix
+from services.texts.concepts import DEFAULT_PROMPT
 
 JobEvent = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
 

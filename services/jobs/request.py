@@ -17,9 +17,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from services.base_models import Form, WireModel
 from services.bounds import MAX_KEEP_S, MAX_RUN_S
-from services.concepts import DEFAULT_PROMPT, canonical, has_word
 from services.jobs.accepted import AcceptedRequest, JobEvent
-from services.unseen import first_unseen
+from services.texts.concepts import DEFAULT_PROMPT, canonical, has_word
+from services.texts.unseen import first_unseen
 
 METADATA_LIMIT_BYTES = 1024
 URL_LIMIT = 2048

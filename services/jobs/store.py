@@ -24,7 +24,7 @@ from services.errors import StoreUnsafeError
 from services.exposure import View
 from services.jobs.queue import HINTS, hint_pieces
 from services.jobs.record import TRANSITIONS, JobError
-from services.objects import JOBS, SAVEPOINTS, UPLOADS
+from services.objects.keys import JOBS, SAVEPOINTS, UPLOADS
 from services.redis_url import open_client, open_client_async
 
 Views = list[View]  # oldest first, each output once

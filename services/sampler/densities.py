@@ -18,8 +18,8 @@ from services.diffusion.density.model import META, WEIGHTS, DensityModel, densit
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
 from services.errors import CheckpointError
-from services.objects import DENSITIES
-from services.storage import Storage
+from services.objects.keys import DENSITIES
+from services.objects.storage import Storage
 
 PICTURE_SAMPLES = 2000  # at most for a picture that is varied, which somebody waits for: bits hold as with 5,000
 FIT_SEED = 0  # one seed for everybody: whoever fits a density model makes the same artefact

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from services.errors import CheckpointError, StorageError
-from services.objects import CHECKPOINTS
-from services.storage import Storage
+from services.objects.keys import CHECKPOINTS
+from services.objects.storage import Storage
 
 Found = TypeVar("Found")
 logger = logging.getLogger(__name__)

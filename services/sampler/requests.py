@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from services.concepts import canonical
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import GenerationConfig
 from services.diffusion.steering.clusters import History
 from services.exposure import Feedback, View
 from services.jobs.accepted import AcceptedRequest
+from services.texts.concepts import canonical
 
 
 def config_of(request: AcceptedRequest) -> GenerationConfig:

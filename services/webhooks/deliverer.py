@@ -20,9 +20,9 @@ import httpcore
 from redis.exceptions import RedisError
 from standardwebhooks import Webhook as Signer
 
+from services import __version__
 from services.jobs.notifications import Notifications, running
 from services.logs import tell_about
-from services.version import __version__
 from services.webhooks.egress import Answer, Egress
 from services.webhooks.outbox import DeliveryAttempt, DeliveryStatus, DueDelivery, Outbox
 

@@ -6,8 +6,8 @@ import pytest
 
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import Metrics
+from services.objects.storage import Storage, open_storage
 from services.settings import Settings
-from services.storage import Storage, open_storage
 from tests.published import store_output
 
 

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from api.app import create_app
-from services.concepts import DEFAULT_PROMPT
 from services.density_models import Baseline, DensityFacts, Point, baseline_key
 from services.jobs.record import Metrics
 from services.jobs.store import connect
 from services.tenants import Tenants
+from services.texts.concepts import DEFAULT_PROMPT
 
 FACTS = DensityFacts(
     concept="handbag",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from services.objects import state_key
+from services.objects.keys import state_key
 
 EMPTY = {"size": 0, "feedback": {"liked": 0, "disliked": 0, "neutral": 0}, "concepts": {}}
 

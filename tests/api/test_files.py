@@ -10,8 +10,8 @@ from httpx import AsyncClient
 from PIL import Image
 
 from servers import served
-from services.pictures import encode_png
-from services.storage import LocalStorage, open_storage
+from services.objects.storage import LocalStorage, open_storage
+from services.pictures.pixels import encode_png
 
 PROBLEM = "application/problem+json"
 

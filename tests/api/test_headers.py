@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from api.app import create_app
 from api.http.headers import picture_origin
 from servers import SIGNING_KEY
-from services.storage import open_storage
+from services.objects.storage import open_storage
 
 PAGES = ["/docs", "/guide", "/problems", "/problems/queue_full"]
 DATA = ["/openapi.json", "/jobs", "/jobs/none", "/health/live", "/nothing"]

@@ -12,7 +12,7 @@ from PIL import Image
 from api.app import create_app
 from services.jobs.leases import Leases
 from services.jobs.store import connect
-from services.objects import upload_key, upload_prefix
+from services.objects.keys import upload_key, upload_prefix
 from worker.sweeper import Sweeper
 
 

@@ -13,8 +13,8 @@ from api.app import create_app
 from services.errors import LeaseLostError, StorageError
 from services.jobs.record import JobError, Metrics, Progress
 from services.jobs.store import connect
-from services.objects import job_prefix, output_key
-from services.storage import LocalStorage
+from services.objects.keys import job_prefix, output_key
+from services.objects.storage import LocalStorage
 from tests.published import store_output
 from worker.sweeper import Sweeper
 

@@ -8,7 +8,7 @@ import pytest
 
 from api.app import create_app
 from services.jobs.store import connect
-from services.storage import open_storage
+from services.objects.storage import open_storage
 from services.tenants import Limits, Tenants
 
 BODY = {"concept": "lamp"}

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from services.concepts import DEFAULT_PROMPT
 from services.jobs.record import JobStatus, Metrics
+from services.texts.concepts import DEFAULT_PROMPT
 
 JSON = {"content-type": "application/json"}
 

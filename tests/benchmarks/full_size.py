@@ -16,7 +16,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.fit import BATCH, fit_density
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
@@ -27,6 +26,7 @@ from services.diffusion.optimize import Optimization
 from services.diffusion.steering.clusters import UNSTEERED
 from services.diffusion.steering.objective import Objective
 from services.diffusion.steering.spaces import Space
+from services.texts.concepts import DEFAULT_PROMPT
 from tests.benchmarks.kandinsky_2_1 import DTYPE, PUBLISHED, TINY, Parts, build
 
 from diffusers.utils import logging  # isort: skip

@@ -9,10 +9,10 @@ from deploy.evaluate.plan import Plan
 from deploy.evaluate.run import Evaluation
 from deploy.evaluate.units import Units
 from deploy.local import in_process
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.sampler.models import Models
+from services.texts.concepts import DEFAULT_PROMPT
 
 DATA = Path("data/bench")
 REFERENCE = 48  # pictures of each kind and concept that teach the judge

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.checkers.open_clip import OpenClipChecker
 from services.diffusion.checkers.reading import Reading
 from services.diffusion.density.fit import fit_density
@@ -26,6 +25,7 @@ from services.diffusion.runtime.batching import ALONE, Batching, Sharing
 from services.diffusion.runtime.savepoint import Savepoint
 from services.sampler.models import WAIT_MS
 from services.sampler.requests import config_of
+from services.texts.concepts import DEFAULT_PROMPT
 
 import open_clip  # isort: skip
 from tests.accepted import accepted

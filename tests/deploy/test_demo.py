@@ -13,7 +13,7 @@ from deploy.local.stack.service import Stack
 from deploy.local.stack.supervised import Supervised
 from servers import SIGNING_KEY, eventually, free_port
 from services.jobs.record import Metrics
-from services.storage import LocalStorage
+from services.objects.storage import LocalStorage
 from tests.published import store_output
 
 

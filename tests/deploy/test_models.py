@@ -19,8 +19,8 @@ from services.diffusion.generate import sample_plain
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.replay import GenerationConfig
 from services.diffusion.run import Run
+from services.objects.storage import LocalStorage
 from services.settings import Settings
-from services.storage import LocalStorage
 from tests.kandinsky_as_published import DECODER, PRIOR
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

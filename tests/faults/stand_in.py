@@ -16,9 +16,9 @@ import worker.app
 from services.diffusion.generate import Generation
 from services.diffusion.run import Output
 from services.jobs.accepted import AcceptedRequest
+from services.objects.storage import Storage
 from services.sampler.models import open_batching
 from services.settings import Settings
-from services.storage import Storage
 from worker.attempt import Attempt
 from worker.tasks import Runner
 

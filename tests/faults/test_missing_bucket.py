@@ -12,8 +12,8 @@ from minio import Minio
 from api.app import create_app
 from deploy.local.stack.child import RAREBIT
 from servers import free_port
+from services.objects.storage import S3Storage
 from services.settings import Settings
-from services.storage import S3Storage
 from worker.app import check_store
 
 MAKING = [

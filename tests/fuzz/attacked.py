@@ -21,8 +21,8 @@ from services.errors import LeaseLostError
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobError, Metrics
 from services.jobs.store import connect
+from services.objects.storage import Storage, open_storage
 from services.settings import Settings
-from services.storage import Storage, open_storage
 from tests.published import store_output
 from tests.servers import SIGNING_KEY, free_port, redis_binaries, redis_server, url_of
 

@@ -17,7 +17,7 @@ from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, 
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics
 from services.jobs.store import connect
-from services.storage import S3Storage
+from services.objects.storage import S3Storage
 from services.tenants import Tenants
 from tests.conftest import BUCKET, S3_KEYS
 from tests.published import store_output

@@ -9,9 +9,9 @@ import pytest
 from servers import SIGNING_KEY
 from services.jobs.leases import Leases
 from services.jobs.store import connect
+from services.objects.storage import LocalStorage, Storage
 from services.sampler.models import Models, load_models
 from services.settings import Settings
-from services.storage import LocalStorage, Storage
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat
 from worker.tasks import Runner

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 import torch
 
-from services.concepts import DEFAULT_PROMPT
 from services.density_models import Baseline, baseline_key
 from services.diffusion.density.subject import Subject
 from services.jobs.store import connect
 from services.sampler.densities import Densities
+from services.texts.concepts import DEFAULT_PROMPT
 from worker.fit_lock import fit_lock
 
 CHAIR, LAMP = Subject("chair", DEFAULT_PROMPT), Subject("lamp", DEFAULT_PROMPT)

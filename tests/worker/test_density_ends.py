@@ -11,14 +11,14 @@ from PIL import Image
 
 from api.uploads import Upload, Uploads
 from services.bounds import Bounds
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.subject import Subject
 from services.jobs.accepted import AcceptedPicture
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics
 from services.jobs.request import PictureRef
 from services.jobs.store import connect_async
-from services.objects import DENSITIES, job_prefix, upload_key
+from services.objects.keys import DENSITIES, job_prefix, upload_key
+from services.texts.concepts import DEFAULT_PROMPT
 from tests.accepted import accepted
 from worker.fit_lock import owned
 from worker.sweeper import Sweeper

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from api.density_models import DensityModels, read_points
-from services.concepts import DEFAULT_PROMPT
 from services.density_models import baseline_key, is_stored
 from services.errors import NoDensityError
 from services.jobs.leases import Leases
@@ -13,6 +12,7 @@ from services.jobs.quarantine import Quarantine
 from services.jobs.record import JobStatus
 from services.jobs.request import PictureRef
 from services.jobs.store import connect, connect_async
+from services.texts.concepts import DEFAULT_PROMPT
 from tests.accepted import accepted
 
 HANDBAG = accepted(concept="handbag", seed=0)

@@ -14,8 +14,8 @@ from services.diffusion.kandinsky import multilingual_clip
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.runtime import fingerprint
 from services.diffusion.runtime.fingerprint import fingerprint_of
+from services.objects.storage import S3Storage
 from services.sampler.keeping import Keeping
-from services.storage import S3Storage
 from tests.kandinsky_as_published import DECODER, PRIOR
 from tests.worker.conftest import local_storage
 

@@ -21,9 +21,9 @@ from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
 from services.jobs.queue import RUN_TASK, celery_app
 from services.jobs.store import connect, connect_async
-from services.objects import upload_prefix
+from services.objects.keys import upload_prefix
+from services.objects.storage import LocalStorage
 from services.sampler.models import load_models
-from services.storage import LocalStorage
 from services.tenants import Limits, Tenants
 from tests.receiver import SECRET, receiving
 from worker.fit_lock import fit_lock

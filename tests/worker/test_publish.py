@@ -7,8 +7,8 @@ from conftest import BUCKET, S3_KEYS
 
 from proxy import proxied
 from services.jobs.record import JobStatus
-from services.objects import output_key
-from services.storage import S3Storage
+from services.objects.keys import output_key
+from services.objects.storage import S3Storage
 from tests.accepted import accepted
 from worker.sweeper import Sweeper
 

@@ -19,7 +19,7 @@ from services.jobs.leases import Leases
 from services.jobs.record import JobStatus, Metrics
 from services.jobs.request import Direction, PictureRef
 from services.jobs.store import connect
-from services.objects import state_key, upload_key
+from services.objects.keys import state_key, upload_key
 from services.sampler.densities import Densities
 from services.sampler.requests import history_of
 from tests.accepted import accepted

@@ -17,7 +17,7 @@ from services.jobs.leases import Leases
 from services.jobs.record import JobStatus
 from services.jobs.request import PictureRef
 from services.jobs.store import connect
-from services.objects import job_prefix, output_key, state_key, upload_key
+from services.objects.keys import job_prefix, output_key, state_key, upload_key
 from services.sampler.models import load_models
 from services.settings import Settings
 from tests.accepted import accepted

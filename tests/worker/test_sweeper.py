@@ -3,7 +3,7 @@
 import pytest
 
 from services.jobs.leases import ERASURES, Leases
-from services.objects import upload_key, upload_prefix
+from services.objects.keys import upload_key, upload_prefix
 from worker.sweeper import Sweeper
 
 EXPIRY, FAILURES = "{rarebit}:expiry", "{rarebit}:not-erased"

@@ -20,7 +20,7 @@ from services.jobs.lifecycle import Jobs
 from services.jobs.record import JobStatus
 from services.jobs.request import Rarity
 from services.jobs.store import connect, connect_async
-from services.objects import savepoint_key
+from services.objects.keys import savepoint_key
 from tests.accepted import accepted
 from worker.fit_lock import fit_lock
 from worker.heartbeat import Heartbeat

@@ -13,10 +13,10 @@ from deploy.local.densities.figure import draw_density
 from deploy.local.densities.report import ConceptReport, Distances, measure
 from deploy.local.in_process import density
 from deploy.local.pictures import slug
-from services.concepts import DEFAULT_PROMPT
 from services.diffusion.density.fit import Report
 from services.diffusion.density.subject import Subject
 from services.sampler.models import Models
+from services.texts.concepts import DEFAULT_PROMPT
 
 
 def report_densities(models: Models, concepts: Sequence[str], out: Path, report: Report) -> Path:

@@ -8,8 +8,8 @@ import httpx
 
 from deploy.local.doctor.finding import Finding, failure, ok, warning
 from services.errors import StorageError
+from services.objects.storage import Storage, open_storage
 from services.settings import Settings
-from services.storage import Storage, open_storage
 
 PATIENCE_S = 2.0
 _RIGHTS = {

@@ -57,7 +57,7 @@ local SEQ, VIEWS, HINT_IDS = P .. 'seq', P .. 'views', P .. 'hints'
 
 local function changed(id) return P .. 'changed:' .. id end  -- a channel
 
--- Prefixes of the object store, as services/objects.py has them.
+-- Prefixes of the object store, as services/objects/keys.py has them.
 local function outputs(id) return JOBS .. id .. '/' end
 local function outputs_of(id, attempt) return outputs(id) .. attempt .. '/' end
 local function savepoints(id) return outputs(id) .. SAVEPOINTS end

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from services.pictures import MEDIA_TYPES
+from services.pictures.pixels import MEDIA_TYPES
 
 LOST = "Endpoint will not be generated"
 

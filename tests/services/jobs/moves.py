@@ -4,7 +4,7 @@ from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
 from services.jobs.record import JobError, JobStatus, ReachedRarity, StoredOutput
 from services.jobs.store import connect
-from services.objects import job_prefix
+from services.objects.keys import job_prefix
 from tests.accepted import accepted
 
 EXPIRY = "{rarebit}:expiry"

@@ -10,7 +10,7 @@ from services.jobs.leases import AloneError, Leases
 from services.jobs.queue import HINTS
 from services.jobs.record import JobStatus, Metrics, Progress
 from services.jobs.store import connect
-from services.objects import attempt_prefix, job_prefix, savepoint_key
+from services.objects.keys import attempt_prefix, job_prefix, savepoint_key
 from tests.services.jobs.moves import ERROR, REQUEST, output, status_of, submit, swept
 
 LEASE_S = 0.03

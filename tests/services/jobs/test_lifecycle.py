@@ -20,7 +20,7 @@ from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
 from services.jobs.record import JobStatus, Metrics, Progress
 from services.jobs.store import connect, connect_async
-from services.objects import job_prefix, upload_prefix
+from services.objects.keys import job_prefix, upload_prefix
 from tests.services.jobs.moves import ERROR, EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 
 

@@ -10,7 +10,7 @@ from services.errors import JobNotFoundError, UploadNotFoundError
 from services.exposure import Feedback, View
 from services.jobs.record import Metrics, Progress
 from services.jobs.store import connect, connect_async
-from services.objects import job_prefix
+from services.objects.keys import job_prefix
 from services.tenants import Tenants
 from tests.services.jobs.moves import EXPIRY, REQUEST, cancel, output, status_of, submit, swept
 

@@ -19,7 +19,7 @@ from services.jobs.leases import Leases
 from services.jobs.lifecycle import Jobs
 from services.jobs.record import Metrics
 from services.jobs.store import connect, connect_async
-from services.objects import (
+from services.objects.keys import (
     DENSITIES,
     attempt_prefix,
     job_prefix,
@@ -28,7 +28,7 @@ from services.objects import (
     upload_key,
     upload_prefix,
 )
-from services.storage import LocalStorage
+from services.objects.storage import LocalStorage
 from tests.services.jobs.moves import ERROR, REQUEST, output
 
 DATA = "application/octet-stream"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from profiles import ADOBE_RGB, DISPLAY_P3, LINEAR_GREY, RED_INK
 from services.errors import PictureError
-from services.pictures import MAX_EDGE, MEDIA_TYPES, encode_png, read_picture
+from services.pictures.pixels import MAX_EDGE, MEDIA_TYPES, encode_png, read_picture
 
 GREEN = Image.new("RGB", (200, 100), (0, 200, 0))
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype="u1"))

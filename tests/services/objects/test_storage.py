@@ -18,7 +18,7 @@ from minio import Minio
 from proxy import proxied
 from servers import eventually, free_port, s3_server
 from services.errors import StorageError
-from services.storage import LocalStorage, S3Storage, media_type_of
+from services.objects.storage import LocalStorage, S3Storage, media_type_of
 
 KEY = "jobs/a/1/0.png"
 

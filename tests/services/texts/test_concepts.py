@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.concepts import canonical, has_word
+from services.texts.concepts import canonical, has_word
 
 KEPT = [
     "glass",

@@ -6,7 +6,7 @@ import logging
 from PIL import Image, ImageCms, ImageOps
 
 from services.errors import PictureError
-from services.picture_files import open_jpeg, open_png, open_webp
+from services.pictures.files import open_jpeg, open_png, open_webp
 
 MAX_PIXELS = 25_000_000  # that are decoded: a JPEG may be at a half, a quarter or an eighth of its size
 MAX_JPEG_PIXELS = 51_000_000  # a progressive one is unpacked at its full size, two bytes for each colour of a pixel

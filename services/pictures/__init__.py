@@ -1,0 +1,1 @@
+"""Pictures that strangers upload: their files and their pixels."""
