@@ -50,6 +50,7 @@ def test_no_process_survives_a_killed_parent_and_its_job_is_found_again(served, 
     assert (done["status"], done["metrics"]["attempts"]) == ("succeeded", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "running (real model)",
     "`kill -9` of the worker of `rarebit serve`",
@@ -71,6 +72,7 @@ def test_job_of_a_killed_worker_goes_on_from_its_savepoint_in_a_new_one(served, 
     assert done.startswith(f"job {job_id} succeeded after ")
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "running (real model)",
     "`kill -9` of gateway and queue of `rarebit serve`",

@@ -42,7 +42,7 @@ async def test_job_that_ends_within_the_grace_is_finished_and_none_is_begun(jobs
     assert [(record.status, record.attempt) for record in records] == [("succeeded", 1), ("queued", 0)]
 
 
-@pytest.mark.parametrize("grace_s", [0, 3])
+@pytest.mark.parametrize("grace_s", [0, pytest.param(3, marks=pytest.mark.slow)])
 async def test_job_that_does_not_is_handed_back_at_the_first_step_after_the_grace(
     jobs, start_worker, endless, own_redis_url, grace_s
 ):

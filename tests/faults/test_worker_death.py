@@ -61,6 +61,7 @@ def pictures(objects):
     return {str(path.with_suffix(".png") if path.suffix == ".safetensors" else path) for path in stored}
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "running: optimize (real model)", "`kill -9` of Redis, back after 2 s", "the attempt goes on; the next job runs"
 )
@@ -80,6 +81,7 @@ async def test_killed_redis_loses_neither_the_running_job_nor_the_waiting_one(
     assert [(record.status, record.attempt) for record in records] == [(JobStatus.SUCCEEDED, 1)] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "queued", "the only worker no longer hears of jobs", "it exits with a sentence, the next one runs the job"
 )

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from PIL import Image
 
-from deploy.evaluate.conceptlab import PUBLISHED, LearnedToken, Thresholds, conceptlab_loss, draw_template, nearest_noun
+from deploy.evaluate.conceptlab import PUBLISHED, LearnedToken, Thresholds, conceptlab_loss, draw_template
 
 
 def cosines(*values):
@@ -48,8 +47,3 @@ def test_gradient_reaches_the_token_through_the_prior(models):
     encoding = token.encode(draw_template(generator))
     models.model.sample_prior(encoding, generator, 1, cached=True).sum().backward()
     assert token.vector.grad.abs().min() > 0
-
-
-def test_concept_itself_is_never_its_own_negative(models, finished):
-    with Image.open(finished / "images/plain/cup/seed-1000/cup-1.png") as image:
-        assert nearest_noun(models.checker, image, "cup") in set(models.checker.nouns) - {"cup"}

@@ -8,6 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
+from deploy.evaluate.conceptlab import nearest_noun
 from deploy.evaluate.methods import METHODS
 from deploy.evaluate.reference import CONCEPTS
 from deploy.evaluate.run import evaluate
@@ -108,3 +109,8 @@ def test_pictures_are_kept_without_loss(finished, plan):
     assert len(sample.seeds) == len(sample.images) == len(sample.image_embeds) == 2
     with Image.open(units.pictures(unit)[1]) as picture:
         assert sample.images[1].tobytes() == picture.tobytes()
+
+
+def test_concept_itself_is_never_its_own_negative(models, finished):
+    with Image.open(finished / "images/plain/cup/seed-1000/cup-1.png") as image:
+        assert nearest_noun(models.checker, image, "cup") in set(models.checker.nouns) - {"cup"}
