@@ -24,7 +24,8 @@ from tests.published import store_output
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --no-proxy-server"
-LIMIT_S = 60
+CONTEXT = {"permissions": ["clipboard-read", "clipboard-write"], "reduced_motion": "reduce"}  # drawn without a GPU
+LIMIT_S = 180  # on a busy machine
 expect.set_options(timeout=1000 * LIMIT_S)
 
 
@@ -108,9 +109,7 @@ def open_page(service: Service, browser: Browser) -> Iterator[Callable[..., Page
         wrong: list[str] = []
 
         def open_page(path: str = "/", **context: object) -> Page:
-            own = browser.new_context(
-                base_url=service.url, permissions=["clipboard-read", "clipboard-write"], **context
-            )
+            own = browser.new_context(base_url=service.url, **CONTEXT | context)
             exits.callback(own.close)
             page = own.new_page()
             page.set_default_timeout(1000 * LIMIT_S)

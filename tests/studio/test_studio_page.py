@@ -9,7 +9,7 @@ from servers import eventually
 from tests.studio.conftest import ENDLESS
 from tests.studio.steps import answer, ask, boxes, faults, job_of, meeting, running, state
 
-LIMIT_S = 60
+LIMIT_S = 180
 RESULT = ".rare .tile:has(.steering)"
 FOCUS_IS_SEEN = """(() => {
   const { outlineStyle, boxShadow } = getComputedStyle(document.activeElement);
