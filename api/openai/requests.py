@@ -22,6 +22,12 @@ def _square(size: str) -> str:
     return size
 
 
+def _whole(stream: bool) -> bool:
+    if stream:
+        raise PydanticCustomError("stream", "is not offered: images come when all are made")
+    return stream
+
+
 class ImagesRequest(WireModel):
     """OpenAI's request for images; every other field is a job's, but for `count` and `format`, which are `n` and
     `output_format` here. What can be asked of OpenAI and not of this service is refused by name."""
@@ -43,8 +49,8 @@ class ImagesRequest(WireModel):
     quality: Literal["auto", "standard"] | None = None
     background: Literal["auto", "opaque"] | None = None
     moderation: Literal["auto"] | None = None
-    stream: Literal[False] | None = None
-    partial_images: Literal[0] | None = None
+    stream: Annotated[bool, AfterValidator(_whole)] | None = None
+    partial_images: int | None = Field(default=None, ge=0, le=0)
 
     @classmethod
     def of_form(cls, document: dict[str, Any]) -> Self:

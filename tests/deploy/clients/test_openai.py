@@ -113,6 +113,7 @@ def test_concept_stands_where_the_prompt_has_its_place(client, rarebit):
         ("background", {"background": "transparent"}),
         ("style", {"style": "vivid"}),
         ("stream", {"stream": True}),
+        ("partial_images", {"extra_body": {"partial_images": 2}}),
         ("output_format", {"output_format": "gif"}),
         ("rarity.bits", {"extra_body": {"rarity": {"bits": 31}}}),
         ("trials", {"n": 4, "extra_body": {"trials": 3}}),
@@ -188,6 +189,9 @@ def test_job_that_takes_longer_than_is_waited_goes_on_and_is_named(hasty, header
         assert (caught.value.status_code, caught.value.code, caught.value.body["job"]) == (504, "timeout", job.id)
         assert caught.value.response.request.headers["x-stainless-retry-count"] == str(sent - 1)
         assert rarebit.get(job.id).status == "queued"
+    counted, route = httpx.get(f"{hasty}/metrics").text, 'method="POST",route="/v1/images/generations"'
+    assert f'rarebit_http_requests_total{{{route},status="504"}} {float(sent)}' in counted
+    assert f"rarebit_http_request_seconds_count{{{route}}}" not in counted  # how long it took is the job's
 
 
 @pytest.mark.parametrize(

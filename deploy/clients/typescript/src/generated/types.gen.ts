@@ -684,11 +684,11 @@ export type ImagesRequest = {
     /**
      * Stream
      */
-    stream?: false | null;
+    stream?: boolean | null;
     /**
      * Partial Images
      */
-    partial_images?: 0 | null;
+    partial_images?: number | null;
     [key: string]: unknown;
 };
 
@@ -3075,11 +3075,11 @@ export type OpenaiVaryData = {
         /**
          * Stream
          */
-        stream?: false | null;
+        stream?: boolean | null;
         /**
          * Partial Images
          */
-        partial_images?: 0 | null;
+        partial_images?: number | null;
         [key: string]: unknown;
     };
     headers?: {
