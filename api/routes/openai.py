@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from api.deps import CurrentGateway, Gateway
 from api.events import wait_until_final
 from api.http.routing import FILE, Router
-from api.openai import MODEL, PATH
+from api.openai import PATH
 from api.openai.answers import GeneratedImages, ServedModel, ServedModels, answer_with_images
 from api.openai.errors import errors
 from api.openai.forms import read_form
@@ -81,9 +81,10 @@ async def list_models(gateway: CurrentGateway) -> ServedModels:
 @router.get("/models/{model}", responses=errors(404, 503))
 async def read_model(model: str, gateway: CurrentGateway) -> ServedModel:
     """A model."""
-    if model != MODEL:
-        raise HTTPException(404, f"there is no model of this name, but {MODEL}")
-    return await ServedModel.served(gateway)
+    served = await ServedModel.served(gateway)
+    if model != served.id:
+        raise HTTPException(404, f"there is no model of this name, but {served.id}")
+    return served
 
 
 async def _made(
