@@ -25,6 +25,9 @@ from api.http.limits import RateLimiter, RateLimitHeaders
 from api.http.lingering import LingeringClose
 from api.http.origins import OtherOrigins
 from api.metrics import GatewayMetrics, Measured
+from api.openai import PATH as OPENAI
+from api.openai.errors import OpenAIError, answer_in_openai_shape, errors
+from api.openai.forms import FORM_BYTES
 from api.problems.errors import Problem, answer_with_problems, problems
 from api.routes import (
     batches,
@@ -36,6 +39,7 @@ from api.routes import (
     images,
     jobs,
     metrics,
+    openai,
     pages,
     quarantine,
     studio,
@@ -69,6 +73,7 @@ _MODULES = (  # as routers of their own they would each be asked twice whether a
     images,
     density_models,
     exposures,
+    openai,
     files,
     health,
     metrics,
@@ -108,12 +113,12 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks=deliveries.calls,
         routes=[route for module in _MODULES for route in module.router.routes],
     )
-    app.add_middleware(
-        BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions={images.PATH: settings.picture_limit_bytes}
-    )
+    of_pictures = {images.PATH: 0, openai.VARIATIONS: FORM_BYTES}  # and what comes beside one
+    exceptions = {path: settings.picture_limit_bytes + more for path, more in of_pictures.items()}
+    app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions=exceptions)
     if settings.auth == "keys":
         app.add_middleware(RateLimitHeaders)
-    answer_with_problems(app)
+    answer_with_problems(app, {OPENAI: answer_in_openai_shape})
     app.mount("/static/swagger", Assets(packages=[_SWAGGER]))
     app.mount("/static", Assets(directory=_STATIC))
     app.mount("/studio", Assets(directory=studio.FOLDER))
@@ -182,7 +187,7 @@ def _openapi(app: FastAPI, *, prefix: str, keys: bool) -> dict[str, Any]:
         schemas = document["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        models: list[type[BaseModel]] = [Problem, *EVENTS.values()]
+        models: list[type[BaseModel]] = [Problem, OpenAIError, *EVENTS.values()]
         for model in models:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
@@ -197,5 +202,6 @@ def _document_keys(document: dict[str, Any]) -> None:
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
         if OPEN.isdisjoint(operation["tags"]):
+            answers = errors if "openai" in operation["tags"] else problems
             operation["security"] = [{"key": []}]
-            operation["responses"] |= {str(status): answer for status, answer in problems(401, 429, 503).items()}
+            operation["responses"] |= {str(status): answer for status, answer in answers(401, 429, 503).items()}

@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.openai import PATH as OPENAI
 from services.jobs.answers import Stats
 from services.jobs.record import JobStatus
 
@@ -82,6 +83,8 @@ class Measured:
 
 
 def _asks_to_wait(scope: Scope) -> bool:
+    if scope["path"].startswith(f"{OPENAI}/images/"):
+        return True
     return b"wait=" in scope["query_string"] or any(name == b"prefer" for name, _ in scope["headers"])
 
 

@@ -18,6 +18,7 @@ _READABLE = (
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
+    "X-Should-Retry",
 )
 
 

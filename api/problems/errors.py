@@ -1,7 +1,7 @@
 """Every error as application/problem+json (RFC 9457); which of them, api/problems/catalogue.py says."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
@@ -45,6 +45,8 @@ Responses = dict[int | str, dict[str, Any]]  # as FastAPI's `responses` takes th
 
 Known = TypeVar("Known")
 IfKnown = Annotated[Known | None, Field(exclude_if=lambda value: value is None)]  # left out where there is none
+Told = tuple["Problem", dict[str, str]]  # with the headers that its answer has
+Shape = Callable[["Problem", dict[str, str]], JSONResponse]
 
 
 class FieldProblem(BaseModel):
@@ -83,22 +85,34 @@ def example_of(kind: Kind) -> dict[str, Any]:
     return problem.model_dump()
 
 
-def answer_with_problems(app: FastAPI) -> None:
-    """Have every error of the application answered by a problem."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _client_left)
-    app.add_exception_handler(RedisError, _redis_error)
-    app.add_exception_handler(Exception, _unexpected_error)
+def answer_with_problems(app: FastAPI, others: Mapping[str, Shape]) -> None:
+    """Have every error of the application answered by a problem; below the paths of `others`, in another shape."""
+
+    def answering(tell: Callable[[Request, Exception], Awaitable[Told]]) -> Callable[..., Awaitable[JSONResponse]]:
+        async def handle(request: Request, error: Exception) -> JSONResponse:
+            path = request.scope["path"]
+            shape = next((others[start] for start in others if path.startswith(f"{start}/")), answer)
+            return shape(*await tell(request, error))
+
+        return handle
+
+    app.add_exception_handler(ServiceError, answering(_service_error))
+    app.add_exception_handler(RequestValidationError, answering(_validation_error))
+    app.add_exception_handler(HTTPException, answering(_http_error))
+    app.add_exception_handler(ClientDisconnect, answering(_client_left))
+    app.add_exception_handler(RedisError, answering(_redis_error))
+    app.add_exception_handler(Exception, answering(_unexpected_error))
 
 
 def answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
     """The problem on the wire."""
-    retry = {"Retry-After": _RETRY_AFTER_S[problem.status]} if problem.status in _RETRY_AFTER_S else {}
-    return JSONResponse(
-        problem.model_dump(), problem.status, headers=retry | (headers or {}), media_type="application/problem+json"
-    )
+    own = retry_after(problem.status) | (headers or {})
+    return JSONResponse(problem.model_dump(), problem.status, headers=own, media_type="application/problem+json")
+
+
+def retry_after(status: int) -> dict[str, str]:
+    """The header that says when to come again, where that helps."""
+    return {"Retry-After": _RETRY_AFTER_S[status]} if status in _RETRY_AFTER_S else {}
 
 
 def misdirected(host: str) -> Problem:
@@ -110,12 +124,12 @@ def _problem(kind: Kind, detail: str | None = None) -> Problem:
     return Problem(type=kind.type, title=kind.title, status=kind.status, detail=detail)
 
 
-async def _service_error(_request: Request, error: Exception) -> JSONResponse:
+async def _service_error(_request: Request, error: Exception) -> Told:
     if not isinstance(error, ServiceError) or PROBLEMS.get(error.code, _INTERNAL) is _INTERNAL:
         raise error
     if error.told != str(error):
         logger.warning("%s", error)
-    return answer(problem_of(error), _headers(error))
+    return problem_of(error), _headers(error)
 
 
 def problem_of(error: ServiceError) -> Problem:
@@ -130,8 +144,8 @@ def _headers(error: ServiceError) -> dict[str, str]:
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthorizedError) else {}
 
 
-async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
-    return answer(invalid_request(error.errors() if isinstance(error, RequestValidationError) else []))
+async def _validation_error(_request: Request, error: Exception) -> Told:
+    return invalid_request(error.errors() if isinstance(error, RequestValidationError) else []), {}
 
 
 def invalid_request(found: Sequence[Any]) -> Problem:
@@ -148,14 +162,14 @@ def _field_problem(location: tuple[str | int, ...], detail: str) -> FieldProblem
     return FieldProblem(pointer="".join(f"/{token}" for token in tokens), detail=detail)
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> Told:
     if not isinstance(error, HTTPException) or error.status_code not in _BY_STATUS:
         raise error
     detail = None if error.detail == HTTPStatus(error.status_code).phrase else error.detail
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = _methods(request) or headers["Allow"]
-    return answer(_problem(_BY_STATUS[error.status_code], detail), headers)
+    return _problem(_BY_STATUS[error.status_code], detail), headers
 
 
 def _methods(request: Request) -> str:
@@ -168,15 +182,15 @@ def _methods(request: Request) -> str:
     )
 
 
-async def _client_left(_request: Request, _error: Exception) -> JSONResponse:
+async def _client_left(_request: Request, _error: Exception) -> Told:
     """Nobody hears it; without it, everybody who leaves early writes a traceback into the log."""
-    return answer(_problem(_BY_STATUS[400], "the body ended early"))
+    return _problem(_BY_STATUS[400], "the body ended early"), {}
 
 
-async def _redis_error(_request: Request, error: Exception) -> JSONResponse:
+async def _redis_error(_request: Request, error: Exception) -> Told:
     logger.warning("Redis: %s", error)
-    return answer(_problem(_UNAVAILABLE, "try again in a moment"))
+    return _problem(_UNAVAILABLE, "try again in a moment"), {}
 
 
-async def _unexpected_error(_request: Request, _error: Exception) -> JSONResponse:
-    return answer(_problem(_INTERNAL))
+async def _unexpected_error(_request: Request, _error: Exception) -> Told:
+    return _problem(_INTERNAL), {}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 
-from api.deps import CurrentGateway
+from api.deps import CurrentGateway, Gateway
 from api.documents.resources import Picture
 from api.http.body import check_media_type
 from api.http.routing import FILE, Router
@@ -32,11 +32,8 @@ UploadId = Annotated[str, Path(description="As the picture's `id` has it.")]
 async def upload(request: Request, response: Response, gateway: CurrentGateway) -> Upload:
     """Keep a still picture for jobs to start from: upright, on white, without metadata, 1,024 pixels at most."""
     media_type = check_media_type(request, *_TAKEN)
-    body = await request.body()
-    png, size = await asyncio.get_running_loop().run_in_executor(gateway.decoders, _normalize, body, media_type)
-    kept = _describe(png, size, gateway.settings.output_ttl_s)
-    await gateway.uploads.add(kept)
-    await asyncio.to_thread(gateway.storage.put, upload_key(kept.id), png, "image/png")
+    stated = None if media_type == _ANY else media_type
+    kept = await keep(gateway, await request.body(), uuid.uuid4().hex, stated)
     response.headers["Location"] = gateway.links.to(f"{PATH}/{kept.id}")
     return kept
 
@@ -58,16 +55,25 @@ async def erase(upload_id: UploadId, gateway: CurrentGateway) -> None:
     await gateway.erase(upload_prefix(upload_id))
 
 
-def _normalize(data: bytes, media_type: str) -> tuple[bytes, tuple[int, int]]:
+async def keep(gateway: Gateway, data: bytes, upload_id: str, media_type: str | None = None) -> Upload:
+    """Have the picture kept under this id. Raises PictureError for what is none, of `media_type` if that is stated."""
+    png, size = await asyncio.get_running_loop().run_in_executor(gateway.decoders, _normalize, data, media_type)
+    kept = _describe(upload_id, png, size, gateway.settings.output_ttl_s)
+    await gateway.uploads.add(kept)
+    await asyncio.to_thread(gateway.storage.put, upload_key(kept.id), png, "image/png")
+    return kept
+
+
+def _normalize(data: bytes, media_type: str | None) -> tuple[bytes, tuple[int, int]]:
     """The picture as PNG, with its size."""
-    image = read_picture(data, media_type_of(data) if media_type == _ANY else media_type)
+    image = read_picture(data, media_type or media_type_of(data))
     return encode_png(image), image.size
 
 
-def _describe(png: bytes, size: tuple[int, int], keep_s: int) -> Upload:
+def _describe(upload_id: str, png: bytes, size: tuple[int, int], keep_s: int) -> Upload:
     width, height = size
     return Upload(
-        id=uuid.uuid4().hex,
+        id=upload_id,
         width=width,
         height=height,
         bytes=len(png),

@@ -22,6 +22,7 @@ from services.base_models import Form
 from services.errors import UnreadableError
 from services.jobs.accepted import AcceptedRequest
 from services.jobs.answers import Found
+from services.jobs.lifecycle import Submitted
 from services.jobs.record import JobStatus, QueuePlace
 from services.jobs.request import JobRequest
 from services.objects.keys import job_prefix
@@ -83,16 +84,7 @@ async def submit(
     What the request refers to has to be there when the job is made, not when a repeated request finds it. 410: the
     key's job has expired; 404: the job was erased while its end was waited for. Who erases a job frees its key.
     """
-    await gateway.store.require()
-    await check_references(gateway, request, idempotency_key)
-    accepted = accept(request, gateway.settings)
-    submitted = await gateway.jobs.submit(
-        accepted,
-        keep_s=accepted.expires_in,
-        max_queued=gateway.settings.max_queued,
-        idempotency_key=idempotency_key,
-        body_hash=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
-    )
+    submitted = await make(request, gateway, idempotency_key, request.model_dump_json())
     headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
     if not (wait_s := min(_preferred_wait_s(prefer), gateway.settings.wait_limit_s)):
         return answer_with(submitted.found, gateway, 202, headers)
@@ -195,6 +187,23 @@ def _look_again_s(place: QueuePlace | None) -> int:
     """Soon for a job that runs; half-way to its start for one that waits."""
     eta = place and place.eta_seconds
     return max(1, min(MAX_POLL_S, round(eta.p50 / 2))) if eta else 1
+
+
+async def make(request: JobRequest, gateway: Gateway, idempotency_key: str, named: str) -> Submitted:
+    """The job of the request, or the one that its key has made; `named` is what makes a request the same one.
+
+    Raises what `Jobs.submit` does, NoStorageError, and RequestValidationError for what the request refers to.
+    """
+    await gateway.store.require()
+    await check_references(gateway, request, idempotency_key)
+    accepted = accept(request, gateway.settings)
+    return await gateway.jobs.submit(
+        accepted,
+        keep_s=accepted.expires_in,
+        max_queued=gateway.settings.max_queued,
+        idempotency_key=idempotency_key,
+        body_hash=hashlib.sha256(named.encode()).hexdigest(),
+    )
 
 
 def accept(request: JobRequest, settings: Settings) -> AcceptedRequest:

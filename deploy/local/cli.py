@@ -76,6 +76,14 @@ def worker() -> None:
 
 
 @app.command()
+def mcp(url: Annotated[str | None, typer.Option(help="The service; RAREBIT_URL, else this machine's.")] = None) -> None:
+    """Let an assistant use a running service, by the Model Context Protocol over stdin and stdout."""
+    with needing("mcp"):
+        from deploy.local.assistants import serve as serve_assistant
+    serve_assistant(url)
+
+
+@app.command()
 def demo(concept: Concept = "handbag", count: Count = 4, out: Out = Path("out")) -> None:
     """Send one job through the whole service and compare its pictures with plain samples."""
     with one_sentence():

@@ -96,6 +96,7 @@ def test_gateway_serves_from_its_install_alone(gateways_install, redis_url, tmp_
         ("worker", "worker"),
         ("models pull owner/name", "worker"),
         ("evaluate", "evaluate"),
+        ("mcp", "mcp"),
     ],
 )
 def test_command_that_is_not_installed_names_its_extra(gateways_install, tmp_path, words, extra):

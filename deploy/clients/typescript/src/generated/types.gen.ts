@@ -539,6 +539,78 @@ export type FieldProblem = {
 };
 
 /**
+ * GeneratedImage
+ *
+ * One image; `output` names it in other requests, `bits`, `validity` and `novelty_bits` are its own figures.
+ */
+export type GeneratedImage = {
+    /**
+     * Url
+     */
+    url?: string | null;
+    /**
+     * B64 Json
+     */
+    b64_json?: string | null;
+    /**
+     * Revised Prompt
+     */
+    revised_prompt: string;
+    /**
+     * Output
+     */
+    output: string;
+    /**
+     * Seed
+     */
+    seed: number;
+    /**
+     * Bits
+     */
+    bits: number;
+    /**
+     * Validity
+     */
+    validity: number | null;
+    /**
+     * Novelty Bits
+     */
+    novelty_bits: number | null;
+};
+
+/**
+ * GeneratedImages
+ *
+ * The images of the job `id`; `warnings` is what is not as asked for.
+ */
+export type GeneratedImages = {
+    /**
+     * Created
+     */
+    created: number;
+    /**
+     * Data
+     */
+    data: Array<GeneratedImage>;
+    /**
+     * Output Format
+     */
+    output_format: string;
+    /**
+     * Size
+     */
+    size: string;
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Warnings
+     */
+    warnings: Array<string>;
+};
+
+/**
  * Health
  *
  * All is well; what is not well answers with a problem.
@@ -548,6 +620,76 @@ export type Health = {
      * Status
      */
     status?: string;
+};
+
+/**
+ * ImagesRequest
+ *
+ * OpenAI's request for images; every other field is a job's, but for `count` and `format`, which are `n` and
+ * `output_format` here. What can be asked of OpenAI and not of this service is refused by name.
+ */
+export type ImagesRequest = {
+    /**
+     * Prompt
+     *
+     * The noun phrase to be creative about; or, with the field `concept`, where {} stands for that.
+     */
+    prompt: string;
+    /**
+     * Model
+     */
+    model?: 'rarebit' | null;
+    /**
+     * N
+     *
+     * Images wanted; null: one.
+     */
+    n?: number | null;
+    /**
+     * Size
+     *
+     * auto or null: the model's own; or a square, as 512x512.
+     */
+    size?: string | null;
+    /**
+     * Response Format
+     *
+     * null: url.
+     */
+    response_format?: 'url' | 'b64_json' | null;
+    /**
+     * Output Format
+     *
+     * null: png.
+     */
+    output_format?: 'png' | 'webp' | 'jpeg' | null;
+    /**
+     * User
+     *
+     * Kept in the job's `metadata`.
+     */
+    user?: string | null;
+    /**
+     * Quality
+     */
+    quality?: 'auto' | 'standard' | null;
+    /**
+     * Background
+     */
+    background?: 'auto' | 'opaque' | null;
+    /**
+     * Moderation
+     */
+    moderation?: 'auto' | null;
+    /**
+     * Stream
+     */
+    stream?: boolean | null;
+    /**
+     * Partial Images
+     */
+    partial_images?: number | null;
+    [key: string]: unknown;
 };
 
 /**
@@ -1292,6 +1434,50 @@ export type Seen = {
 };
 
 /**
+ * ServedModel
+ *
+ * What `model` may be; `fingerprint` is of the weights that the last worker started with, null before any has.
+ */
+export type ServedModel = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Object
+     */
+    object?: 'model';
+    /**
+     * Created
+     */
+    created?: number;
+    /**
+     * Owned By
+     */
+    owned_by?: string;
+    /**
+     * Fingerprint
+     */
+    fingerprint: string | null;
+};
+
+/**
+ * ServedModels
+ *
+ * Every model that is served.
+ */
+export type ServedModels = {
+    /**
+     * Object
+     */
+    object?: 'list';
+    /**
+     * Data
+     */
+    data: Array<ServedModel>;
+};
+
+/**
  * Upload
  *
  * A picture as it is stored: a PNG at `upload_key(id)`, erased after `expires_at`.
@@ -1369,6 +1555,43 @@ export type Webhook = {
      * Events
      */
     events?: Array<'job.started' | 'job.succeeded' | 'job.failed' | 'job.canceled'>;
+};
+
+/**
+ * ErrorFacts
+ *
+ * `code` is a stable word; `param` the field, as `rarity.bits`; `job` the job that gave no pictures.
+ */
+export type ErrorFacts = {
+    /**
+     * Message
+     */
+    message: string;
+    /**
+     * Type
+     */
+    type: string;
+    /**
+     * Param
+     */
+    param: string | null;
+    /**
+     * Code
+     */
+    code: string;
+    /**
+     * Job
+     */
+    job?: string | null;
+};
+
+/**
+ * OpenAIError
+ *
+ * What cannot be answered as asked.
+ */
+export type OpenAiError = {
+    error: ErrorFacts;
 };
 
 /**
@@ -2717,6 +2940,291 @@ export type ExposuresReadResponses = {
 };
 
 export type ExposuresReadResponse = ExposuresReadResponses[keyof ExposuresReadResponses];
+
+export type OpenaiGenerateData = {
+    body: ImagesRequest;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'idempotency-key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/images/generations';
+};
+
+export type OpenaiGenerateErrors = {
+    /**
+     * Bad Request
+     */
+    400: OpenAiError;
+    /**
+     * Unauthorized
+     */
+    401: OpenAiError;
+    /**
+     * Not Found
+     */
+    404: OpenAiError;
+    /**
+     * Conflict
+     */
+    409: OpenAiError;
+    /**
+     * Gone
+     */
+    410: OpenAiError;
+    /**
+     * Request Entity Too Large
+     */
+    413: OpenAiError;
+    /**
+     * Unsupported Media Type
+     */
+    415: OpenAiError;
+    /**
+     * Too Many Requests
+     */
+    429: OpenAiError;
+    /**
+     * Internal Server Error
+     */
+    500: OpenAiError;
+    /**
+     * Service Unavailable
+     */
+    503: OpenAiError;
+    /**
+     * Gateway Timeout
+     */
+    504: OpenAiError;
+};
+
+export type OpenaiGenerateError = OpenaiGenerateErrors[keyof OpenaiGenerateErrors];
+
+export type OpenaiGenerateResponses = {
+    /**
+     * The images
+     */
+    200: GeneratedImages;
+};
+
+export type OpenaiGenerateResponse = OpenaiGenerateResponses[keyof OpenaiGenerateResponses];
+
+export type OpenaiVaryData = {
+    /**
+     * VariationsRequest
+     *
+     * OpenAI's request for variations, which is a form; its other fields are a job's.
+     */
+    body: {
+        image: Blob | File;
+        /**
+         * Prompt
+         *
+         * The noun phrase of what the picture shows, which a job needs.
+         */
+        prompt?: string;
+        /**
+         * Model
+         */
+        model?: 'rarebit' | null;
+        /**
+         * N
+         *
+         * Images wanted; null: one.
+         */
+        n?: number | null;
+        /**
+         * Size
+         *
+         * auto or null: the model's own; or a square, as 512x512.
+         */
+        size?: string | null;
+        /**
+         * Response Format
+         *
+         * null: url.
+         */
+        response_format?: 'url' | 'b64_json' | null;
+        /**
+         * Output Format
+         *
+         * null: png.
+         */
+        output_format?: 'png' | 'webp' | 'jpeg' | null;
+        /**
+         * User
+         *
+         * Kept in the job's `metadata`.
+         */
+        user?: string | null;
+        /**
+         * Quality
+         */
+        quality?: 'auto' | 'standard' | null;
+        /**
+         * Background
+         */
+        background?: 'auto' | 'opaque' | null;
+        /**
+         * Moderation
+         */
+        moderation?: 'auto' | null;
+        /**
+         * Stream
+         */
+        stream?: boolean | null;
+        /**
+         * Partial Images
+         */
+        partial_images?: number | null;
+        [key: string]: unknown;
+    };
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'idempotency-key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/images/variations';
+};
+
+export type OpenaiVaryErrors = {
+    /**
+     * Bad Request
+     */
+    400: OpenAiError;
+    /**
+     * Unauthorized
+     */
+    401: OpenAiError;
+    /**
+     * Not Found
+     */
+    404: OpenAiError;
+    /**
+     * Conflict
+     */
+    409: OpenAiError;
+    /**
+     * Gone
+     */
+    410: OpenAiError;
+    /**
+     * Request Entity Too Large
+     */
+    413: OpenAiError;
+    /**
+     * Unsupported Media Type
+     */
+    415: OpenAiError;
+    /**
+     * Too Many Requests
+     */
+    429: OpenAiError;
+    /**
+     * Internal Server Error
+     */
+    500: OpenAiError;
+    /**
+     * Service Unavailable
+     */
+    503: OpenAiError;
+    /**
+     * Gateway Timeout
+     */
+    504: OpenAiError;
+};
+
+export type OpenaiVaryError = OpenaiVaryErrors[keyof OpenaiVaryErrors];
+
+export type OpenaiVaryResponses = {
+    /**
+     * The images
+     */
+    200: GeneratedImages;
+};
+
+export type OpenaiVaryResponse = OpenaiVaryResponses[keyof OpenaiVaryResponses];
+
+export type OpenaiListModelsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/models';
+};
+
+export type OpenaiListModelsErrors = {
+    /**
+     * Unauthorized
+     */
+    401: OpenAiError;
+    /**
+     * Too Many Requests
+     */
+    429: OpenAiError;
+    /**
+     * Service Unavailable
+     */
+    503: OpenAiError;
+};
+
+export type OpenaiListModelsError = OpenaiListModelsErrors[keyof OpenaiListModelsErrors];
+
+export type OpenaiListModelsResponses = {
+    /**
+     * Successful Response
+     */
+    200: ServedModels;
+};
+
+export type OpenaiListModelsResponse = OpenaiListModelsResponses[keyof OpenaiListModelsResponses];
+
+export type OpenaiReadModelData = {
+    body?: never;
+    path: {
+        /**
+         * Model
+         */
+        model: string;
+    };
+    query?: never;
+    url: '/v1/models/{model}';
+};
+
+export type OpenaiReadModelErrors = {
+    /**
+     * Unauthorized
+     */
+    401: OpenAiError;
+    /**
+     * Not Found
+     */
+    404: OpenAiError;
+    /**
+     * Too Many Requests
+     */
+    429: OpenAiError;
+    /**
+     * Service Unavailable
+     */
+    503: OpenAiError;
+};
+
+export type OpenaiReadModelError = OpenaiReadModelErrors[keyof OpenaiReadModelErrors];
+
+export type OpenaiReadModelResponses = {
+    /**
+     * Successful Response
+     */
+    200: ServedModel;
+};
+
+export type OpenaiReadModelResponse = OpenaiReadModelResponses[keyof OpenaiReadModelResponses];
 
 export type FilesReadFileData = {
     body?: never;
