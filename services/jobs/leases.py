@@ -19,7 +19,7 @@ from services.density_models import FACTS, DensityFacts, name_of_model
 from services.errors import LeaseLostError, UnreadableError
 from services.exposure import View
 from services.jobs.accepted import AcceptedRequest
-from services.jobs.answers import pairs, read_record, read_view, write_outputs
+from services.jobs.answers import pairs, read_record, read_view, time_of, write_outputs
 from services.jobs.record import (
     JobError,
     JobKind,
@@ -61,6 +61,9 @@ class Claim:
     queue_ms: int
     ran_ms: int
     savepoint: str | None
+    queued_at: datetime | None = None
+    """When it was put back, if an earlier attempt has had it."""
+    traceparent: str = ""
     suspect: bool = False
     """A worker died with it: whoever claims it runs nothing beside it."""
 
@@ -263,6 +266,8 @@ def _claim(fields: dict[str, str]) -> Claim:
         queue_ms=int(fields["queue_ms"]),
         ran_ms=int(fields.get("ran_ms", 0)),
         savepoint=fields.get("savepoint"),
+        queued_at=time_of(fields["queued_at"]) if "queued_at" in fields else None,
+        traceparent=fields.get("traceparent", ""),
         suspect="losses" in fields,
     )
 
