@@ -7,8 +7,10 @@ job either way.
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -24,8 +26,11 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _W3C = TraceContextTextMapPropagator()
 _NOBODY = Context()
+_NOTHING = nullcontext(trace.INVALID_SPAN)
 
 Attributes = Mapping[str, str | int]
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def is_on() -> bool:
@@ -80,17 +85,41 @@ def traceparent() -> str:
     return carrier.get("traceparent", "")
 
 
-@contextmanager
 def span(
     name: str, parent: Context | None = None, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """A part of the `parent`, or else of the current span; where there is none, nothing begins.
 
     An error that passes through is named by its class alone: messages say what clients draw.
     """
     if not trace.get_current_span(parent).get_span_context().is_valid:
-        yield trace.INVALID_SPAN
-        return
+        return _NOTHING
+    return _part(name, parent, kind, attributes)
+
+
+def traced(name: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Have each call of the function be a span of this name."""
+
+    def decorate(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        @wraps(function)
+        def call(*given: Given.args, **named: Given.kwargs) -> Result:
+            with span(name):
+                return function(*given, **named)
+
+        return call
+
+    return decorate
+
+
+def fail(error_type: str) -> None:
+    """Say that what the current span tells of has failed."""
+    current = trace.get_current_span()
+    current.set_attribute("error.type", error_type)
+    current.set_status(StatusCode.ERROR)
+
+
+@contextmanager
+def _part(name: str, parent: Context | None, kind: SpanKind, attributes: Attributes | None) -> Iterator[Span]:
     with tracer.start_as_current_span(
         name, parent, kind, attributes, record_exception=False, set_status_on_exception=False
     ) as part:
@@ -99,13 +128,6 @@ def span(
         except Exception as error:
             fail(type(error).__name__)
             raise
-
-
-def fail(error_type: str) -> None:
-    """Say that what the current span tells of has failed."""
-    current = trace.get_current_span()
-    current.set_attribute("error.type", error_type)
-    current.set_status(StatusCode.ERROR)
 
 
 def _variable(name: str) -> str:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,8 @@ import pytest
 from collector import collecting
 from deploy.local.stack.child import RAREBIT, Child
 from servers import SIGNING_KEY, eventually, free_port, redis_binaries, redis_server, url_of
-from services.tracing import CLOSE_S
+from services.errors import SettingsError
+from services.tracing import CLOSE_S, configure
 from tests.faults.fleet import Fleet
 from tests.receiver import SECRET, receiving
 
@@ -106,7 +108,7 @@ def test_each_attempt_follows_its_own_wait(told):
     assert [span.attributes["rarebit.attempt"] for span in attempts] == [1, 2]
     assert [span.attributes["rarebit.status"] for span in attempts] == ["queued", "succeeded"]
     assert {span.service for span in waits + attempts} == {"rarebit-worker"}
-    first, second = waits
+    _, second = waits
     assert attempts[0].start < second.start < attempts[0].end  # it waits anew from when it was handed back
     assert all(wait.end <= attempt.start for wait, attempt in zip(waits, attempts, strict=True))
 
@@ -116,7 +118,7 @@ def test_phases_follow_one_another_and_the_store_is_called_in_its_phase(told):
     _, second = collector.named("attempt")
     phases = sorted((span for span in collector.spans if span.parent == second.id), key=lambda span: span.start)
     assert [span.name for span in phases] == PHASES
-    assert all(one.end <= following.start for one, following in zip(phases, phases[1:], strict=False))
+    assert all(one.end <= following.start for one, following in pairwise(phases))
     puts = [put for put in collector.named("storage put") if put.service == "rarebit-worker"]
     assert [put.parent for put in puts] == [phases[-1].id] * 2  # the picture, and what was learnt for it
 
@@ -146,3 +148,14 @@ def test_collector_that_never_answers_hurts_nobody():
             built.gateway.stop(20)
             built.fleet.workers[0].process.join(20)
             assert time.monotonic() - begin < CLOSE_S + 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_TRACES_EXPORTER", "zipkin")],
+)
+def test_exporter_that_is_not_here_stops_the_start(monkeypatch, name, value):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name}={value}"):
+        configure("gateway")
