@@ -145,7 +145,7 @@ async def test_histograms_tell_where_the_time_went_and_how_far_pictures_are_off(
     samples = await read(gateway)
     assert samples["rarebit_stage_seconds_count", "decode"] == 2
     assert samples["rarebit_stage_seconds_sum", "decode"] == 0.01
-    assert samples["rarebit_stage_seconds_bucket", "decode", "0.1"] == 2
+    assert samples["rarebit_stage_seconds_bucket", "0.1", "decode"] == 2
     assert samples["rarebit_stage_seconds_count", "check"] == 0
     verdicts = {verdict: samples["rarebit_pictures_total", verdict] for verdict in ("valid", "doubtful", "unknown")}
     assert verdicts == {"valid": 4, "doubtful": 0, "unknown": 0}
