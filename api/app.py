@@ -1,5 +1,6 @@
 """The application: its routes, its limits, and what it holds while it runs."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from api.http.hosts import ServedHosts
 from api.http.limits import RateLimiter, RateLimitHeaders
 from api.http.lingering import LingeringClose
 from api.http.origins import OtherOrigins
+from api.http.traced import Traced
 from api.metrics import GatewayMetrics, Measured
 from api.openai import PATH as OPENAI
 from api.openai.errors import OpenAIError, answer_in_openai_shape, errors
@@ -47,7 +49,7 @@ from api.routes import (
 from api.store_check import StoreCheck
 from api.uploads import Uploads
 from api.webhooks import describe, secret_of
-from services import __version__
+from services import __version__, tracing
 from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs
 from services.jobs.notifications import Notifications
@@ -86,7 +88,7 @@ class _App(FastAPI):
     """FastAPI whose outermost layer is ours: the answer to an unexpected error comes through it too."""
 
     def __init__(self, settings: Settings, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(telemetry={"tracing": False, "metrics": False, "logs": False}, **options)
         self._settings = settings
         self.metrics = GatewayMetrics()
 
@@ -95,7 +97,7 @@ class _App(FastAPI):
         if settings.cors_origins:
             app = OtherOrigins(app, settings.cors_origins)
         app = SecurityHeaders(ServedHosts(app, settings), settings)
-        app = HeadAsGet(Measured(LingeringClose(app), self.metrics))
+        app = HeadAsGet(Measured(Traced(LingeringClose(app)), self.metrics))
         return BehindPrefix(app, settings.prefix) if settings.prefix else app
 
 
@@ -155,6 +157,7 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             async with deliverer.delivering(notifications):
                 yield
     await client.aclose()
+    await asyncio.to_thread(tracing.close)
 
 
 def _collect_rarely() -> None:

@@ -5,6 +5,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opentelemetry.trace import SpanKind
+
+from services import tracing
 from services.base_models import read_each, read_one
 from services.density_models import Baseline, DensityFacts, Point, baseline_key, name_of_model
 from services.errors import NoDensityError
@@ -62,7 +65,8 @@ class DensityModels(Tenanted):
         """
         name = name_of_model(request.concept, request.prompt)
         arguments = (uuid.uuid4().hex, name, request.model_dump_json(), keep_s * 1000, max_queued)
-        verdict, *answer = await self._call("fit", *arguments)
+        with tracing.span("submit", kind=SpanKind.PRODUCER, attributes={"rarebit.tenant": self._tenant}):
+            verdict, *answer = await self._call("fit", *arguments, tracing.traceparent())
         refuse(verdict, answer, max_queued)
         return str(answer[0])
 

@@ -1,7 +1,6 @@
 """What routes ask for, as annotated aliases: the gateway as the caller's tenant may use it."""
 
 import asyncio
-import re
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,8 +25,6 @@ from services.objects.storage import Storage
 from services.settings import Settings
 from services.tenants import NOBODY, Caller, Doorkeeper
 from services.webhooks.outbox import Outbox
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,7 @@ class Gateway:
 
 async def _open(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
-    trace = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    tell_about(job=request.path_params.get("job_id"), trace=trace and trace[1])
+    tell_about(job=request.path_params.get("job_id"))
     return gateway
 
 

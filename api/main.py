@@ -4,7 +4,7 @@ import uvicorn
 
 from api.app import create_app
 from api.http.protocol import BoundedHead
-from services import logs
+from services import logs, tracing
 from services.errors import SettingsError
 from services.settings import Settings, log_style
 
@@ -16,6 +16,7 @@ def main(host: str, port: int, fd: int | None = None, log_level: str = "info") -
     """Serve until SIGTERM, at the listening socket `fd` if there is one; exit code 1 when it cannot start."""
     logs.configure(style := log_style())
     try:
+        tracing.configure("gateway")
         app = create_app(Settings.read())
     except SettingsError as error:
         logs.end(style, f"rarebit gateway: {error}")

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from prometheus_client import (
@@ -14,12 +14,13 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.openai import PATH as OPENAI
 from services.jobs.answers import Stats
+from services.jobs.figures import BITS, SECONDS, STAGES, VERDICTS, buckets
 from services.jobs.record import JobStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of no use in this format
@@ -110,8 +111,23 @@ class _Store(Collector):
         for status in (status for status in JobStatus if status.final):
             ended.add_metric([status], counters.get(f"ended:{status}", 0))
         yield ended
+        yield from _quality(counters)
         if len(self._stats.durations_ms) > 1:
             yield _durations(self._stats.durations_ms)
+
+
+def _quality(counters: Mapping[str, int]) -> Iterator[Metric]:
+    seconds = HistogramMetricFamily("rarebit_stage_seconds", "Where the time of jobs went.", labels=["stage"])
+    for stage in STAGES:
+        name = f"stage:{stage}"
+        seconds.add_metric([stage], buckets(counters, name, SECONDS), counters.get(f"{name}:ms", 0) / 1000)
+    yield seconds
+    pictures = CounterMetricFamily("rarebit_pictures", "Pictures of jobs.", labels=["verdict"])
+    for verdict in VERDICTS:
+        pictures.add_metric([verdict], counters.get(f"pictures:{verdict}", 0))
+    yield pictures
+    above = "Bits of their pictures above those asked for."
+    yield HistogramMetricFamily("rarebit_rarity_above_target", above, buckets(counters, "bits", BITS), None)
 
 
 _PRIORITIES = ("low", "normal", "high")

@@ -10,14 +10,16 @@ from datetime import UTC, datetime
 from types import MappingProxyType, TracebackType
 from typing import NoReturn
 
+from opentelemetry.trace import get_current_span
+
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_ABOUT = ("job", "tenant", "trace")
+_ABOUT = ("job", "tenant")
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 logger = logging.getLogger(__name__)
 
 
 class JsonLines(logging.Formatter):
-    """Lines with what `about` or the call's `extra` says of job, tenant and trace; a traceback is a field."""
+    """Lines with what `about` or the call's `extra` says of job and tenant, and the trace; a traceback is a field."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -26,6 +28,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **_about.get(),
+            **_traced(),
             **{name: vars(record)[name] for name in _ABOUT if name in vars(record)},
         }
         if record.exc_info:
@@ -65,6 +68,13 @@ def about(**known: str) -> Iterator[None]:
 def tell_about(**known: str | None) -> None:
     """Say it in all further lines of this task, such as a request's; what is not known is left out."""
     _about.set({**_about.get(), **{name: value for name, value in known.items() if value}})
+
+
+def _traced() -> dict[str, str]:
+    """The trace that is gone on with, and the span of it that is ours."""
+    here = get_current_span().get_span_context()
+    own = {} if here.is_remote else {"span": f"{here.span_id:016x}"}
+    return {"trace": f"{here.trace_id:032x}"} | own if here.is_valid else {}
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -71,6 +71,8 @@ def receiving(tls: SSLContext | None = None) -> Iterator[Receiver]:
         receiver = Receiver("https" if tls else "http", server.server_port)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield receiver
-        server.shutdown()
-        thread.join()
+        try:
+            yield receiver
+        finally:
+            server.shutdown()
+            thread.join()

@@ -13,7 +13,7 @@ from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
 
-from services import logs
+from services import logs, tracing
 from services.diffusion.density.subject import Subject
 from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
 from services.jobs.leases import Leases
@@ -40,13 +40,17 @@ def main() -> None:
     """Run until SIGTERM; one sentence and exit code 1 when it cannot start."""
     logs.configure(style := log_style())
     try:
+        tracing.configure("worker")
         app = build(Settings.read())
     except ServiceError as error:
         logs.end(style, f"the worker cannot start: {error}")
     signals.worker_ready.connect(_announce, weak=False)
     if style == "json":
         sys.__stdout__ = None  # type: ignore[misc]  # where Celery says that it ends, past all logging
-    app.worker_main([*BANNER[style], "worker", *OPTIONS])
+    try:
+        app.worker_main([*BANNER[style], "worker", *OPTIONS])
+    finally:
+        tracing.close()
 
 
 def build(settings: Settings) -> Celery:

@@ -14,6 +14,7 @@ from services.errors import ServiceError
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobStatus, Metrics, Phase, Progress, TrialProgress
 from worker.previews import Previews
+from worker.spans import Phases
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Attempt:
         self.request = claim.request
         self.metrics = Metrics(queue_ms=claim.queue_ms, attempts=claim.attempt)
         self.last_step = time.monotonic()
+        self.phases = Phases()
         self._leases = leases
         self._limit_s = min(limit_s, claim.request.run_within or limit_s)
         self._deadline = time.monotonic() + self._limit_s - claim.ran_ms / 1000
@@ -67,6 +69,7 @@ class Attempt:
         While Redis is away the run goes on unseen: the fence decides at the next write.
         """
         self.last_step = time.monotonic()
+        self.phases.enter(phase)
         if self._hand_back():
             raise HandedBack
         if self.last_step > self._deadline:

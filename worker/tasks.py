@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from opentelemetry.trace import StatusCode
 from redis import exceptions as redis_errors
 from redis.exceptions import RedisError
 
+from services import tracing
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation, generate
 from services.diffusion.run import Output, Run
@@ -30,6 +32,7 @@ from worker.heartbeat import Heartbeat
 from worker.publish import upload
 from worker.references import References
 from worker.savepoints import Savepoints
+from worker.spans import attempt_span
 
 END_LIMIT_S = 120.0  # how long a finished run waits for Redis to take its result
 _END_PAUSE_S = 0.5
@@ -71,12 +74,15 @@ class Runner:
         if (claim := self._capacity.claim(self._leases, self._stopping)) is None:
             return
         try:
-            with about(job=claim.id, tenant=claim.tenant):
-                self._run(claim)
+            with about(job=claim.id, tenant=claim.tenant), attempt_span(claim) as span:
+                span.set_attribute("rarebit.status", status := self._run(claim))
+                if status == JobStatus.FAILED:
+                    span.set_status(StatusCode.ERROR)
         finally:
             self._capacity.leave(claim)
 
-    def _run(self, claim: Claim) -> None:
+    def _run(self, claim: Claim) -> str:
+        """What has become of the job, or of the attempt."""
         attempt = Attempt(
             self._leases,
             claim,
@@ -86,11 +92,14 @@ class Runner:
         )
         with self._heartbeat.keeping(attempt):
             try:
-                status: str = _patiently(self._ending(attempt))
+                ending = self._ending(attempt)
+                attempt.phases.leave()
+                status: str = _patiently(ending)
             except LeaseLostError as error:
                 status = str(error)
                 self._discard(claim)
         logger.info("job %s: attempt %d: %s", claim.id, claim.attempt, status)
+        return status
 
     def _ending(self, attempt: Attempt) -> Ending:
         """Run the attempt; answers with the one write that ends it."""
@@ -109,6 +118,7 @@ class Runner:
             return lambda: self._leases.hand_back(claim)
         except Exception as error:
             failure = describe(error)
+            tracing.fail(failure.code)
             told = failure.detail if failure.code == "internal" else str(error)
             logger.warning("job %s: %s", claim.id, told, exc_info=failure.code == "internal")
             if failure.code == "out_of_memory":

@@ -8,6 +8,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from opentelemetry.trace import SpanKind
+
+from services import tracing
 from services.base_models import read_one
 from services.errors import BatchNotFoundError
 from services.jobs.accepted import AcceptedRequest
@@ -69,7 +72,10 @@ class Batches(Recorded):
         told = "" if webhook is None else json.dumps({"url": webhook.url, "events": [FINISHED]})
         arguments = (json.dumps(items), json.dumps(jobs), told, max_queued, 1000 * keep_s)
         key = (idempotency_key, body_hash, IDEMPOTENCY_MS)
-        verdict, *answer = await self._call("submit_batch", uuid.uuid4().hex, *arguments, *key)
+        about: tracing.Attributes = {"rarebit.jobs": len(jobs), "rarebit.tenant": self._tenant}
+        with tracing.span("submit", kind=SpanKind.PRODUCER, attributes=about):
+            own = (*arguments, *key, tracing.traceparent())
+            verdict, *answer = await self._call("submit_batch", uuid.uuid4().hex, *own)
         refuse(verdict, answer, max_queued)
         batch = await self._batch("of this idempotency key", answer[0])
         return SubmittedBatch(batch, replayed=verdict == "replayed")

@@ -6,9 +6,10 @@ current raises LeaseLostError and changes nothing.
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import redis.asyncio
@@ -19,7 +20,8 @@ from services.density_models import FACTS, DensityFacts, name_of_model
 from services.errors import LeaseLostError, UnreadableError
 from services.exposure import View
 from services.jobs.accepted import AcceptedRequest
-from services.jobs.answers import pairs, read_record, read_view, write_outputs
+from services.jobs.answers import pairs, read_record, read_view, time_of, write_outputs
+from services.jobs.figures import counts_of
 from services.jobs.record import (
     JobError,
     JobKind,
@@ -61,6 +63,9 @@ class Claim:
     queue_ms: int
     ran_ms: int
     savepoint: str | None
+    queued_at: datetime | None = None
+    """When it was put back, if an earlier attempt has had it."""
+    traceparent: str = ""
     suspect: bool = False
     """A worker died with it: whoever claims it runs nothing beside it."""
 
@@ -188,19 +193,31 @@ class Leases:
         """
         written, replay = write_outputs(outputs)
         result = {"outputs": written, "warnings": list(warnings)}
-        arguments: list[str | int] = [json.dumps(result), metrics.model_dump_json(), replay]
+        more: list[str | int] = [replay]
         if claim.request.exposure is not None:
-            arguments += write_views(claim.tenant, claim.request.exposure, views, self._bounds)
-        return self._fenced("finish", claim, JobStatus.SUCCEEDED, *arguments)
+            more += write_views(claim.tenant, claim.request.exposure, views, self._bounds)
+        counts = counts_of(metrics, outputs, claim.request.rarity.target_bits)
+        return self._finish(claim, JobStatus.SUCCEEDED, result, metrics, counts, *more)
 
     def fail(self, claim: Claim, error: JobError, metrics: Metrics) -> JobStatus:
         """End the job with an error, or canceled when that was asked for before."""
-        result = {"error": error.model_dump()}
-        return self._fenced("finish", claim, JobStatus.FAILED, json.dumps(result), metrics.model_dump_json())
+        return self._finish(claim, JobStatus.FAILED, {"error": error.model_dump()}, metrics)
 
     def end_canceled(self, claim: Claim, metrics: Metrics) -> JobStatus:
         """Confirm a cancel: from `canceling` to `canceled`."""
-        return self._fenced("finish", claim, JobStatus.CANCELED, "{}", metrics.model_dump_json())
+        return self._finish(claim, JobStatus.CANCELED, {}, metrics)
+
+    def _finish(
+        self,
+        claim: Claim,
+        status: JobStatus,
+        result: Mapping[str, Any],
+        metrics: Metrics,
+        counts: Mapping[str, int] = MappingProxyType({}),
+        *more: str | int,
+    ) -> JobStatus:
+        documents = json.dumps(result), metrics.model_dump_json(), json.dumps(dict(counts))
+        return self._fenced("finish", claim, status, *documents, *more)
 
     def hand_back(self, claim: Claim) -> JobStatus:
         """Put the job back to where it waited, for another worker; a cancel asked for meanwhile takes effect."""
@@ -263,6 +280,8 @@ def _claim(fields: dict[str, str]) -> Claim:
         queue_ms=int(fields["queue_ms"]),
         ran_ms=int(fields.get("ran_ms", 0)),
         savepoint=fields.get("savepoint"),
+        queued_at=time_of(fields["queued_at"]) if "queued_at" in fields else None,
+        traceparent=fields.get("traceparent", ""),
         suspect="losses" in fields,
     )
 

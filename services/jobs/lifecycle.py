@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from opentelemetry.trace import SpanKind
+
+from services import tracing
 from services.bounds import DEFAULTS, Bounds
 from services.errors import JobExpiredError, JobNotFoundError, UnreadableError
 from services.exposure import View
@@ -61,7 +64,9 @@ class Jobs(Recorded):
         """
         new = uuid.uuid4().hex
         arguments = (request.model_dump_json(), keep_s * 1000, max_queued, idempotency_key, body_hash, IDEMPOTENCY_MS)
-        verdict, *answer = await self._call("submit", new, *arguments)
+        about = {"rarebit.job.id": new, "rarebit.tenant": self._tenant}
+        with tracing.span("submit", kind=SpanKind.PRODUCER, attributes=about):
+            verdict, *answer = await self._call("submit", new, *arguments, tracing.traceparent())
         refuse(verdict, answer, max_queued)
         if verdict == "replayed":
             return Submitted(await self._found("of this idempotency key", answer[0]), replayed=True)

@@ -2,6 +2,9 @@
 
 import uuid
 
+from opentelemetry.trace import SpanKind
+
+from services import tracing
 from services.errors import NotQuarantinedError
 from services.jobs.answers import Found, Page, Recorded, refuse
 
@@ -19,7 +22,9 @@ class Quarantine(Recorded):
 
         Raises NotQuarantinedError, as a second replay of the job does, and QueueFullError.
         """
-        verdict, *answer = await self._call("replay", job_id, uuid.uuid4().hex, max_queued)
+        new = uuid.uuid4().hex
+        with tracing.span("submit", kind=SpanKind.PRODUCER, attributes={"rarebit.job.id": new}):
+            verdict, *answer = await self._call("replay", job_id, new, max_queued, tracing.traceparent())
         if verdict == "absent":
             raise NotQuarantinedError(f"there is no job {job_id} in quarantine")
         refuse(verdict, answer, max_queued)

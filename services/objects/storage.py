@@ -21,7 +21,9 @@ import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
+from opentelemetry import trace
 
+from services import tracing
 from services.errors import NoStorageError, StorageError
 from services.settings import Settings
 
@@ -92,6 +94,7 @@ class LocalStorage:
         self._signing_key = signing_key.encode()
         self._public_url = public_url
 
+    @tracing.traced("storage put")
     def put(self, key: str, data: bytes, media_type: str) -> None:
         """Written beside its place and renamed, so that nobody sees half an object; the type follows the suffix."""
         path = self.path(key)
@@ -105,18 +108,22 @@ class LocalStorage:
                 draft.unlink()
             raise StorageError(f"{key} cannot be written: {error.strerror}") from error
 
+    @tracing.traced("storage get")
     def get(self, key: str) -> bytes:
         try:
             return self.path(key).read_bytes()
         except OSError as error:
             raise StorageError(f"{key} cannot be read: {error.strerror}") from error
 
+    @tracing.traced("storage exists")
     def exists(self, key: str) -> bool:
         return self.path(key).is_file()
 
+    @tracing.traced("storage holds")
     def holds(self, prefix: str) -> bool:
         return any(path.is_file() for path in self.path(prefix).rglob("*"))
 
+    @tracing.traced("storage delete")
     def delete(self, prefix: str) -> None:
         try:
             shutil.rmtree(self.path(prefix), ignore_errors=False)
@@ -189,12 +196,14 @@ class S3Storage:
         self._client = connect(endpoint)
         self._signer = connect(public_url) if public_url else self._client  # a signature covers the host
 
+    @tracing.traced("storage put")
     def put(self, key: str, data: bytes, media_type: str) -> None:
         def upload() -> None:
             self._client.put_object(self._bucket, key, io.BytesIO(data), len(data), media_type)
 
         _patiently(upload, f"{key} cannot be stored", self._patience_s)
 
+    @tracing.traced("storage get")
     def get(self, key: str) -> bytes:
         def download() -> bytes:
             response = self._client.get_object(self._bucket, key)
@@ -206,6 +215,7 @@ class S3Storage:
 
         return _patiently(download, f"{key} cannot be read", self._patience_s)
 
+    @tracing.traced("storage exists")
     def exists(self, key: str) -> bool:
         def look() -> bool:
             try:
@@ -218,6 +228,7 @@ class S3Storage:
 
         return _patiently(look, f"{key} cannot be looked up", self._patience_s)
 
+    @tracing.traced("storage holds")
     def holds(self, prefix: str) -> bool:
         def look() -> bool:
             listed = self._client.list_objects(self._bucket, prefix, recursive=True)
@@ -225,6 +236,7 @@ class S3Storage:
 
         return _patiently(look, f"{prefix} cannot be looked into", self._patience_s)
 
+    @tracing.traced("storage delete")
     def delete(self, prefix: str) -> None:
         def erase() -> None:
             listed = self._client.list_objects(self._bucket, prefix, recursive=True)
@@ -275,6 +287,7 @@ def _patiently(action: Callable[[], Result], failure: str, patience_s: float) ->
             if _is_refusal(error) or time.monotonic() + jittered_s > deadline:
                 logger.warning("%s: %s", failure, error)  # names hosts and buckets, which are no client's business
                 raise StorageError(failure) from error
+            trace.get_current_span().add_event("again", {"error.type": type(error).__name__})
             time.sleep(jittered_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 

@@ -17,10 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from redis.exceptions import RedisError
 from standardwebhooks import Webhook as Signer
 
-from services import __version__
+from services import __version__, tracing
 from services.jobs.notifications import Notifications, running
 from services.logs import tell_about
 from services.webhooks.egress import Answer, Egress
@@ -104,6 +105,15 @@ class Deliverer:
     async def _deliver(self, delivery: DueDelivery) -> None:
         """One attempt, and what follows from it, in a task of its own."""
         tell_about(tenant=delivery.tenant, job=None if delivery.event.startswith("batch.") else delivery.subject)
+        about: tracing.Attributes = {
+            "rarebit.event": delivery.event,
+            "rarebit.try": delivery.tries,
+            "server.address": _host(delivery),
+        }
+        with tracing.span("webhook", tracing.context_of(delivery.traceparent), SpanKind.CLIENT, about) as span:
+            await self._attempt(delivery, span)
+
+    async def _attempt(self, delivery: DueDelivery, span: Span) -> None:
         begin, at = time.monotonic(), datetime.now(UTC)
         try:
             answer = await self._post(delivery, at)
@@ -112,6 +122,11 @@ class Deliverer:
             answer = "the gateway could not call"
         attempt = DeliveryAttempt(at=at, duration_ms=round(1000 * (time.monotonic() - begin)), **_told(answer))
         status, wait_s = self._verdict(delivery, answer)
+        if isinstance(answer, Answer):
+            span.set_attribute("http.response.status_code", answer.status_code)
+        if status != "delivered":
+            span.set_status(StatusCode.ERROR)
+        span.set_attribute("rarebit.status", status)
         logger.info("%s, %s to %s: %s, %s", delivery.id, delivery.event, _host(delivery), _told(answer), status)
         await self._log(delivery, attempt, status, wait_s)
 
@@ -130,6 +145,8 @@ class Deliverer:
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": Signer(secret).sign(delivery.id, at, body),
         }
+        if traceparent := tracing.traceparent():
+            headers["traceparent"] = traceparent
         try:
             return await self._egress.post(delivery.url, headers, body.encode(), limit_s=ATTEMPT_S)
         except _FAILURES as error:

@@ -49,6 +49,7 @@ class DueDelivery:
     time: datetime
     attempt: int
     tries: int
+    traceparent: str = ""
 
 
 _DUE = TypeAdapter(DueDelivery)

@@ -136,6 +136,23 @@ async def test_oldest_waiting_job_is_the_one_that_was_submitted_first(gateway, p
     assert (await read(gateway))["rarebit_oldest_waiting_seconds",] == 0
 
 
+async def test_histograms_tell_where_the_time_went_and_how_far_pictures_are_off(gateway, publish, leases):
+    for bits in (9.25, 10.5):
+        await submit(gateway, rarity={"bits": bits})
+        publish(count=2)  # of 10 bits, validity 0.9, after 5 ms of decoding
+    await submit(gateway)
+    leases.fail(leases.claim(), FAILURE, Metrics(decode_ms=7))
+    samples = await read(gateway)
+    assert samples["rarebit_stage_seconds_count", "decode"] == 2
+    assert samples["rarebit_stage_seconds_sum", "decode"] == 0.01
+    assert samples["rarebit_stage_seconds_bucket", "0.1", "decode"] == 2
+    assert samples["rarebit_stage_seconds_count", "check"] == 0
+    verdicts = {verdict: samples["rarebit_pictures_total", verdict] for verdict in ("valid", "doubtful", "unknown")}
+    assert verdicts == {"valid": 4, "doubtful": 0, "unknown": 0}
+    above = {bound: samples["rarebit_rarity_above_target_bucket", bound] for bound in ("-1.0", "-0.5", "0.5", "1.0")}
+    assert above == {"-1.0": 0, "-0.5": 2, "0.5": 2, "1.0": 4}
+
+
 async def test_promises_that_held_are_told(gateway, redis_url):
     with connect(redis_url) as client:
         client.hset("{rarebit}:counters", mapping={"eta:promised": 10, "eta:held": 9})

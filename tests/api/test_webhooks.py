@@ -241,3 +241,13 @@ async def test_batch_whose_webhook_may_not_be_called_is_refused(gateway):
     body = {"jobs": [{"concept": "cup"}], "webhook": {"url": "https://10.0.0.1/"}}
     answer = await gateway.post("/batches", json=body)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/webhook/url")
+
+
+@pytest.mark.parametrize("given", ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-0-0-zz", None])
+async def test_clients_trace_goes_on_to_its_receiver_though_nobody_collects(gateway, receiver, publish, given):
+    body = {"concept": "handbag", "webhook": {"url": receiver.url}}
+    job = (await gateway.post("/jobs", json=body, headers={"traceparent": given} if given else {})).json()
+    publish()
+    await deliveries_of(gateway, job["id"], "delivered")
+    [received] = receiver.got
+    assert received.headers.get("traceparent") == (given if given and len(given) == 55 else None)

@@ -2,9 +2,10 @@
 
 local function finish_batch(id)
   redis.call('HSET', batch(id), 'finished_at', now)
-  local expires, tenant, webhook = unpack(redis.call('HMGET', batch(id), 'expires_at', 'tenant', 'webhook'))
+  local expires, tenant, webhook, traceparent =
+    unpack(redis.call('HMGET', batch(id), 'expires_at', 'tenant', 'webhook', 'traceparent'))
   redis.call('PEXPIREAT', batch(id), expires)
-  if webhook ~= '' then outbox.add(id, tenant, webhook, 'batch.finished') end
+  if webhook ~= '' then outbox.add(id, tenant, webhook, 'batch.finished', traceparent) end
 end
 
 function leave_batch(id, job_id, expires)
@@ -26,20 +27,20 @@ end
 
 -- `items` says what the caller was told of each; `jobs` has, of those that can become one, [id, request, keep_ms];
 -- `webhook` is as outbox.add takes it, or ''.
-function writes.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key, body_hash, keep_key_ms)
+function writes.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key, body_hash, keep_key_ms, traceparent)
   if redis.call('EXISTS', batch(id)) == 1 then return {'created', view_batch(id)} end  -- our own call, sent again
   local first, conflicts = spent(key, body_hash)
   if conflicts and first then return {'conflict'} end
   if first then return {'replayed', reads.get_batch(first)} end
   local taken, refused = {}, {}
   redis.call('HSET', batch(id), 'id', id, 'tenant', TENANT, 'items', items, 'webhook', webhook,
-    'created_at', now, 'expires_at', now + keep_ms)
+    'traceparent', traceparent, 'created_at', now, 'expires_at', now + keep_ms)
   for _, one in ipairs(cjson.decode(jobs)) do
     if full(TENANT, max_queued) then
       table.insert(refused, one[1])
     else
       redis.call('SADD', open_jobs(id), one[1])
-      add(one[1], TENANT, one[2], one[3], 'batch', id)
+      add(one[1], TENANT, one[2], one[3], traceparent, 'batch', id)
       table.insert(taken, one[1])
     end
   end

@@ -71,12 +71,12 @@ function reads.density_models()
 end
 
 -- The job that fits the model: one that is at it, or a new one.
-function writes.fit(id, name, request, keep_ms, max_queued)
+function writes.fit(id, name, request, keep_ms, max_queued, traceparent)
   local other = redis.call('HGET', fits_of(TENANT), name)
   if other and fits(other) then return {'created', other} end
   local refusal = full(TENANT, max_queued)
   if refusal then return {'full', refusal} end
-  add(id, TENANT, request, keep_ms, 'kind', 'density_model', 'fits', name)
+  add(id, TENANT, request, keep_ms, traceparent, 'kind', 'density_model', 'fits', name)
   redis.call('HSET', fits_of(TENANT), name, id)
   return {'created', id}
 end

@@ -94,13 +94,15 @@ function writes.savepoint(id, attempt, key)
   return before or ''
 end
 
--- From `name` on: the history that the outputs join, if there is one, as `see` takes it.
-function frees.finish(id, attempt, status, result, metrics, replay, name, views, keep_ms, most)
+-- `counts` is what a job that succeeds adds to the counters. From `name` on: the history that the outputs join, if there
+-- is one, as `see` takes it.
+function frees.finish(id, attempt, status, result, metrics, counts, replay, name, views, keep_ms, most)
   local old = current(id, attempt)
   if not old then return false end
   if old == 'canceling' then status = 'canceled' end
   if status == 'succeeded' then
     took(now - field(id, 'started_at'))
+    for what, number in pairs(cjson.decode(counts)) do redis.call('HINCRBY', COUNTERS, what, number) end
     redis.call('HSET', job(id), 'replay', replay)
     if name then see(field(id, 'tenant'), name, views, false, keep_ms, most) end
     for index = 1, #cjson.decode(result).outputs do tell(id, 'output', cjson.encode({index = index - 1})) end

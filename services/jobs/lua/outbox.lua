@@ -20,15 +20,15 @@ end
 local outbox = {}
 
 -- Owe the event of a subject (a job, a batch) to its webhook, {"url": …, "events": […]}, if that asks for it. A subject
--- has each event once at most, and its delivery has one id for ever.
-function outbox.add(subject, tenant, webhook, event)
+-- has each event once at most, and its delivery has one id for ever, and the trace of its subject, if that has one.
+function outbox.add(subject, tenant, webhook, event, traceparent)
   local asked = cjson.decode(webhook)
   local wanted = false
   for _, name in ipairs(asked.events) do wanted = wanted or name == event end
   if not wanted then return end
   local id = 'msg_' .. redis.sha1hex(subject .. ' ' .. event)
   redis.call('HSET', delivery(id), 'id', id, 'subject', subject, 'tenant', tenant, 'event', event, 'url', asked.url,
-    'status', 'pending', 'created_at', now, 'attempt', 0, 'tries', 0)
+    'status', 'pending', 'created_at', now, 'attempt', 0, 'tries', 0, 'traceparent', traceparent or '')
   redis.call('RPUSH', deliveries_of(subject), id)
   keep(id)
   send_at(id, now)

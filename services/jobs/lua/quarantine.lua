@@ -32,7 +32,7 @@ local function lose(id, lost)
 end
 
 -- A new job of a quarantined one's request and tenant; only the first replay finds the job in quarantine.
-function writes.replay(id, new, max_queued)
+function writes.replay(id, new, max_queued, traceparent)
   if field(new, 'status') then return {'created', view(new)} end  -- our own call, sent again after a broken connection
   if not redis.call('ZSCORE', QUARANTINE, id) or tonumber(field(id, 'expires_at')) <= now then
     return {'absent'}
@@ -40,7 +40,7 @@ function writes.replay(id, new, max_queued)
   local tenant, request, keep_ms = unpack(redis.call('HMGET', job(id), 'tenant', 'request', 'keep_ms'))
   local refusal = full(tenant, max_queued)
   if refusal then return {'full', refusal} end
-  add(new, tenant, request, keep_ms, 'kind', field(id, 'kind') or 'images')
+  add(new, tenant, request, keep_ms, traceparent, 'kind', field(id, 'kind') or 'images')
   redis.call('ZREM', QUARANTINE, id)
   return {'created', view(new)}
 end

@@ -14,9 +14,9 @@ end
 
 -- Enqueue what the job's webhook asks to be told of; of its starts, the first.
 local function enqueue_event(id, tenant, status)
-  local webhook, attempt = unpack(redis.call('HMGET', job(id), 'webhook', 'attempt'))
+  local webhook, attempt, traceparent = unpack(redis.call('HMGET', job(id), 'webhook', 'attempt', 'traceparent'))
   if webhook and NOTIFIED[status] and (status ~= 'running' or attempt == '0') then
-    outbox.add(id, tenant, webhook, NOTIFIED[status])
+    outbox.add(id, tenant, webhook, NOTIFIED[status], traceparent)
   end
 end
 
@@ -70,6 +70,7 @@ local function requeue(id)
   move(id, 'queued')
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', job(id), 'started_at', 'progress', 'claim', 'lease_ms', 'worker')
+  redis.call('HSET', job(id), 'queued_at', now)
   enqueue(id, unpack(redis.call('HMGET', job(id), 'tenant', 'turn', 'priority', 'created_at')))
 end
 

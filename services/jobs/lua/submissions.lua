@@ -10,13 +10,15 @@ local function full(tenant, max_queued)
   return count_waiting >= tonumber(max_queued) and 'service'
 end
 
--- Queue a new job, whose hash has more fields and values in the end. Answers with its place.
-local function add(id, tenant, request, keep_ms, ...)
+-- Queue a new job, whose hash has more fields and values in the end. Answers with its place. `traceparent`, '' where
+-- there is none, names the span that what becomes of the job belongs to.
+local function add(id, tenant, request, keep_ms, traceparent, ...)
   local seq, wanted = redis.call('INCR', SEQ), cjson.decode(request)
   local turn = new_turn(wanted.priority)
   redis.call('HSET', job(id), 'id', id, 'format', FORMAT, 'tenant', tenant, 'status', 'queued', 'seq', seq,
     'attempt', 0, 'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
     'priority', wanted.priority, 'turn', turn, ...)
+  if traceparent ~= '' then redis.call('HSET', job(id), 'traceparent', traceparent) end
   redis.call('ZADD', status_of(tenant, 'queued'), seq, id)
   redis.call('ZADD', jobs_of(tenant), seq, id)
   if type(wanted.start_within) == 'number' then
@@ -40,7 +42,7 @@ local function spend(key, body_hash, id, keep_key_ms)
 end
 
 -- A job that is new is as the caller wrote it: the answer has its time and place alone.
-function writes.submit(id, request, keep_ms, max_queued, key, body_hash, keep_key_ms)
+function writes.submit(id, request, keep_ms, max_queued, key, body_hash, keep_key_ms, traceparent)
   local created = field(id, 'created_at')
   if created then return {'created', created, place(id)} end  -- our own call, sent again after a broken connection
   local first, conflicts = spent(key, body_hash)
@@ -49,7 +51,7 @@ function writes.submit(id, request, keep_ms, max_queued, key, body_hash, keep_ke
   local refusal = full(TENANT, max_queued)
   if refusal then return {'full', refusal} end
   local more = key == '' and {} or {'idempotency_key', idempotency(TENANT, key)}
-  local here = add(id, TENANT, request, keep_ms, unpack(more))
+  local here = add(id, TENANT, request, keep_ms, traceparent, unpack(more))
   spend(key, body_hash, id, keep_key_ms)
   return {'created', tostring(now), here}
 end

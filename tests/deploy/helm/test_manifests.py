@@ -21,6 +21,8 @@ SECRETS = {
     "RAREBIT_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # pragma: allowlist secret
 }
 AUTH = "RAREBIT_AUTH"
+HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"  # a collector's key
+OTEL = {HEADERS, "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
 OF_THE_IMAGE = {"health_file"}
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
@@ -78,7 +80,7 @@ def test_pods_keep_to_the_restricted_standard_and_say_what_they_need(case):
 def test_secrets_come_from_secrets_alone(case):
     assert of_kind(case, "Secret") == []
     for variable in (variable for one in containers(case) for variable in one.get("env", [])):
-        is_secret = variable["name"] in {*SECRETS, "RAREBIT_API_KEY", "HF_TOKEN"}
+        is_secret = variable["name"] in {*SECRETS, "RAREBIT_API_KEY", "HF_TOKEN", HEADERS}
         assert is_secret == ("valueFrom" in variable), variable
 
 
@@ -102,7 +104,7 @@ def test_processes_take_the_settings_that_they_are_given(case, monkeypatch):
             with monkeypatch.context() as environment:
                 environment.delenv("RAREBIT_DECODER")
                 for variable in one["env"]:
-                    environment.setenv(variable["name"], variable.get("value") or SECRETS[variable["name"]])
+                    environment.setenv(variable["name"], variable.get("value") or SECRETS.get(variable["name"], "none"))
                 Settings.read()
 
 
@@ -110,7 +112,7 @@ def test_every_setting_has_a_value_and_every_value_that_is_one_a_setting():
     given = {variable["name"] for case in CASES for one in containers(case) for variable in one.get("env", [])}
     settings = {f"RAREBIT_{name.upper()}" for name in Settings.model_fields.keys() - OF_THE_IMAGE}
     assert settings <= given
-    assert given - settings == {"RAREBIT_URL", "RAREBIT_API_KEY", "HF_TOKEN", "OMP_NUM_THREADS"}
+    assert given - settings == {"RAREBIT_URL", "RAREBIT_API_KEY", "HF_TOKEN", "OMP_NUM_THREADS", *OTEL}
 
 
 def described(schema, values, where="values"):

@@ -59,10 +59,16 @@ topologySpreadConstraints: {{ range list "topology.kubernetes.io/zone" "kubernet
 {{- $_ := mergeOverwrite $plain (dict "RAREBIT_S3_ENDPOINT" .endpoint "RAREBIT_S3_BUCKET" .bucket "RAREBIT_S3_REGION" .region) -}}
 {{- if .publicUrl }}{{ $_ := set $plain "RAREBIT_S3_PUBLIC_URL" .publicUrl }}{{ end -}}
 {{- end }}{{ end -}}
+{{- with .Values.otel }}{{ if .endpoint -}}
+{{- $_ := mergeOverwrite $plain .settings (dict "OTEL_EXPORTER_OTLP_ENDPOINT" .endpoint) -}}
+{{- end }}{{ end -}}
 {{- range $name, $value := merge $plain .Values.settings }}
 {{ include "rarebit.plainEnv" (list $name $value) }}
 {{- end }}
 {{ include "rarebit.secretEnv" (list "RAREBIT_REDIS_URL" .Values.redis.secret.name .Values.redis.secret.key) }}
+{{- if and .Values.otel.endpoint .Values.otel.secret.name }}
+{{ include "rarebit.secretEnv" (list "OTEL_EXPORTER_OTLP_HEADERS" .Values.otel.secret.name .Values.otel.secret.key) }}
+{{- end }}
 {{- if eq .Values.storage.type "s3" }}{{ with .Values.storage.s3.secret }}
 {{ include "rarebit.secretEnv" (list "RAREBIT_S3_ACCESS_KEY" .name .accessKey) }}
 {{ include "rarebit.secretEnv" (list "RAREBIT_S3_SECRET_KEY" .name .secretKey) }}
