@@ -13,6 +13,7 @@ from deploy.local.extras import needing
 from deploy.local.lists import commands as lists
 from deploy.local.lists.top import top
 from deploy.local.models.commands import commands as model_commands
+from deploy.local.planning.command import plan
 from deploy.local.progress import progress_bar
 from deploy.local.reconcile import reconcile
 from deploy.local.sentence import one_sentence
@@ -189,6 +190,7 @@ def evaluate(
 
 
 app.command("doctor")(examine)
+app.command("plan")(plan)
 app.command("reconcile")(reconcile)
 app.command("jobs")(lists.list_jobs)
 app.command("workers")(lists.list_workers)

@@ -38,6 +38,11 @@ def submit(built: Rig, key: str = "", **fields: object) -> str:
     return built.acknowledged[-1]
 
 
+def upload(built: Rig) -> str:
+    picture = {"content": PICTURE.read_bytes(), "headers": {"content-type": "image/webp"}}
+    return ask(built, "POST", "/images", **picture).raise_for_status().json()["id"]
+
+
 def pictures(built: Rig, job_id: str) -> list[str]:
     """Digests of what a job's URLs lead to."""
     urls = [output["url"] for output in ask(built, "GET", f"/jobs/{job_id}").raise_for_status().json()["outputs"]]
@@ -99,10 +104,8 @@ def busy(built: Rig, receiver: Receiver) -> SimpleNamespace:
     freeze_in(built, running)
     queued, canceled, expiring = submit(built, count=2), submit(built), submit(built, expires_in=1)
     ask(built, "POST", f"/jobs/{canceled}/cancel").raise_for_status()
-    picture = {"content": PICTURE.read_bytes(), "headers": {"content-type": "image/webp"}}
-    upload = ask(built, "POST", "/images", **picture).raise_for_status().json()["id"]
     states = {"quarantined": quarantined, "suspect": suspect, "running": running, "queued": queued}
-    return SimpleNamespace(**done, **states, canceled=canceled, expiring=expiring, upload=upload)
+    return SimpleNamespace(**done, **states, canceled=canceled, expiring=expiring, upload=upload(built))
 
 
 @contextmanager
@@ -118,7 +121,7 @@ def restored(receiver: Receiver, folder: Path) -> Iterator[SimpleNamespace]:
             for worker in old.fleet.workers:
                 worker.signal(signal.SIGCONT)
             ask(old, "DELETE", f"/jobs/{known.erased}").raise_for_status()
-            orphan = ask(old, "POST", "/images", content=PICTURE.read_bytes()).raise_for_status().json()["id"]
+            orphan = upload(old)
             late = submit(old)
         old.wait_for_end(known.suspect, known.running, known.queued, late)
         made = {job_id: pictures(old, job_id) for job_id in (known.owed, known.suspect, known.running, known.queued)}
