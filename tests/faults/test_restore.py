@@ -112,7 +112,7 @@ def busy(built: Rig, receiver: Receiver) -> SimpleNamespace:
 def restored(receiver: Receiver, folder: Path) -> Iterator[SimpleNamespace]:
     """The service of a backup in the folder, what was known before it, and what was made until all of it was lost."""
     binary = redis_binaries()["valkey"]
-    with rig(binary) as old:
+    with rig(binary, lease_s=30) as old:  # its frozen workers are not dead
         old.start_gateway()  # it sends no webhooks
         known = busy(old, receiver)
         before = list(old.acknowledged)
