@@ -1,6 +1,7 @@
 """The commit before this one works beside it on one store, as while one version replaces another."""
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -45,7 +46,7 @@ def gateways(broken: Rig, previous: Path) -> list[Server]:
 def previous_worker(broken: Rig, previous: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.faults.stand_in"]
     log = (broken.folder / "previous.log").open("w")
-    with log, subprocess.Popen(command, cwd=previous, env=broken.env, stdout=log, stderr=log) as worker:
+    with log, subprocess.Popen(command, cwd=previous, env=os.environ | broken.env, stdout=log, stderr=log) as worker:
         yield worker
         worker.kill()
 
