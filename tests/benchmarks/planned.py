@@ -14,6 +14,7 @@ from tests.faults.rig import Rig, rig
 from tests.servers import redis_binaries
 
 DURATIONS_S = (0.5, 1.0, 1.5)
+WORKERS = (1, 2, 4)
 PHASES = 5  # of the stand-in, which pauses in each
 JOBS = 60  # for each worker
 BUSY = 0.9
@@ -23,7 +24,7 @@ def lines() -> Iterator[str]:
     """Markdown, a line at a time. The prediction takes what a job was measured to take, as the command does."""
     yield "| workers | mean wait, s | predicted | p95 wait, s | predicted |"
     yield "|---|---|---|---|---|"
-    for workers in (1, 2, 4):
+    for workers in WORKERS:
         with rig(redis_binaries()["valkey"], lease_s=30) as built:
             built.env["RAREBIT_SHARE_WAIT_MS"] = "0"  # a job at a time
             built.start_workers(workers)
