@@ -5,14 +5,16 @@ import hmac
 import io
 import logging
 import mimetypes
+import os
 import random
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -33,6 +35,7 @@ PATIENCE_S = 60.0  # a worker's: what it has made took longer
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _TRY_S = 15.0  # for the connection and the sending, and again for the answer
 _PIECE = 64 * 1024
+_PAGE = 1000  # what a store lists at a time
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +53,9 @@ class Storage(Protocol):
 
     def holds(self, prefix: str) -> bool:
         """Whether there is an object below `prefix`, which ends in a slash."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Every key below `prefix`, which ends in a slash; those of one folder follow one another."""
 
     def delete(self, prefix: str) -> None:
         """Erase every object below `prefix`, which ends in a slash."""
@@ -122,6 +128,11 @@ class LocalStorage:
     @tracing.traced("storage holds")
     def holds(self, prefix: str) -> bool:
         return any(path.is_file() for path in self.path(prefix).rglob("*"))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        for folder, _, names in os.walk(self.path(prefix)):
+            below = Path(folder).relative_to(self._root).as_posix()
+            yield from (f"{below}/{name}" for name in names if not name.startswith("."))  # no drafts
 
     @tracing.traced("storage delete")
     def delete(self, prefix: str) -> None:
@@ -235,6 +246,16 @@ class S3Storage:
             return any(not item.is_dir for item in listed)
 
         return _patiently(look, f"{prefix} cannot be looked into", self._patience_s)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        def look() -> list[str]:
+            listed = self._client.list_objects(self._bucket, prefix, recursive=True, start_after=after)
+            return [item.object_name or "" for item in islice(listed, _PAGE)]
+
+        after = None
+        while page := _patiently(look, f"{prefix} cannot be listed", self._patience_s):
+            yield from (key for key in page if not key.endswith("/"))  # as some stores list folders
+            after = page[-1]
 
     @tracing.traced("storage delete")
     def delete(self, prefix: str) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.benchmarks import ablations, dial, exposure, gateway, judge, rounds, speed, steering, too_far
+from tests.benchmarks import ablations, dial, exposure, gateway, judge, planned, rounds, scale, speed, steering, too_far
 
 PARTS = {
     "speed": speed.lines,
@@ -15,6 +15,8 @@ PARTS = {
     "exposure": exposure.lines,
     "rounds": rounds.lines,
     "too-far": too_far.lines,
+    "scale": scale.lines,
+    "planned": planned.lines,
 }
 
 

@@ -2,6 +2,9 @@
 
 import json
 import os
+import pty
+import select
+import signal
 import subprocess
 from types import SimpleNamespace
 
@@ -10,10 +13,11 @@ from typer.testing import CliRunner
 
 from deploy.local.cli import app
 from deploy.local.lists.reading import Overview
+from deploy.local.lists.top import Rates
 from deploy.local.stack.child import RAREBIT
 from services.density_models import DensityFacts
 from services.jobs.leases import Leases
-from services.jobs.record import Progress
+from services.jobs.record import JobError, Metrics, Progress
 from services.tenants import Limits, Tenants
 from tests.accepted import accepted
 
@@ -113,3 +117,42 @@ def test_redis_that_is_away_is_said_in_one_sentence():
     env = os.environ | {"RAREBIT_REDIS_URL": "redis://127.0.0.1:1/0"}
     ran = subprocess.run([*RAREBIT, "jobs"], env=env, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (1, "", 1)
+
+
+def test_all_of_it_is_one_look_of_top(busy, leases, redis_url):
+    leases.progress(busy.claim, Progress(phase="optimize", step=9, steps=50, rarity_bits=7.25))
+    seen = json.loads(run("top", redis_url, "--json"))
+    assert (seen["running"], seen["quarantined"]) == (1, 1)
+    assert (sum(seen["waiting"].values()), seen["ended"]["failed"]) == (2, 1)
+    [job] = seen["workers"][-1]["jobs"]
+    assert (job["id"], job["phase"], job["bits"]) == (busy.runs, "optimize", 7.25)
+    assert all(word in run("top", redis_url) for word in ("normal 2", busy.runs, "9/50", "7.2"))
+
+
+def test_top_shows_on_a_terminal_what_changes_until_ctrl_c(busy, leases, redis_url):
+    shown, terminal = pty.openpty()
+    command = [*RAREBIT, "top", "--interval", "0.5"]
+    env = os.environ | {"RAREBIT_REDIS_URL": redis_url, "COLUMNS": "160", "LINES": "40", "TERM": "xterm"}
+    with subprocess.Popen(command, env=env, stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        assert read_until(shown, b"normal 2")
+        leases.fail(busy.claim, JobError(code="internal", title="", detail=""), Metrics())
+        assert read_until(shown, b"failed 1")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    os.close(shown)
+
+
+def read_until(terminal: int, words: bytes) -> bool:
+    """Whether the words come before the program is silent for long."""
+    seen = b""
+    while words not in seen and select.select([terminal], [], [], 20)[0]:
+        seen += os.read(terminal, 65536)
+    return words in seen
+
+
+def test_rates_are_of_the_last_five_minutes():
+    rates = Rates()
+    for minute in range(9):
+        rates.add(60.0 * minute, {"succeeded": 10 * minute**2, "failed": minute, "canceled": 0})
+    assert rates.told() == "last 5 min: succeeded 550, failed 5, canceled 0; 110.0 a minute"

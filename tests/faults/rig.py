@@ -16,6 +16,7 @@ from services.jobs.lifecycle import Jobs
 from services.jobs.store import connect_async
 from tests.accepted import accepted
 from tests.faults.audit import FINAL, Audit, audit, bucket_objects
+from tests.faults.backup import load_snapshot
 from tests.faults.fleet import Fleet
 from tests.servers import Server, eventually, free_port, redis_server, s3_server, url_of
 
@@ -121,12 +122,14 @@ def frozen(server: Server) -> Iterator[None]:
 
 
 @contextmanager
-def rig(binary: str, *, lease_s: int = LEASE_S, **redis_options: str) -> Iterator[Rig]:
-    """The servers run; workers and gateways are the caller's to start."""
+def rig(binary: str, *, lease_s: int = LEASE_S, saved: Path | None = None, **redis_options: str) -> Iterator[Rig]:
+    """The servers run, Redis with what a snapshot has `saved`; workers and gateways are the caller's to start."""
     with ExitStack() as exits:
         folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))  # short enough for a socket
         exits.callback(shutil.rmtree, folder, ignore_errors=True)
         (folder / "s3").mkdir()
+        if saved:
+            load_snapshot(binary, folder, saved)
         servers = redis_server(binary, folder, **redis_options), s3_server(folder / "s3", *KEYS)
         for server in servers:
             exits.callback(server.stop)

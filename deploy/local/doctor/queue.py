@@ -8,6 +8,7 @@ import redis
 from redis.exceptions import RedisError
 
 from deploy.local.doctor.finding import Finding, failure, ok, warning
+from deploy.local.lists.commands import span
 from services.errors import StoreUnsafeError
 from services.jobs.answers import Stats
 from services.jobs.store import EVERYBODY, Operations, connect, require_durable
@@ -61,7 +62,13 @@ def _durability(info: Mapping[str, Any]) -> Finding:
         return failure("durability", str(error), do)
     if info.get("aof_last_write_status", "ok") != "ok":
         return failure("durability", "its last write to the append-only file failed", "Make room on its disk.")
-    return ok("durability", "evicts nothing, appends to a file")
+    return ok("durability", f"evicts nothing, appends to a file; {_snapshot(info)}")
+
+
+def _snapshot(info: Mapping[str, Any]) -> str:
+    """The age of what a backup would copy; a server that has just started gives its start as the time of the last."""
+    age = span(time.time() - info["rdb_last_save_time"])
+    return f"last snapshot {age} ago" if info.get("rdb_saves") else f"no snapshot in the {age} since it started"
 
 
 def _jobs(client: redis.Redis) -> Iterator[Finding]:

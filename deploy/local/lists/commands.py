@@ -19,6 +19,7 @@ from deploy.local.sentence import one_sentence
 from services.jobs.store import connect
 
 WIDE = 200  # columns, where no terminal says how many it has
+WORKER_COLUMNS = "worker seen job concept phase step bits"
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON; what ends in _s is in seconds.")]
 
 
@@ -38,7 +39,7 @@ def list_workers(redis_url: RedisUrl = "redis://127.0.0.1:6379/0", as_json: AsJs
     """List workers with their last sign of life, of which there are some in each lease, and what they run."""
     with _overview(redis_url) as overview:
         workers = overview.workers()
-        _show(workers, as_json, "worker seen job concept phase step", (row for one in workers for row in _rows(one)))
+        _show(workers, as_json, WORKER_COLUMNS, (row for one in workers for row in worker_rows(one)))
 
 
 def list_densities(redis_url: RedisUrl = "redis://127.0.0.1:6379/0", as_json: AsJson = False) -> None:
@@ -58,34 +59,40 @@ def _show(found: Sequence[Any], as_json: bool, columns: str, rows: Iterable[Sequ
     if as_json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
         return
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table_of(columns, rows))
+
+
+def table_of(columns: str, rows: Iterable[Sequence[str]]) -> Table:
+    """A table of the columns whose names are words in `columns`."""
     table = Table(box=None, pad_edge=False)
     for column in columns.split():
         table.add_column(column, overflow="fold", no_wrap=column in {"id", "job"})
     for row in rows:
         table.add_row(*map(Text, row))  # what is in square brackets is a client's word, no style
-    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    return table
 
 
 def _job_cells(job: OpenJob) -> Sequence[str]:
-    phase = f"{job.phase}, silent for {_span(job.silent_s)}" if job.silent_s else job.phase
-    return job.status, job.id, job.tenant, job.concept, _span(job.age_s), phase, job.step, job.worker
+    phase = f"{job.phase}, silent for {span(job.silent_s)}" if job.silent_s else job.phase
+    return job.status, job.id, job.tenant, job.concept, span(job.age_s), phase, job.step, job.worker
 
 
-def _rows(worker: SeenWorker) -> Iterator[Sequence[str]]:
+def worker_rows(worker: SeenWorker) -> Iterator[Sequence[str]]:
     """A row for each job, or one that says nothing of any."""
-    seen = _span(worker.seen_s) + " ago" if worker.seen_s is not None else "never"
+    seen = span(worker.seen_s) + " ago" if worker.seen_s is not None else "never"
     for job in worker.jobs or [OpenJob("", "", "")]:
-        yield worker.worker or "of another version", seen, job.id, job.concept, job.phase, job.step
+        bits = f"{job.bits:.1f}" if job.bits is not None else ""
+        yield worker.worker or "of another version", seen, job.id, job.concept, job.phase, job.step, bits
 
 
 def _density_cells(density: KnownDensity) -> Sequence[str]:
     samples = str(density.samples or "")
-    used = _span(density.used_s) + " ago" if density.used_s is not None else ""
+    used = span(density.used_s) + " ago" if density.used_s is not None else ""
     return density.state, density.concept, density.prompt, density.step, samples, used, density.key
 
 
-def _span(seconds: float | None) -> str:
-    """As people say it: 8 s, 3 min, 5 h, 2 d."""
+def span(seconds: float | None) -> str:
+    """A time as people say it: 8 s, 3 min, 5 h, 2 d."""
     if seconds is None:
         return ""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):

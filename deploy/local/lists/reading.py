@@ -29,6 +29,7 @@ class OpenJob:
     age_s: float | None = None
     phase: str = ""
     step: str = ""
+    bits: float | None = None
     silent_s: float | None = None
     worker: str = ""
     prompt: str = ""
@@ -57,6 +58,15 @@ class KnownDensity:
     key: str = ""
 
 
+def parts(operations: Operations, operation: str, *arguments: str) -> Iterator[Sequence[Any]]:
+    """What an operation of operators.lua answers that does so in parts."""
+    for first in count(0, PART):
+        part: Sequence[Any] = operations(operation, EVERYBODY, *arguments, first)
+        yield part
+        if len(part) < PART:  # of names with their scores there are twice as many items
+            return
+
+
 class Overview:
     """Reads the job store in parts of a hundred. Every method raises redis-py's errors."""
 
@@ -67,7 +77,7 @@ class Overview:
 
     def jobs(self, what: str) -> Iterator[OpenJob]:
         """Those that are running, queued, held or quarantined."""
-        for part in self._parts("jobs_at", what):
+        for part in parts(self._operations, "jobs_at", what):
             yield from (self._job(what, view) for view in part)
 
     def workers(self) -> list[SeenWorker]:
@@ -88,16 +98,9 @@ class Overview:
         keys = [*(preloaded - used.keys()), *reversed(used)]
         return [*fits, *(_ready(key, facts.get(key), used.get(key)) for key in keys)]
 
-    def _parts(self, operation: str, *arguments: str) -> Iterator[Sequence[Any]]:
-        for first in count(0, PART):
-            part: Sequence[Any] = self._operations(operation, EVERYBODY, *arguments, first)
-            yield part
-            if len(part) < PART:  # of names with their scores there are twice as many items
-                return
-
     def _scored(self, operation: str) -> Iterator[tuple[str, float]]:
         """Names, each with its milliseconds."""
-        for part in self._parts(operation):
+        for part in parts(self._operations, operation):
             yield from ((name, float(ms)) for name, ms in zip(part[::2], part[1::2], strict=True))
 
     def _job(self, what: str, view: Sequence[Any]) -> OpenJob:
@@ -115,6 +118,7 @@ class Overview:
             age_s=round(self._now_s - record.created_at.timestamp(), 1),
             phase=done.phase if done else "",
             step=f"{done.step}/{done.steps}" if done else "",
+            bits=done.rarity_bits if done else None,
             silent_s=done.silent_s if done else None,
             worker=fields.get("worker", ""),
             prompt=record.request.prompt,

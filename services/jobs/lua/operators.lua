@@ -22,3 +22,27 @@ end
 
 -- The stored densities of texts, or those about to be, each followed by the time of its last use.
 function reads.densities(first) return part(DENSITIES, first, 'WITHSCORES') end
+
+-- The prefixes of ended jobs and of uploads that have a record, each in its place among those that are to be erased; ''
+-- in the place of others.
+function reads.kept(first)
+  local prefixes = part(EXPIRY, first)
+  for i, prefix in ipairs(prefixes) do
+    local kind, id = string.match(prefix, '^(%l+)/([^/]+)/$')
+    local record = kind == 'jobs' and job(id) or kind == 'uploads' and upload(id)
+    if not record or redis.call('EXISTS', record) == 0 then prefixes[i] = '' end
+  end
+  return prefixes
+end
+
+-- What of the job's or upload's objects is left is erased, and its record says so from then on.
+function frees.expire(prefix) plan(prefix) end
+
+-- A part of those that run wait again: nobody has died with them. Answers with how many these are.
+function frees.run_again()
+  local ids = part(LEASES, 0)
+  for _, id in ipairs(ids) do
+    if field(id, 'status') == 'running' then requeue(id) else settle(id, 'canceled') end
+  end
+  return #ids
+end

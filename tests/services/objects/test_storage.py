@@ -50,6 +50,16 @@ def test_missing_object_is_an_error_that_names_it(storage):
         storage.get("jobs/a/1/0.png")
 
 
+def test_keys_are_all_that_is_below_the_prefix_page_by_page(storage, monkeypatch):
+    monkeypatch.setattr("services.objects.storage._PAGE", 2)
+    keys = [f"jobs/{name}/1/{index}.png" for name in ("a", "ab", "b") for index in range(3)]
+    for key in keys:
+        storage.put(key, b"x", "image/png")
+    assert sorted(storage.keys("jobs/")) == keys
+    assert sorted(storage.keys("jobs/a/")) == keys[:3]
+    assert list(storage.keys("jobs/c/")) == []
+
+
 def test_delete_erases_the_prefix_and_nothing_else(storage):
     keys = ["jobs/a/1/0.png", "jobs/a/2/0.png", "jobs/ab/1/0.png"]
     for key in keys:

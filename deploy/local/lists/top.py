@@ -1,0 +1,127 @@
+"""`rarebit top`: the whole service on one screen, which is written anew every few seconds."""
+
+import json
+import statistics
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import redis
+import typer
+from redis.exceptions import RedisError
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from deploy.local.lists.commands import WIDE, WORKER_COLUMNS, AsJson, span, table_of, worker_rows
+from deploy.local.lists.reading import Overview, SeenWorker
+from deploy.local.operators import RedisUrl
+from deploy.local.sentence import one_sentence
+from services.jobs.answers import Stats
+from services.jobs.store import EVERYBODY, Operations, connect
+
+WINDOW_S = 300.0  # over which rates are taken
+PRIORITIES = ("high", "normal", "low")
+ENDINGS = ("succeeded", "failed", "canceled")
+
+
+@dataclass(frozen=True)
+class Look:
+    """The service at a moment. `ended` counts all that ever have; `median_s` is of the last hundred that succeeded."""
+
+    waiting: Mapping[str, int]
+    oldest_waiting_s: float
+    running: int
+    quarantined: int
+    webhooks_due: int
+    objects_due: int
+    ended: Mapping[str, int]
+    median_s: float | None
+    workers: Sequence[SeenWorker]
+
+
+def top(
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0",
+    interval: Annotated[float, typer.Option(min=0.5, max=60, help="Seconds between two looks.")] = 2.0,
+    as_json: AsJson = False,
+) -> None:
+    """Watch queue, workers, what they run and what ends, until Ctrl-C; look once with --json or without a terminal."""
+    with one_sentence(), connect(redis_url) as client:
+        if as_json:
+            print(json.dumps(asdict(look(client)), ensure_ascii=False, indent=1))
+        elif sys.stdout.isatty():
+            with suppress(KeyboardInterrupt):
+                _watch(client, interval)
+        else:
+            Console(width=WIDE).print(screen(look(client), Rates()))
+
+
+def look(client: redis.Redis) -> Look:
+    """Raises redis-py's errors."""
+    stats = Stats.read(Operations(client)("stats", EVERYBODY))
+    figures, counters = stats.figures, stats.counters
+    return Look(
+        waiting={priority: figures[f"waiting:{priority}"] for priority in PRIORITIES},
+        oldest_waiting_s=figures["oldest_waiting_ms"] / 1000,
+        running=figures["jobs_running"],
+        quarantined=figures["jobs_quarantined"],
+        webhooks_due=figures["webhooks_due"],
+        objects_due=figures["objects_due"],
+        ended={status: counters.get(f"ended:{status}", 0) for status in ENDINGS},
+        median_s=statistics.median(stats.durations_ms) / 1000 if stats.durations_ms else None,
+        workers=Overview(client).workers(),
+    )
+
+
+class Rates:
+    """How many jobs ended in the last five minutes, or since it was first told of them."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, Mapping[str, int]]] = deque()
+
+    def add(self, at_s: float, ended: Mapping[str, int]) -> None:
+        self._looks.append((at_s, ended))
+        while at_s - self._looks[0][0] > WINDOW_S:
+            self._looks.popleft()
+
+    def told(self) -> str:
+        """In words; nothing before two looks."""
+        if len(self._looks) < 2:
+            return ""
+        (since_s, first), (now_s, last) = self._looks[0], self._looks[-1]
+        grown = {status: last[status] - first[status] for status in ENDINGS}
+        a_minute = 60 * grown["succeeded"] / (now_s - since_s)
+        counts = ", ".join(f"{status} {count}" for status, count in grown.items())
+        return f"last {span(now_s - since_s)}: {counts}; {a_minute:.1f} a minute"
+
+
+def screen(seen: Look, rates: Rates) -> Group:
+    """As it is shown; what is longer than the terminal is cut off there."""
+    waiting = ", ".join(f"{priority} {seen.waiting[priority]}" for priority in PRIORITIES)
+    oldest = f", the oldest for {span(seen.oldest_waiting_s)}" if any(seen.waiting.values()) else ""
+    took = f"; the last hundred took {span(seen.median_s)} in the median" if seen.median_s is not None else ""
+    lines = [
+        f"waiting: {waiting}{oldest}",
+        f"running: {seen.running} on {len(seen.workers)} workers{took}",
+        f"quarantined: {seen.quarantined}; due: webhooks {seen.webhooks_due}, objects to erase {seen.objects_due}",
+        rates.told(),
+    ]
+    rows = (row for worker in seen.workers for row in worker_rows(worker))
+    return Group(*map(Text, lines), table_of(WORKER_COLUMNS, rows))
+
+
+def _watch(client: redis.Redis, interval_s: float) -> None:
+    """An outage of Redis is told where the figures were; they come back with it."""
+    rates = Rates()
+    with Live(screen=True, auto_refresh=False) as live:
+        while True:
+            try:
+                rates.add(time.monotonic(), (seen := look(client)).ended)
+                live.update(screen(seen, rates), refresh=True)
+            except RedisError as error:
+                live.update(Text(f"Redis does not answer: {error}"), refresh=True)
+            time.sleep(interval_s)
