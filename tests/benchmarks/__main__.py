@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.benchmarks import ablations, dial, exposure, gateway, judge, rounds, speed, steering, too_far
+from tests.benchmarks import ablations, controls, dial, exposure, gateway, judge, rounds, speed, steering, too_far
 
 PARTS = {
     "speed": speed.lines,
@@ -12,6 +12,9 @@ PARTS = {
     "judge": judge.lines,
     "dial": dial.lines,
     "steering": steering.lines,
+    "strength": controls.strength_lines,
+    "weights": controls.weight_lines,
+    "variety": controls.variety_lines,
     "exposure": exposure.lines,
     "rounds": rounds.lines,
     "too-far": too_far.lines,

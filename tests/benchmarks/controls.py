@@ -1,0 +1,123 @@
+"""Three dials of a request: how far a variation goes, how much a wish counts, how unlike the pictures of a set are.
+
+Each part is small enough to run beside other work, a few minutes on one core.
+"""
+
+from collections.abc import Iterator
+from statistics import fmean
+
+import torch
+from jaxtyping import Float
+from scipy.stats import spearmanr
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from deploy.evaluate.features import Features
+from deploy.evaluate.metrics import nearest_distances, vendi_score
+from services.diffusion.density.fit import draw_baseline, fit_density
+from services.diffusion.density.subject import Subject
+from services.diffusion.generate import generate, sample_plain, trials_for
+from services.diffusion.judge import Judge
+from services.diffusion.optimize import Optimization
+from services.diffusion.replay import GenerationConfig
+from services.diffusion.run import Output, Run
+from services.diffusion.runtime.batching import ALONE
+from services.diffusion.steering.clusters import UNSTEERED, Weighed, steer
+from services.diffusion.steering.objective import Objective
+from services.diffusion.trials import Checked, Trial, ranked
+from services.texts.concepts import DEFAULT_PROMPT
+from tests.benchmarks import setup
+
+STARTS = ["handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup"]
+STRENGTHS, START_SEED, VARIED_SAMPLES, VARIED_BITS = (0.0, 0.25, 0.5, 0.75, 1.0), 77, 400, 5.0
+WEIGHED, WEIGHTS, WORDS, SEEDS = "handbag", (0.0, 0.5, 1.0, 1.5, 2.0), ("red", "blue"), range(40_000, 44_000, 1000)
+SETS, VARIETIES, SET, SET_SEED, BITS = ("handbag", "chair", "cup"), (0.0, 0.25, 0.5, 0.75, 1.0), 8, 50_000, 9.97
+
+
+def strength_lines() -> Iterator[str]:
+    """Markdown, a line at a time: ten pictures, and how far from each its variations are at five strengths."""
+    rows = [[variation(concept, strength) for strength in STRENGTHS] for concept in STARTS]
+    yield "| strength | cosine distance, embedding | distance, independent features | mean bits | mean validity |"
+    yield "|---|---|---|---|---|"
+    for strength, seen in zip(STRENGTHS, zip(*rows, strict=True), strict=True):
+        embedding, features, bits, validity = (fmean(values) for values in zip(*seen, strict=True))
+        yield f"| {strength} | {embedding:.3f} | {features:.3f} | {bits:.1f} | {validity:.2f} |"
+    for name, column in (("embedding", 0), ("independent features", 1)):
+        each = [spearmanr(STRENGTHS, [seen[column] for seen in row]).statistic for row in rows]
+        yield f"Spearman, {name}: {fmean(each):.2f} on average, {min(each):.2f} at the least"
+
+
+def variation(concept: str, strength: float) -> tuple[float, float, float, float]:
+    """Distance of a rare variation from its start, in the embedding and to the eye; its bits and validity."""
+    models, (start,) = setup.models(), started(concept)
+    subject = Subject(concept, DEFAULT_PROMPT, start.image_embeds, strength)
+    density = fit_density(models.model, subject, samples=VARIED_SAMPLES, seed=0, report=setup.progress)
+    config = GenerationConfig(VARIED_BITS, seed=3, trials=2, steps=25)
+    (made,) = generate(Run(models.model, density, models.checker, subject, config), setup.progress).outputs
+    features = Features()([made.image, start.image])
+    embedding = 1 - float(cosine_similarity(made.image_embeds, start.image_embeds, 0))
+    return embedding, float(nearest_distances(features[:1], features[1:])[0]), made.rarity["bits"], made.validity or 0.0
+
+
+def started(concept: str) -> list[Output]:
+    """A plain picture."""
+    models = setup.models()
+    run = Run(models.model, setup.density(concept), models.checker, setup.subject(concept), GenerationConfig(1.0, 0))
+    return sample_plain(run, setup.progress, [START_SEED])
+
+
+def weight_lines() -> Iterator[str]:
+    """Markdown, a line at a time: the likeness to a wish, as a cosine, at five weights of it."""
+    yield "| weight | " + " | ".join(f"{kind} {word}" for kind in ("avoid", "toward") for word in WORDS) + " |"
+    yield "|---|---|---|---|---|"
+    for weight in WEIGHTS:
+        columns = [weighed(kind, word, weight) for kind in ("avoid", "toward") for word in WORDS]
+        yield f"| {weight} | {' | '.join(columns)} |"
+
+
+def weighed(kind: str, word: str, weight: float) -> str:
+    """Mean likeness of the pictures to what the words give, and their mean validity."""
+    models, density, subject = setup.models(), setup.density(WEIGHED), setup.subject(WEIGHED)
+    wishes = {"avoid": [], "toward": []} | {kind: [Weighed(word, weight)]}
+    parts = (models.model, density, models.checker, subject)
+    steering = steer(models.model, density, subject, **wishes, history=None, report=setup.progress)
+    named = density.subspace.project(described(word)[None])
+    seen = [
+        output
+        for seed in SEEDS
+        for output in generate(Run(*parts, GenerationConfig(BITS, seed, 2), steering), setup.progress).outputs
+    ]
+    y = density.subspace.project(torch.stack([output.image_embeds for output in seen]))
+    return f"{cosine_similarity(y, named).mean():.2f}, {fmean(output.validity or 0.0 for output in seen):.2f}"
+
+
+def described(word: str) -> Float[Tensor, "dim"]:
+    """The mean embedding that the prior gives for the concept with the word before it."""
+    return draw_baseline(setup.models().model, setup.subject(f"{word} {WEIGHED}"), 250, 0, setup.progress).mean(0)
+
+
+def variety_lines() -> Iterator[str]:
+    """Markdown, a line at a time: sets chosen from the same trials at five stops."""
+    found = {concept: trials_of(concept) for concept in SETS}
+    yield "| variety | Vendi | mean validity | mean bits |"
+    yield "|---|---|---|---|"
+    for variety in VARIETIES:
+        sets = [judge.hand_out(ranked(trials, variety), SET) for judge, trials in found.values()]
+        vendi = fmean(vendi_score(Features()([check.image for check in chosen])) for chosen in sets)
+        checks = [check for chosen in sets for check in chosen]
+        validity, bits = (fmean(values) for values in zip(*map(figures, checks), strict=True))
+        yield f"| {variety} | {vendi:.2f} | {validity:.2f} | {bits:.1f} |"
+
+
+def figures(check: Checked) -> tuple[float, float]:
+    return check.validity or 0.0, check.state.bits
+
+
+def trials_of(concept: str) -> tuple[Judge, list[Trial]]:
+    """Trials at the usual target, and who judges them."""
+    models, density = setup.models(), setup.density(concept)
+    run = Run(models.model, density, models.checker, setup.subject(concept), GenerationConfig(BITS, SET_SEED, SET))
+    judge = Judge(models.model.decoder, models.checker, concept, run.candidate, run.settings, setup.progress, ALONE)
+    objective, size = Objective(density, BITS, UNSTEERED), {"trials": trials_for(SET), "count": SET}
+    optimization = Optimization(run.space, density, objective, seed=SET_SEED, **size)
+    return judge, optimization.run(run.config.steps, judge, setup.progress)
