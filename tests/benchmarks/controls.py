@@ -12,15 +12,16 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from deploy.evaluate.case import decoded, draw
 from deploy.evaluate.features import Features
 from deploy.evaluate.metrics import nearest_distances, vendi_score
-from services.diffusion.density.fit import draw_baseline, fit_density
+from services.diffusion.density.fit import draw_baseline
 from services.diffusion.density.subject import Subject
-from services.diffusion.generate import generate, sample_plain, trials_for
+from services.diffusion.generate import generate, trials_for
 from services.diffusion.judge import Judge
 from services.diffusion.optimize import Optimization
 from services.diffusion.replay import GenerationConfig
-from services.diffusion.run import Output, Run
+from services.diffusion.run import Run
 from services.diffusion.runtime.batching import ALONE
 from services.diffusion.steering.clusters import UNSTEERED, Weighed, steer
 from services.diffusion.steering.objective import Objective
@@ -29,41 +30,34 @@ from services.texts.concepts import DEFAULT_PROMPT
 from tests.benchmarks import setup
 
 STARTS = ["handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup"]
-STRENGTHS, START_SEED, VARIED_SAMPLES, VARIED_BITS = (0.0, 0.25, 0.5, 0.75, 1.0), 77, 400, 5.0
+STRENGTHS, START_SEED, VARIATIONS, PICTURES = (0.0, 0.25, 0.5, 0.75, 1.0), 77, 32, 2
 WEIGHED, WEIGHTS, WORDS, SEEDS = "handbag", (0.0, 0.5, 1.0, 1.5, 2.0), ("red", "blue"), range(40_000, 44_000, 1000)
 SETS, VARIETIES, SET, SET_SEED, BITS = ("handbag", "chair", "cup"), (0.0, 0.25, 0.5, 0.75, 1.0), 8, 50_000, 9.97
 
 
 def strength_lines() -> Iterator[str]:
-    """Markdown, a line at a time: ten pictures, and how far from each its variations are at five strengths."""
-    rows = [[variation(concept, strength) for strength in STRENGTHS] for concept in STARTS]
-    yield "| strength | cosine distance, embedding | distance, independent features | mean bits | mean validity |"
-    yield "|---|---|---|---|---|"
+    """Markdown, a line at a time: how far variations are from each of ten pictures at five strengths."""
+    rows = [[variations(concept, strength) for strength in STRENGTHS] for concept in STARTS]
+    yield "| strength | cosine distance, embedding | distance, independent features |"
+    yield "|---|---|---|"
     for strength, seen in zip(STRENGTHS, zip(*rows, strict=True), strict=True):
-        embedding, features, bits, validity = (fmean(values) for values in zip(*seen, strict=True))
-        yield f"| {strength} | {embedding:.3f} | {features:.3f} | {bits:.1f} | {validity:.2f} |"
+        embedding, features = (fmean(values) for values in zip(*seen, strict=True))
+        yield f"| {strength} | {embedding:.3f} | {features:.3f} |"
     for name, column in (("embedding", 0), ("independent features", 1)):
-        each = [spearmanr(STRENGTHS, [seen[column] for seen in row]).statistic for row in rows]
+        each = [float(spearmanr(STRENGTHS, [seen[column] for seen in row]).statistic) for row in rows]
         yield f"Spearman, {name}: {fmean(each):.2f} on average, {min(each):.2f} at the least"
 
 
-def variation(concept: str, strength: float) -> tuple[float, float, float, float]:
-    """Distance of a rare variation from its start, in the embedding and to the eye; its bits and validity."""
-    models, (start,) = setup.models(), started(concept)
-    subject = Subject(concept, DEFAULT_PROMPT, start.image_embeds, strength)
-    density = fit_density(models.model, subject, samples=VARIED_SAMPLES, seed=0, report=setup.progress)
-    config = GenerationConfig(VARIED_BITS, seed=3, trials=2, steps=25)
-    (made,) = generate(Run(models.model, density, models.checker, subject, config), setup.progress).outputs
-    features = Features()([made.image, start.image])
-    embedding = 1 - float(cosine_similarity(made.image_embeds, start.image_embeds, 0))
-    return embedding, float(nearest_distances(features[:1], features[1:])[0]), made.rarity["bits"], made.validity or 0.0
-
-
-def started(concept: str) -> list[Output]:
-    """A plain picture."""
-    models = setup.models()
-    run = Run(models.model, setup.density(concept), models.checker, setup.subject(concept), GenerationConfig(1.0, 0))
-    return sample_plain(run, setup.progress, [START_SEED])
+def variations(concept: str, strength: float) -> tuple[float, float]:
+    """Mean distance of plain variations from their start: of embeddings, and of pictures to an eye that no loss has."""
+    model, text = setup.models().model, setup.subject(concept).text
+    start = draw(model, text, 1, START_SEED, setup.progress)
+    subject = Subject(concept, DEFAULT_PROMPT, start.image_embeds[0], strength)
+    embeds = draw_baseline(model, subject, VARIATIONS, 0, setup.progress)
+    shown = decoded(model, embeds[:PICTURES].to(model.dtype), 0, setup.progress).images
+    features = Features()([*start.images, *shown])
+    embedding = 1 - cosine_similarity(embeds, start.image_embeds.double()).mean()
+    return float(embedding), float(nearest_distances(features[1:], features[:1]).mean())
 
 
 def weight_lines() -> Iterator[str]:

@@ -33,9 +33,12 @@ class Schedule:
         return tuple(step.timestep for step in self.steps)
 
     @property
-    def width(self) -> float:
-        """About how widely samples scatter, as a share of what they do from half noise and from all: as noise does."""
-        return min(1.0, (2 * (1 - self.steps[0].signal)) ** 0.5)
+    def pace(self) -> float:
+        """Of a learning rate, what is left where samples scatter little: the variance of less than half noise, doubled.
+
+        Longer steps jump over the shell and back: from the least noise with the root of this to 300 bits at first.
+        """
+        return min(1.0, 2 * (1 - self.steps[0].signal))
 
 
 class Sampler:

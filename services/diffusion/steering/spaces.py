@@ -54,7 +54,7 @@ class Space:
         """A learning rate for each of a trial's tensors, which takes short trials to their target, and not past it."""
         words = [WORD_STEP * self.words.scale] if self.words else []
         own = words + ([FACTOR_STEP] if self.low_rank else [])
-        return [self.schedule.width * step for step in own]
+        return [self.schedule.pace * step for step in own]
 
     def noise(self, generators: Generators, rows: int) -> Float[Tensor, "steps rows dim"]:
         """What `sample` begins with and adds."""
