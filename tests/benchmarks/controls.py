@@ -4,6 +4,7 @@ Each part is small enough to run beside other work, a few minutes on one core.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from statistics import fmean
 
 import torch
@@ -23,7 +24,7 @@ from services.diffusion.optimize import Optimization
 from services.diffusion.replay import GenerationConfig
 from services.diffusion.run import Run
 from services.diffusion.runtime.batching import ALONE
-from services.diffusion.steering.clusters import UNSTEERED, Weighed, steer
+from services.diffusion.steering.clusters import TEXT_SAMPLES, TEXT_SEED, UNSTEERED, Weighed, steer
 from services.diffusion.steering.objective import Objective
 from services.diffusion.trials import Checked, Trial, ranked
 from services.texts.concepts import DEFAULT_PROMPT
@@ -31,7 +32,7 @@ from tests.benchmarks import setup
 
 STARTS = ["handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup"]
 STRENGTHS, START_SEED, VARIATIONS, PICTURES = (0.0, 0.25, 0.5, 0.75, 1.0), 77, 32, 2
-WEIGHED, WEIGHTS, WORDS, SEEDS = "handbag", (0.0, 0.5, 1.0, 1.5, 2.0), ("red", "blue"), range(40_000, 44_000, 1000)
+WEIGHED, WORD, WEIGHTS, WEIGHED_BITS, SEEDS = "handbag", "red", (0.0, 0.5, 1.0, 1.5, 2.0), 5.0, (40_000, 41_000)
 SETS, VARIETIES, SET, SET_SEED, BITS = ("handbag", "chair", "cup"), (0.0, 0.25, 0.5, 0.75, 1.0), 8, 50_000, 9.97
 
 
@@ -62,32 +63,31 @@ def variations(concept: str, strength: float) -> tuple[float, float]:
 
 def weight_lines() -> Iterator[str]:
     """Markdown, a line at a time: the likeness to a wish, as a cosine, at five weights of it."""
-    yield "| weight | " + " | ".join(f"{kind} {word}" for kind in ("avoid", "toward") for word in WORDS) + " |"
-    yield "|---|---|---|---|---|"
+    yield f"| weight | avoid {WORD}: likeness, validity, bits | toward {WORD}: likeness, validity, bits |"
+    yield "|---|---|---|"
     for weight in WEIGHTS:
-        columns = [weighed(kind, word, weight) for kind in ("avoid", "toward") for word in WORDS]
-        yield f"| {weight} | {' | '.join(columns)} |"
+        yield f"| {weight} | {weighed('avoid', weight)} | {weighed('toward', weight)} |"
 
 
-def weighed(kind: str, word: str, weight: float) -> str:
-    """Mean likeness of the pictures to what the words give, and their mean validity."""
+def weighed(kind: str, weight: float) -> str:
+    """Means of the pictures: likeness to what the words give, after the density's mean is taken off; validity; bits."""
     models, density, subject = setup.models(), setup.density(WEIGHED), setup.subject(WEIGHED)
-    wishes = {"avoid": [], "toward": []} | {kind: [Weighed(word, weight)]}
+    wishes = {"avoid": [], "toward": []} | {kind: [Weighed(WORD, weight)]}
     parts = (models.model, density, models.checker, subject)
     steering = steer(models.model, density, subject, **wishes, history=None, report=setup.progress)
-    named = density.subspace.project(described(word)[None])
-    seen = [
-        output
-        for seed in SEEDS
-        for output in generate(Run(*parts, GenerationConfig(BITS, seed, 2), steering), setup.progress).outputs
-    ]
+    configs = [GenerationConfig(WEIGHED_BITS, seed, count=2, trials=4, steps=30) for seed in SEEDS]
+    seen = [o for config in configs for o in generate(Run(*parts, config, steering), setup.progress).outputs]
     y = density.subspace.project(torch.stack([output.image_embeds for output in seen]))
-    return f"{cosine_similarity(y, named).mean():.2f}, {fmean(output.validity or 0.0 for output in seen):.2f}"
+    likeness = cosine_similarity(y, density.subspace.project(described()[None])).mean()
+    validity, bits = fmean(o.validity or 0.0 for o in seen), fmean(o.rarity["bits"] for o in seen)
+    return f"{likeness:.2f}, {validity:.2f}, {bits:.1f}"
 
 
-def described(word: str) -> Float[Tensor, "dim"]:
+@cache
+def described() -> Float[Tensor, "dim"]:
     """The mean embedding that the prior gives for the concept with the word before it."""
-    return draw_baseline(setup.models().model, setup.subject(f"{word} {WEIGHED}"), 250, 0, setup.progress).mean(0)
+    worded = setup.subject(f"{WORD} {WEIGHED}")
+    return draw_baseline(setup.models().model, worded, TEXT_SAMPLES, TEXT_SEED, setup.progress).mean(0)
 
 
 def variety_lines() -> Iterator[str]:
