@@ -13,9 +13,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from deploy.evaluate.case import decoded, draw
 from deploy.evaluate.features import Features
-from deploy.evaluate.metrics import nearest_distances, vendi_score
+from deploy.evaluate.metrics import vendi_score
 from services.diffusion.density.fit import draw_baseline
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, trials_for
@@ -31,34 +30,28 @@ from services.texts.concepts import DEFAULT_PROMPT
 from tests.benchmarks import setup
 
 STARTS = ["handbag", "backpack", "sofa", "chair", "lamp", "table", "teapot", "vase", "clock", "cup"]
-STRENGTHS, START_SEED, VARIATIONS, PICTURES = (0.0, 0.25, 0.5, 0.75, 1.0), 77, 32, 2
+STRENGTHS, START_SEED, VARIATIONS = (0.0, 0.25, 0.5, 0.75, 1.0), 77, 32
 WEIGHED, WORD, WEIGHTS, WEIGHED_BITS, SEEDS = "handbag", "red", (0.0, 0.5, 1.0, 1.5, 2.0), 5.0, (40_000, 41_000)
 SETS, VARIETIES, SET, SET_SEED, BITS = ("handbag", "chair", "cup"), (0.0, 0.25, 0.5, 0.75, 1.0), 8, 50_000, 9.97
 
 
 def strength_lines() -> Iterator[str]:
     """Markdown, a line at a time: how far variations are from each of ten pictures at five strengths."""
-    rows = [[variations(concept, strength) for strength in STRENGTHS] for concept in STARTS]
-    yield "| strength | cosine distance, embedding | distance, independent features |"
-    yield "|---|---|---|"
-    for strength, seen in zip(STRENGTHS, zip(*rows, strict=True), strict=True):
-        embedding, features = (fmean(values) for values in zip(*seen, strict=True))
-        yield f"| {strength} | {embedding:.3f} | {features:.3f} |"
-    for name, column in (("embedding", 0), ("independent features", 1)):
-        each = [float(spearmanr(STRENGTHS, [seen[column] for seen in row]).statistic) for row in rows]
-        yield f"Spearman, {name}: {fmean(each):.2f} on average, {min(each):.2f} at the least"
+    rows = [[distance(concept, strength) for strength in STRENGTHS] for concept in STARTS]
+    yield f"| picture | {' | '.join(map(str, STRENGTHS))} | Spearman |"
+    yield "|---|---|---|---|---|---|---|"
+    for concept, row in zip(STARTS, rows, strict=True):
+        rank = spearmanr(STRENGTHS, row).statistic
+        yield f"| {concept} | {' | '.join(f'{value:.3f}' for value in row)} | {rank:.2f} |"
 
 
-def variations(concept: str, strength: float) -> tuple[float, float]:
-    """Mean distance of plain variations from their start: of embeddings, and of pictures to an eye that no loss has."""
-    model, text = setup.models().model, setup.subject(concept).text
-    start = draw(model, text, 1, START_SEED, setup.progress)
-    subject = Subject(concept, DEFAULT_PROMPT, start.image_embeds[0], strength)
-    embeds = draw_baseline(model, subject, VARIATIONS, 0, setup.progress)
-    shown = decoded(model, embeds[:PICTURES].to(model.dtype), 0, setup.progress).images
-    features = Features()([*start.images, *shown])
-    embedding = 1 - cosine_similarity(embeds, start.image_embeds.double()).mean()
-    return float(embedding), float(nearest_distances(features[1:], features[:1]).mean())
+def distance(concept: str, strength: float) -> float:
+    """Mean cosine distance of plain variations from the picture that they start from, by their embeddings."""
+    model, plain = setup.models().model, setup.subject(concept)
+    start = draw_baseline(model, plain, 1, START_SEED, setup.progress)[0]
+    varied = Subject(concept, DEFAULT_PROMPT, start.float(), strength)
+    embeds = draw_baseline(model, varied, VARIATIONS, 0, setup.progress)
+    return float(1 - cosine_similarity(embeds, start[None]).mean())
 
 
 def weight_lines() -> Iterator[str]:
