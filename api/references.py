@@ -99,5 +99,5 @@ def _references(request: JobRequest) -> Iterator[tuple[Location, str]]:
         yield ("image", "output"), request.image.output
     for name, directions in (("avoid", request.avoid), ("toward", request.toward)):
         for index, direction in enumerate(directions):
-            if direction.output:
+            if direction.output and direction.weight:
                 yield (name, index, "output"), direction.output

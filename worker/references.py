@@ -9,7 +9,7 @@ from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.runtime.checkpoint import described
-from services.diffusion.steering.clusters import History, Steering, Wish, require_fitting, steer
+from services.diffusion.steering.clusters import History, Steering, Weighed, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
 from services.errors import OtherModelError, PictureError, ReferenceGoneError, UnreadableError
 from services.jobs.accepted import AcceptedDirection, AcceptedPicture, AcceptedRequest
@@ -31,8 +31,10 @@ class References:
     def subject(self, request: AcceptedRequest) -> Subject:
         """The concept in its prompt, and the embedding of the picture to start from; PromptError for too many words."""
         start = None if request.image is None else self._picture(request.image)
-        subject = Subject(request.concept, request.prompt, start)
-        wishes = [direction.text for direction in (*request.avoid, *request.toward) if direction.text]
+        strength = {} if request.image is None else {"strength": request.image.strength}
+        subject = Subject(request.concept, request.prompt, start, **strength)
+        named = [direction for direction in (*request.avoid, *request.toward) if direction.weight]
+        wishes = [direction.text for direction in named if direction.text]
         require_fitting(self._model, subject, wishes + before_the_concept(request.space))
         return subject
 
@@ -66,8 +68,10 @@ class References:
         require_safe(picture, "image", self._safety)
         return self._model.embed_image(picture)
 
-    def _wish(self, direction: AcceptedDirection) -> Wish:
-        return direction.text or self._image_embeds(direction.output or "")[None]
+    def _wish(self, direction: AcceptedDirection) -> Weighed:
+        counts = direction.text or direction.weight == 0  # what does not count need not be there any more
+        named = direction.text or "" if counts else self._image_embeds(direction.output or "")[None]
+        return Weighed(named, direction.weight)
 
     def _image_embeds(self, output: str) -> Tensor:
         """The output's embedding, (dim,); CheckpointError for a damaged one."""

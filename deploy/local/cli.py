@@ -3,7 +3,7 @@
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
@@ -29,6 +29,27 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.
 Mode = Literal["calibrated", "paper"]
 ReportOut = Annotated[Path, typer.Option("--out", "-o", help="Folder for the page, its pictures and figures.")]
 Data = Annotated[Path, typer.Option(help="Folder that keeps queue, pictures and density models.")]
+
+
+class Wish(NamedTuple):
+    """Words or a path, and how much they count."""
+
+    named: str
+    weight: float
+
+
+def weighed(wish: str) -> Wish:
+    """What is named, and its weight, 0 to 2, which stands behind a "::"."""
+    named, mark, weight = wish.rpartition("::")
+    if not mark:
+        return Wish(wish, 1.0)
+    with suppress(ValueError):
+        if 0 <= float(weight) <= 2:
+            return Wish(named, float(weight))
+    raise typer.BadParameter(f"{weight!r} is no weight from 0 to 2")
+
+
+Wishes = list[Wish] | None
 
 
 def _print_version(asked: bool) -> None:
@@ -103,9 +124,19 @@ def generate(
     percentile: Annotated[float | None, typer.Option(min=50, max=99.999, help="Or as a percentile (99.9).")] = None,
     mode: Annotated[Mode, typer.Option(help="paper: one trial, as published.")] = "calibrated",
     space: Annotated[list[str] | None, typer.Option(help="token, adjective or lora; again for more.")] = None,
-    avoid: Annotated[list[str] | None, typer.Option(help="Words or a picture to stay away from.")] = None,
-    toward: Annotated[list[str] | None, typer.Option(help="Words or a picture to lean to.")] = None,
+    avoid: Annotated[
+        Wishes,
+        typer.Option(parser=weighed, metavar="WISH", help="Words or a picture to stay away from: red, red::0.5."),
+    ] = None,
+    toward: Annotated[
+        Wishes,
+        typer.Option(parser=weighed, metavar="WISH", help="Words or a picture to lean to; ::0 to ::2 is its weight."),
+    ] = None,
     image: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Vary this picture.")] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="How far from it: 0 the same, 1 only its family.")
+    ] = 0.5,
+    variety: Annotated[float, typer.Option(min=0, max=1, help="0: the most valid ones, 1: the most different.")] = 0.0,
     exposure: Annotated[Path | None, typer.Option(help="File of what was seen: steer away from it, add to it.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Draws one when left out.")] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Optimisation steps at most.")] = 50,
@@ -118,12 +149,20 @@ def generate(
         rarity = Rarity(bits=bits, percentile=99.9 if bits is None and percentile is None else percentile)
         options = {"mode": mode, "space": space} if space else {"mode": mode}
         asked = JobRequest(
-            concept=concept, count=count, rarity=rarity, seed=seed, steps=steps, trials=trials, **options
+            concept=concept,
+            count=count,
+            rarity=rarity,
+            seed=seed,
+            steps=steps,
+            trials=trials,
+            variety=variety,
+            **options,
         )
         request = asked.accepted(seed=secrets.randbelow(2**32))
         with needing("embedded"):
             from deploy.local.making import make
-        made = make(request, avoid or [], toward or [], image=image, exposure=exposure, data=data, out=out)
+        start = None if image is None else (image, strength)
+        made = make(request, avoid or [], toward or [], image=start, exposure=exposure, data=data, out=out)
         print(*made, sep="\n")
 
 

@@ -18,7 +18,7 @@ from services.diffusion.density.subject import Subject
 from services.diffusion.generate import Generation
 from services.diffusion.replay import GenerationConfig, from_json
 from services.diffusion.run import Output, Run
-from services.diffusion.steering.clusters import History, Wish, require_fitting, steer
+from services.diffusion.steering.clusters import History, Named, Weighed, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
 from services.exposure import View
 from services.objects.storage import open_storage
@@ -46,16 +46,16 @@ def generate(
     config: GenerationConfig,
     report: Report,
     *,
-    avoid: Sequence[str] = (),
-    toward: Sequence[str] = (),
+    avoid: Sequence[tuple[str, float]] = (),
+    toward: Sequence[tuple[str, float]] = (),
     seen: Sequence[View] | None = None,
 ) -> Generation:
-    """What a worker would make; a wish is words, or the path of a picture.
+    """What a worker would make; a wish is words, or the path of a picture, with its weight.
 
     UnsafeContentError when content safety refuses one of these, or all that is made.
     """
-    avoided, wished = ([wish(models, word) for word in words] for words in (avoid, toward))
-    words = [word for word in (*avoided, *wished) if isinstance(word, str)]
+    avoided, wished = ([Weighed(named(models, word), weight) for word, weight in own] for own in (avoid, toward))
+    words = [word for word, weight in (*avoided, *wished) if isinstance(word, str) and weight]
     require_fitting(models.model, subject, words + before_the_concept(config.space))
     models.model.decoder.settings(config.size, config.decoder_steps, config.guidance_scale)  # or no fit
     own = density(models, subject, report)
@@ -80,7 +80,7 @@ def plain(models: Models, subject: Subject, config: GenerationConfig, seeds: lis
     return [output for output in outputs if is_safe(output.image, models.safety)]
 
 
-def wish(models: Models, word: str) -> Wish:
+def named(models: Models, word: str) -> Named:
     """Words as they are; of a picture its embedding."""
     path = Path(word)
     return start(models, path)[None] if path.is_file() else word

@@ -17,20 +17,23 @@ from services.sampler.requests import config_of
 
 def make(
     request: AcceptedRequest,
-    avoid: Sequence[str],
-    toward: Sequence[str],
+    avoid: Sequence[tuple[str, float]],
+    toward: Sequence[tuple[str, float]],
     *,
-    image: Path | None,
+    image: tuple[Path, float] | None,
     exposure: Path | None,
     data: Path,
     out: Path,
 ) -> list[str]:
-    """Save the pictures in `out` and add them to the file of views; answers with the warnings, then a line for each."""
+    """Save the pictures in `out` and add them to the file of views; answers with the warnings, then a line for each.
+
+    Wishes come with their weights, and a picture to vary with the strength.
+    """
     paths = picture_paths(out, request.concept, request.count, "png")
     with progress_bar() as show:
         models = in_process.load(data)
-        start = None if image is None else in_process.start(models, image)
-        subject = Subject(request.concept, request.prompt, start)
+        start = () if image is None else (in_process.start(models, image[0]), image[1])
+        subject = Subject(request.concept, request.prompt, *start)
         seen = None if exposure is None else _read(exposure)
         wishes = {"avoid": avoid, "toward": toward}
         result = in_process.generate(models, subject, config_of(request), show, **wishes, seen=seen)

@@ -132,7 +132,7 @@ class _Work:
             self.run.space, density, objective, seed=config.seed, **size, batching=self.batching
         )
         finished = optimization.run(config.steps, self.judge, self.report, self.savepoint, self.observer)
-        chosen = self.judge.hand_out(ranked(finished), config.count)
+        chosen = self.judge.hand_out(ranked(finished, config.variety), config.count)
         missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
         return chosen, shortfalls(chosen, objective.shell.lowest, config.target_bits) + missed
 

@@ -35,7 +35,7 @@ def unchecked(reading: Reading) -> list[str]:
 
 
 class PaperLoss:
-    """log N(y; 0, Σ) + Σ log N⁻(y) + (1 − cos(z, t)), a cluster's term no lower than plain samples come."""
+    """log N(y; 0, Σ) + Σ w log N⁻(y) + (1 − cos(z, t)), a cluster's term no lower than plain samples come."""
 
     def __init__(self, density: DensityModel, steering: Steering) -> None:
         self.gaussian = density.mixture.gaussian()
@@ -44,7 +44,7 @@ class PaperLoss:
     def __call__(self, figures: Figures) -> Float[Tensor, "rows"]:
         loss = self.gaussian.log_prob(figures.y) + 1 - figures.cosine
         for cluster, floor in self.avoid:
-            loss = loss + cluster.log_prob(figures.y).clamp(min=floor)
+            loss = loss + cluster.weight * cluster.log_prob(figures.y).clamp(min=floor)
         return loss
 
 

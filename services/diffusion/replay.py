@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from services.diffusion.density.subject import Subject
+from services.diffusion.kandinsky.schedule import STRENGTH
 from services.diffusion.steering.belief import Belief
 from services.diffusion.steering.clusters import Cluster, Steering
 
@@ -28,6 +29,7 @@ class GenerationConfig:
     size: int | None = None
     decoder_steps: int | None = None
     guidance_scale: float | None = None
+    variety: float = 0.0
 
 
 def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> d
         "concept": subject.concept,
         "prompt": subject.prompt,
         "start": None if subject.start is None else _encode(subject.start),
+        "strength": subject.strength,
         "avoid": [[_encode(c.mean), _encode(c.variance), c.weight] for c in steering.avoid],
         "toward": [[_encode(c.mean), _encode(c.variance), c.weight] for c in steering.toward],
         "belief": belief and [_encode(belief.mean), _encode(belief.factor), belief.freedom],
@@ -46,14 +49,16 @@ def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> d
 
 def from_json(document: dict[str, Any]) -> tuple[GenerationConfig, Subject, Steering]:
     """What `to_json` wrote, the same to the last bit; KeyError, TypeError or ValueError for anything else."""
-    config = GenerationConfig(**{name: document[name] for name in GenerationConfig.__dataclass_fields__})
+    known = GenerationConfig.__dataclass_fields__.keys() & document.keys()  # variety is in none of before there was any
+    config = GenerationConfig(**{name: document[name] for name in known})
     start = document["start"] and _decode(document["start"]).float()
     avoid, toward = (
         tuple(Cluster(_decode(mean), _decode(variance), weight) for mean, variance, weight in document[name])
         for name in ("avoid", "toward")
     )
     belief = document["belief"] and _belief(*document["belief"])
-    return config, Subject(document["concept"], document["prompt"], start), Steering(avoid, toward, belief)
+    subject = Subject(document["concept"], document["prompt"], start, document.get("strength", STRENGTH))
+    return config, subject, Steering(avoid, toward, belief)
 
 
 def _belief(mean: str, factor: str, freedom: float) -> Belief:

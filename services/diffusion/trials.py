@@ -148,13 +148,36 @@ def copied(parameters: Parameters) -> Parameters:
     return [tensor.detach().clone() for tensor in parameters]
 
 
-def ranked(trials: list[Trial]) -> list[Checked]:
+def ranked(trials: list[Trial], variety: float = 0.0) -> list[Checked]:
     """What was looked at, the best first: those at their target, the most valid before the others; then the rarest of
-    those that are valid elsewhere; then the most valid. Where the judge cannot tell, the rarest."""
+    those that are valid elsewhere; then the most valid. Where the judge cannot tell, the rarest.
+
+    `variety`, 0 to 1, puts those that are valid at their target in the order of `varied`.
+    """
 
     def rank(trial: Trial, best: Checked) -> tuple[bool, bool, float]:
         rarest = best.validity is None or (best.passed and not trial.ready)
         return trial.ready, best.passed, best.state.bits if rarest else best.validity or 0.0
 
     looked_at = [(rank(trial, trial.best), trial.best) for trial in trials if trial.best]
-    return [best for _, best in sorted(looked_at, key=lambda one: one[0], reverse=True)]
+    best_first = sorted(looked_at, key=lambda one: one[0], reverse=True)
+    ready = sum(rank[:2] == (True, True) for rank, _ in best_first)
+    checks = [best for _, best in best_first]
+    return (varied(checks[:ready], variety) if variety and ready else checks[:ready]) + checks[ready:]
+
+
+def varied(checks: list[Checked], variety: float) -> list[Checked]:
+    """Always next the one with the most of validity, and, by `variety`, of difference from all before it.
+
+    Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998); difference is 1 − cosine, from the checks' mean, to
+    the nearest. Where the judge cannot tell, difference alone counts.
+    """
+    left, chosen = list(range(len(checks))), list[int]()
+    embeds = torch.stack([check.state.image_embeds for check in checks]).double()
+    unit = torch.nn.functional.normalize(embeds - embeds.mean(0))
+    difference = (1 - unit @ unit.T).cpu()
+    while left:
+        far = difference[left][:, chosen].amin(1).tolist() if chosen else [0.0] * len(left)
+        worth = [(1 - variety) * (checks[i].validity or 0.0) + variety * d for i, d in zip(left, far, strict=True)]
+        chosen.append(left.pop(worth.index(max(worth))))
+    return [checks[i] for i in chosen]

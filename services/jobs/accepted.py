@@ -24,10 +24,11 @@ class AcceptedRarity(StoredModel):
 
 
 class AcceptedPicture(StoredModel):
-    """One of the two is set."""
+    """One of the first two is set."""
 
     upload: str | None = None
     output: str | None = None
+    strength: float = 0.5
 
     @property
     def prefix(self) -> str:
@@ -36,10 +37,11 @@ class AcceptedPicture(StoredModel):
 
 
 class AcceptedDirection(StoredModel):
-    """One of the two is set."""
+    """One of the first two is set."""
 
     text: str | None = None
     output: str | None = None
+    weight: float = 1.0
 
 
 class AcceptedWebhook(StoredModel):
@@ -65,6 +67,7 @@ class AcceptedRequest(StoredModel):
     image: AcceptedPicture | None = None
     avoid: list[AcceptedDirection] = Field(default_factory=list)
     toward: list[AcceptedDirection] = Field(default_factory=list)
+    variety: float = 0.0
     exposure: str | None = None
     size: int | None = None
     decoder_steps: int | None = None

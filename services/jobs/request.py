@@ -74,11 +74,11 @@ OutputRef = Annotated[
 
 
 class OneOf(WireModel):
-    """A document that has exactly one of its fields."""
+    """A document that has exactly one of its fields that are null by default."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        names = type(self).model_fields
+        names = [name for name, field in type(self).model_fields.items() if field.default is None]
         if sum(getattr(self, name) is not None for name in names) != 1:
             raise PydanticCustomError("one_of", "give exactly one of {names}", {"names": " and ".join(names)})
         return self
@@ -92,17 +92,21 @@ class Rarity(OneOf):
 
 
 class PictureRef(OneOf):
-    """A picture to start from: one that was uploaded, or another job's output."""
+    """A picture to start from: one that was uploaded, or another job's output; and how far to go from it."""
 
     upload: UploadId | None = None
     output: OutputRef | None = None
+    strength: float = Field(
+        default=0.5, ge=0, le=1, description="From 0, the same with other noise, to 1, only its family."
+    )
 
 
 class Direction(OneOf):
-    """Where to go, or what to stay away from: words, or what another job's output learnt."""
+    """Where to go, or what to stay away from: words, or what another job's output learnt; and how much it counts."""
 
     text: SomeText | None = None
     output: OutputRef | None = None
+    weight: float = Field(default=1.0, ge=0, le=2, description="0: as if it were not named.")
 
     @property
     def meaning(self) -> tuple[str | None, str | None]:
@@ -170,6 +174,12 @@ class JobRequest(WireModel):
     image: PictureRef | None = Field(default=None, description="The picture to start from.")
     avoid: list[Direction] = Field(default=[], max_length=8, description="Stay away from these.")
     toward: list[Direction] = Field(default=[], max_length=8, description="Lean to these.")
+    variety: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Of the valid trials 0 hands out the most valid ones, 1 the most different.",
+    )
     exposure: ExposureKey | None = Field(
         default=None, description="Whose history novelty is measured against, and added to."
     )
@@ -210,11 +220,11 @@ class JobRequest(WireModel):
     @model_validator(mode="after")
     def _each_direction_once(self) -> Self:
         """A contradiction or a repeat is refused where it stands: at /avoid/0, not at the whole list."""
-        toward = [direction.meaning for direction in self.toward]
+        toward = [direction.meaning for direction in self.toward if direction.weight]
         for name in ("avoid", "toward"):
-            meanings = [direction.meaning for direction in getattr(self, name)]
+            meanings = [direction.weight and direction.meaning for direction in getattr(self, name)]
             for index, meaning in enumerate(meanings):
-                if meaning in meanings[:index]:
+                if meaning and meaning in meanings[:index]:
                     raise _refusal((name, index), "is in the list twice")
                 if name == "avoid" and meaning in toward:
                     raise _refusal((name, index), "is in toward too")
@@ -222,7 +232,7 @@ class JobRequest(WireModel):
 
     @model_validator(mode="after")
     def _as_published(self) -> Self:
-        if self.mode == "paper" and self.toward:
+        if self.mode == "paper" and any(direction.weight for direction in self.toward):
             raise _refusal(("toward",), "is no part of mode paper")
         return self
 

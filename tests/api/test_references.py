@@ -29,13 +29,19 @@ def lamp(**fields):
 
 
 async def test_request_keeps_what_it_refers_to(gateway, output, upload):
-    body = lamp(image={"upload": upload}, avoid=[{"output": output}], toward=[{"text": "brass"}], exposure="me")
+    nothing = {"output": f"{UNKNOWN}/0", "weight": 0}
+    body = lamp(
+        image={"upload": upload, "strength": 0.2},
+        avoid=[{"output": output, "weight": 0.5}, nothing],
+        toward=[{"text": "brass"}],
+        exposure="me",
+    )
     answer = await gateway.post("/jobs", json=body)
     request = answer.json()["request"]
     assert answer.status_code == 202
-    assert request["image"] == {"upload": upload, "output": None}
-    assert request["avoid"] == [{"text": None, "output": output}]
-    assert request["toward"] == [{"text": "brass", "output": None}]
+    assert request["image"] == {"upload": upload, "output": None, "strength": 0.2}
+    assert request["avoid"] == [{"text": None, "output": output, "weight": 0.5}, {"text": None} | nothing]
+    assert request["toward"] == [{"text": "brass", "output": None, "weight": 1}]
     assert request["exposure"] == "me"
     again = await gateway.post("/jobs", json=request)
     assert (again.status_code, again.json()["request"]) == (202, request)

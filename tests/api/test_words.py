@@ -50,8 +50,8 @@ async def test_of_every_parameter_of_every_operation(gateway, contract):
 
 async def test_of_every_field_of_a_job(gateway, contract):
     heard = {}
-    nested = {"rarity": ["bits", "percentile"], "image": ["upload", "output"], "webhook": ["url", "events"]}
-    lists = {"avoid": ["text", "output"], "toward": ["text", "output"]}
+    nested = {"rarity": ["bits", "percentile"], "image": ["upload", "output", "strength"], "webhook": ["url", "events"]}
+    lists = {name: ["text", "output", "weight"] for name in ("avoid", "toward")}
     for value in OTHERS:
         bodies = [{name: value} for name in contract["components"]["schemas"]["JobRequest"]["properties"]]
         bodies += [{name: {inner: value}} for name in nested for inner in nested[name]]

@@ -2,7 +2,20 @@
 
 import argparse
 
-from tests.benchmarks import ablations, dial, exposure, gateway, judge, planned, rounds, scale, speed, steering, too_far
+from tests.benchmarks import (
+    ablations,
+    controls,
+    dial,
+    exposure,
+    gateway,
+    judge,
+    planned,
+    rounds,
+    scale,
+    speed,
+    steering,
+    too_far,
+)
 
 PARTS = {
     "speed": speed.lines,
@@ -12,6 +25,9 @@ PARTS = {
     "judge": judge.lines,
     "dial": dial.lines,
     "steering": steering.lines,
+    "strength": controls.strength_lines,
+    "weights": controls.weight_lines,
+    "variety": controls.variety_lines,
     "exposure": exposure.lines,
     "rounds": rounds.lines,
     "too-far": too_far.lines,

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from deploy.local.cli import weighed
 
 
 def rarebit(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -51,6 +54,17 @@ def test_checkpoint_that_cannot_be_loaded_is_named(tmp_path, state):
             (prior / part / "config.json").write_text("{")
     run = rarebit("serve", "--port", "0", "--data", str(tmp_path / "data"), RAREBIT_PRIOR=str(prior))
     assert_one_sentence(run, "the worker ended with exit code 1", "cannot load", str(prior))
+
+
+def test_a_wish_has_its_weight_behind_two_colons():
+    assert [weighed(wish) for wish in ("dark red", "red::0.5", "a::b::2")] == [
+        ("dark red", 1),
+        ("red", 0.5),
+        ("a::b", 2),
+    ]
+    for wish in ("red::2.1", "red::-1", "red::nan", "red::much"):
+        with pytest.raises(typer.BadParameter, match="is no weight from 0 to 2"):
+            weighed(wish)
 
 
 def test_two_targets_at_once_are_refused(tmp_path):

@@ -27,8 +27,10 @@ def data(tmp_path_factory):
 def make(data, tmp_path):
     from deploy.local.making import make
 
-    def run(name, request=QUICK, avoid=(), toward=(), image=None, exposure=None):
-        return make(request, avoid, toward, image=image, exposure=exposure, data=data, out=tmp_path / name)
+    def run(name, request=QUICK, avoid=(), toward=(), image=None, strength=0.5, exposure=None):
+        wishes = ([(word, 1.0) for word in words] for words in (avoid, toward))
+        start = image and (image, strength)
+        return make(request, *wishes, image=start, exposure=exposure, data=data, out=tmp_path / name)
 
     return run
 

@@ -271,3 +271,35 @@ def test_pictures_on_the_map_meet_neither_each_other_nor_its_words(open_page, fi
     for width in (360, 1280, 2560):
         page.set_viewport_size({"width": width, "height": 1000})
         assert eventually(lambda: met(page) == []), (width, met(page))
+
+
+def test_how_much_is_said_where_it_is_chosen_and_asked_for(open_page, finished):
+    """The weight of a word, the strength of a picture to start from, the variety of the set; axe has nothing to say."""
+    page, asked = open_page(f"/#/jobs/{finished['id']}"), []
+    page.get_by_role("button", name="Vary: handbag, image 2").click()
+    strength = page.get_by_role("slider", name="How far from it")
+    expect(strength).to_be_focused()
+    strength.press("ArrowLeft")
+    page.locator("#toward").fill("red")
+    page.locator("#toward").press("Enter")
+    page.get_by_role("slider", name="How much red counts").press("Home")
+    page.locator("#more").evaluate("details => { details.open = true }")
+    page.get_by_role("slider", name="Valid to varied").press("End")
+    assert faults(page) == []
+
+    def refuse(route):
+        asked.append(route.request.post_data_json)
+        errors = [{"pointer": "/image/output", "detail": "is gone"}]
+        route.fulfill(
+            status=422, json={"type": "/problems/invalid_request", "title": "No", "status": 422, "errors": errors}
+        )
+
+    page.route("**/jobs", refuse)
+    page.evaluate("localStorage.setItem('rarebit.plain', JSON.stringify([['handbag\\n', '0']]))")
+    page.locator("#find").click()
+    expect(page.locator("#start .problem")).to_have_text("is gone")
+    expect(strength).to_be_focused()
+    assert asked[0]["image"]["output"] == f"{finished['id']}/1"
+    assert (asked[0]["image"]["strength"], asked[0]["toward"][0]["weight"], asked[0]["variety"]) == (0.45, 0, 1)
+    page.locator("#start-list button").click()
+    expect(page.locator("#start")).to_be_hidden()

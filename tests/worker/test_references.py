@@ -88,9 +88,11 @@ async def test_an_uploaded_picture_and_an_output_are_varied_and_the_density_lies
     first = await run()
     start = load(storage.get(state_key(first.id, first.attempt, 0)))["image_embeds"]
     storage.put(upload_key("a" * 32), storage.get(first.outputs[0].key), "image/png")
-    for picture in (PictureRef(output=f"{first.id}/0"), PictureRef(upload="a" * 32)):
-        varied = await run(image=picture)
+    for picture in (PictureRef(output=f"{first.id}/0"), PictureRef(upload="a" * 32, strength=0.2)):
+        varied = await run(image=picture, toward=[Direction(output="c" * 32 + "/0", weight=0)], variety=0.5)
         assert varied.status is JobStatus.SUCCEEDED
+        recipe = varied.outputs[0].replay["recipe"]
+        assert (recipe["strength"], recipe["toward"], recipe["variety"]) == (picture.strength, [], 0.5)
 
     def no_lock(_key, report):
         return nullcontext(report)

@@ -6,6 +6,7 @@ import { announce } from "./announce.js";
 import { Problem, submitJob } from "./api.js";
 import { createDirections } from "./directions.js";
 import { byId, h, hide, input } from "./dom.js";
+import { createStart } from "./start.js";
 import { targetBits } from "./words.js";
 
 const EXAMPLES = ["handbag", "chair", "lamp", "cup", "clock", "hat", "shoe"];
@@ -30,7 +31,7 @@ const value = (id) => input(id).value.trim();
  * @param {Taken} accepted
  */
 export function createAsk(dial, before, accepted) {
-  const [toward, avoid] = [createDirections("toward"), createDirections("avoid")];
+  const [toward, avoid, from] = [createDirections("toward"), createDirections("avoid"), createStart()];
   const read = () => ({
     concept: value("concept"),
     count: whole("count"),
@@ -41,6 +42,8 @@ export function createAsk(dial, before, accepted) {
     space: spaces.filter((box) => box.checked).map((box) => box.value),
     toward: toward.all,
     avoid: avoid.all,
+    image: from.picture,
+    variety: Number(value("variety")),
   });
   /** @param {Accepted} request */
   const fill = (request) => {
@@ -51,7 +54,8 @@ export function createAsk(dial, before, accepted) {
     for (const box of spaces) box.checked = request.space.some((name) => name === box.value);
     input("seed").value = "";
     dial.bits = Math.round(2 * targetBits(request)) / 2;
-    [toward.all, avoid.all] = [request.toward, request.avoid];
+    [toward.all, avoid.all, from.picture] = [request.toward, request.avoid, request.image];
+    input("variety").value = String(request.variety);
     forget();
   };
   const send = createSend(before, accepted);
@@ -62,7 +66,7 @@ export function createAsk(dial, before, accepted) {
     event.preventDefault();
     send(read());
   });
-  return { fill, send };
+  return { fill, send, vary: from.vary };
 }
 
 /**

@@ -1,7 +1,8 @@
-// What to lean toward and what to stay away from: words and pictures, as chips with a way to take each back.
+// What to lean toward and what to stay away from: words and pictures, as chips with the weight of each.
 
 /** @import { Direction } from "rarebit" */
-import { byId, h, input } from "./dom.js";
+import { chip } from "./chip.js";
+import { byId, input } from "./dom.js";
 import { lookOf } from "./pictures.js";
 
 /**
@@ -12,7 +13,19 @@ export function createDirections(name) {
   const [field, list] = [input(name), byId(`${name}-list`)];
   /** @type {Direction[]} */
   let chosen = [];
-  const show = () => list.replaceChildren(...chosen.map((direction, index) => chip(direction, () => remove(index))));
+  const show = () => list.replaceChildren(...chosen.map(shown));
+  /** @param {Direction} direction @param {number} index */
+  const shown = ({ text, output, weight }, index) => {
+    const named = text ?? `image ${Number(output?.split("/")[1]) + 1} of another run`;
+    const slider = {
+      label: `How much ${named} counts`,
+      max: 2,
+      value: weight ?? 1,
+      /** @param {number} value */
+      changed: (value) => (chosen = chosen.with(index, { ...chosen[index], weight: value })),
+    };
+    return chip(named, output ? lookOf(output) : undefined, slider, () => remove(index));
+  };
   /** @param {number} index */
   const remove = (index) => {
     chosen = chosen.toSpliced(index, 1);
@@ -44,21 +57,4 @@ export function createDirections(name) {
       show();
     },
   };
-}
-
-/** @param {Direction} direction @param {() => void} remove */
-function chip({ text: word, output }, remove) {
-  const name = word ?? `image ${Number(output?.split("/")[1]) + 1} of another run`;
-  const look = output && lookOf(output);
-  const picture = look ? h("img", { src: look, alt: "" }) : null;
-  const text = look ? "this image" : name;
-  /** @param {MouseEvent} event */
-  const once = (event) => void (event.detail < 2 && remove()); // the next chip moves under a double click
-  return h(
-    "li",
-    {},
-    picture,
-    h("span", { text }),
-    h("button", { type: "button", "aria-label": `Remove ${name}`, text: "×", on: { click: once } }),
-  );
 }

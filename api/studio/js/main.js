@@ -46,6 +46,7 @@ const drawGallery = createGallery(
     },
     more: (job, output) => start(steered(job, output.index, "toward")),
     away: (job, output) => start(steered(job, output.index, "avoid")),
+    vary: (job, output) => ask.vary(`${job.id}/${output.index}`),
     replay: showReplay,
     curl: async ({ request }) => {
       const command = curl(again(request), key.has());

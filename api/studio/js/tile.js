@@ -8,7 +8,7 @@ import { showLarge } from "./large.js";
 import { odds, redness, surety, weaknesses } from "./words.js";
 
 /**
- * @typedef {Record<"more" | "away" | "replay" | "curl", (job: Job, output: Output) => void>
+ * @typedef {Record<"more" | "away" | "vary" | "replay" | "curl", (job: Job, output: Output) => void>
  *   & { point: (index: number | null) => void }} Act what can be done with an output
  */
 
@@ -66,6 +66,7 @@ export function tile(job, output, preview, act, stale) {
     h(
       "div",
       { class: "small" },
+      button("Vary", "vary", "Start the next job from this image, as near to it or far from it as you say", "quiet"),
       button("Replay", "replay", "What makes this image again, and the same run again", "quiet"),
       download,
       button("curl", "curl", "Copy the request as a curl command", "quiet"),

@@ -49,7 +49,9 @@ def draw_baseline(
     for start in range(0, samples, BATCH):
         report("fit", start, samples, None)
         batch = min(BATCH, samples - start)
-        image_embeds = model.sample_prior(positive, generator, batch, start=subject.start, cached=True)
+        image_embeds = model.sample_prior(
+            positive, generator, batch, start=subject.start, strength=subject.strength, cached=True
+        )
         drawn.append(image_embeds.double().cpu())
     report("fit", samples, samples, None)
     return torch.cat(drawn)
@@ -72,6 +74,7 @@ def fit_embeddings(
     return DensityModel(
         text=subject.text,
         start=subject.start,
+        strength=subject.strength,
         model_fingerprint=model_fingerprint,
         samples=len(image_embeds),
         seed=seed,

@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from services.diffusion.density.calibration import Survival
 from services.diffusion.density.mixture import Mixture, Subspace
 from services.diffusion.density.subject import Subject, key_of
+from services.diffusion.kandinsky.schedule import STRENGTH
 from services.diffusion.runtime.checkpoint import described
 
 WEIGHTS, META = "density.safetensors", "density.json"
@@ -34,6 +35,7 @@ class DensityModel:
 
     text: str
     start: Float[Tensor, "dim"] | None
+    strength: float
     model_fingerprint: str
     samples: int
     seed: int
@@ -88,7 +90,7 @@ class DensityModel:
 
     def is_of(self, subject: Subject) -> bool:
         """Whether it is of the subject's text and start."""
-        return key_of(self.text, self.start) == subject.key()
+        return key_of(self.text, self.start, self.strength) == subject.key()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -134,6 +136,8 @@ class DensityModel:
             tensors["start"] = start
         for part in (meta.pop("subspace"), meta.pop("mixture")):
             tensors |= vars(part)
+        if meta["strength"] == STRENGTH:  # as in artefacts of before there were others, whose fingerprints stay
+            del meta["strength"]
         survival = meta.pop("survival")
         tensors["distances"] = torch.from_numpy(survival.values)
         tail = {name: getattr(survival, name) for name in ("threshold", "shape", "scale")}
@@ -147,6 +151,7 @@ class DensityModel:
         return cls(
             text=meta["text"] if "text" in meta else Subject(meta["concept"], meta["prompt"]).text,
             start=tensors.get("start"),
+            strength=meta.get("strength", STRENGTH),
             subspace=Subspace(*(tensors[f.name] for f in fields(Subspace))),
             mixture=Mixture(*(tensors[f.name] for f in fields(Mixture))),
             survival=Survival(tensors["distances"].cpu().numpy(), **meta["tail"]),

@@ -56,7 +56,7 @@ class Graphs:
 
     def fits(self, rows: int, tokens: int, steps: int) -> bool:
         """Whether there is a graph of so many rows and steps, with room for prompts of so many tokens."""
-        return rows in self._graphs and tokens <= TOKENS and steps == self.sampler.steps(None)
+        return rows in self._graphs and tokens <= TOKENS and steps == len(self.sampler.whole.steps)
 
     def __call__(self, prompts: Encoding, noise: Noise, vectors: Vectors | None) -> Float[Tensor, "rows dim"]:
         """An image embedding for each row, differentiable in prompts and vectors of factors; None is zero."""

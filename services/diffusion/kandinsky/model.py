@@ -16,6 +16,7 @@ from services.diffusion.kandinsky.encoding import Encoding, Tokens
 from services.diffusion.kandinsky.graphs import Graphs
 from services.diffusion.kandinsky.multilingual_clip import empty_prompt
 from services.diffusion.kandinsky.prior import Sampler
+from services.diffusion.kandinsky.schedule import STRENGTH
 from services.diffusion.runtime.checkpoint import (
     checkpoint_folder,
     load_config,
@@ -148,12 +149,15 @@ class Kandinsky:
         batch: int,
         *,
         start: Float[Tensor, "dim"] | None = None,
+        strength: float = STRENGTH,
         cached: bool = False,
     ) -> Float[Tensor, "batch dim"]:
         """`batch` image embeddings, with gradient; bit-identical to KandinskyPriorPipeline for the same generators.
 
-        `start` is where `Sampler.noise` takes it. `cached` runs the prompt once instead of in every step, which is
-        several times faster and equal to within rounding.
+        `start` is where `Sampler.noise` takes it, and `strength` how far from it they go, 0 to 1. `cached` runs the
+        prompt once instead of in every step, which is several times faster and equal to within rounding.
         """
-        noise = self.sampler.noise(generators, batch, start)
-        return self.sampler.sample(positive, noise) if cached else self.sampler.sample_exactly(positive, noise)
+        schedule = self.sampler.schedule(start, strength)
+        noise = self.sampler.noise(generators, batch, start, schedule)
+        sample = self.sampler.sample if cached else self.sampler.sample_exactly
+        return sample(positive, noise, schedule)

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from diffusers import UnCLIPScheduler
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from services.errors import CheckpointError
 
 PRIOR_STEPS = 5
+VARIATION_STEPS = 3
+STRENGTH = 0.5  # of a variation, unless it says: its steps are then the last of the prior's own
+FRINGE = 0.05  # of the timesteps, at either end of strengths: no noise has no density, noise alone no picture
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,25 @@ class Step:
 
 def schedule_of(scheduler: UnCLIPScheduler) -> list[Step]:
     """PRIOR_STEPS steps, the noisiest first; CheckpointError for a kind that kandinsky-2-1-prior has not."""
+    scheduler.set_timesteps(PRIOR_STEPS)
+    return _steps(scheduler, scheduler.timesteps)
+
+
+def variation_of(scheduler: UnCLIPScheduler, strength: float) -> list[Step]:
+    """VARIATION_STEPS steps, evenly to the end from a timestep between the fringes, the noisier the stronger."""
+    share = FRINGE + strength * (1 - 2 * FRINGE)
+    first = share * (scheduler.config.num_train_timesteps - 1)
+    timesteps = np.linspace(first, 0, VARIATION_STEPS).round().astype(int)
+    return _steps(scheduler, torch.from_numpy(timesteps))
+
+
+def _steps(scheduler: UnCLIPScheduler, timesteps: Int[Tensor, "n"]) -> list[Step]:
     config = scheduler.config
     if (config.prediction_type, config.variance_type) != ("sample", "fixed_small_log"):
         raise CheckpointError(
             f"the prior's scheduler must predict sample with fixed_small_log variance, not "
             f"{config.prediction_type} with {config.variance_type}"
         )
-    scheduler.set_timesteps(PRIOR_STEPS)
-    timesteps = scheduler.timesteps
     now = scheduler.alphas_cumprod[timesteps]
     previous = torch.cat([now[1:], now.new_ones(1)])
     beta = torch.cat([(1 - now / previous)[:-1], scheduler.betas[timesteps[-1:]]])

@@ -1,7 +1,8 @@
 """Where to steer, beside rarer: away from clusters of images, toward others, away from what was seen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,19 +18,30 @@ from services.diffusion.steering.belief import Belief
 TEXT_SAMPLES, TEXT_SEED = 250, 0
 LIKED = 0.25  # of a wish: a soft attraction
 
-Wish = str | Float[Tensor, "samples dim"]  # words, or images alike
+Named = str | Float[Tensor, "samples dim"]  # words, or images alike
+
+
+class Weighed(NamedTuple):
+    """What is named, and how much it counts, from 0, not at all, to 2; by itself it counts 1."""
+
+    named: Named
+    weight: float
+
+
+Wish = Named | Weighed
 
 
 @dataclass(frozen=True)
 class Cluster:
     """A Gaussian without correlations in a density's components.
 
-    Float32 values in float64, so that a copy through JSON is exact.
+    Float32 values in float64, so that a copy through JSON is exact. `place` is the wish's in its list.
     """
 
     mean: Float[Tensor, "rank"]
     variance: Float[Tensor, "rank"]
     weight: float = 1.0
+    place: int = 0
 
     @classmethod
     def of(cls, density: DensityModel, image_embeds: Float[Tensor, "samples dim"], weight: float = 1.0) -> "Cluster":
@@ -77,7 +89,7 @@ class Steering:
     def to(self, device: torch.device) -> "Steering":
         """The same steering with its tensors on `device`."""
         avoid, toward = (
-            tuple(Cluster(c.mean.to(device), c.variance.to(device), c.weight) for c in clusters)
+            tuple(replace(c, mean=c.mean.to(device), variance=c.variance.to(device)) for c in clusters)
             for clusters in (self.avoid, self.toward)
         )
         belief = self.belief and Belief(self.belief.mean.to(device), self.belief.factor.to(device), self.belief.freedom)
@@ -117,14 +129,13 @@ def steer(
     report: Report,
 ) -> Steering:
     """The wishes as clusters in the density's components; what a user liked and disliked counts among them."""
-    away = [_cluster(model, density, subject, wish, report) for wish in avoid]
-    near = [_cluster(model, density, subject, wish, report) for wish in toward]
+    away, near = (_clusters(model, density, subject, wishes, report) for wishes in (avoid, toward))
     if history is None:
         return Steering(tuple(away), tuple(near))
     if len(history.disliked):
-        away.append(Cluster.of(density, history.disliked))
+        away.append(replace(Cluster.of(density, history.disliked), place=len(avoid)))
     if len(history.liked):
-        near.append(Cluster.of(density, history.liked, LIKED))
+        near.append(replace(Cluster.of(density, history.liked, LIKED), place=len(toward)))
     return Steering(tuple(away), tuple(near), Belief.of(density, history.seen), history.warnings())
 
 
@@ -136,11 +147,23 @@ def require_fitting(model: Kandinsky, subject: Subject, words: Sequence[str]) ->
 
 def _wished(word: str, subject: Subject) -> Subject:
     """Words stand before the concept: "red" is what the prior gives for red handbags."""
-    return Subject(f"{word.strip()} {subject.concept}", subject.prompt, subject.start)
+    return Subject(f"{word.strip()} {subject.concept}", subject.prompt, subject.start, subject.strength)
 
 
-def _cluster(model: Kandinsky, density: DensityModel, subject: Subject, wish: Wish, report: Report) -> Cluster:
-    if not isinstance(wish, str):
-        return Cluster.of(density, wish)
-    described = _wished(wish, subject)
+def _clusters(
+    model: Kandinsky, density: DensityModel, subject: Subject, wishes: Sequence[Wish], report: Report
+) -> list[Cluster]:
+    """Of those that count."""
+    weighed = [wish if isinstance(wish, Weighed) else Weighed(wish, 1.0) for wish in wishes]
+    return [
+        replace(_cluster(model, density, subject, named, report), weight=weight, place=place)
+        for place, (named, weight) in enumerate(weighed)
+        if weight
+    ]
+
+
+def _cluster(model: Kandinsky, density: DensityModel, subject: Subject, named: Named, report: Report) -> Cluster:
+    if not isinstance(named, str):
+        return Cluster.of(density, named)
+    described = _wished(named, subject)
     return Cluster.described(density, draw_baseline(model, described, TEXT_SAMPLES, TEXT_SEED, report))

@@ -68,7 +68,8 @@ class Pull:
     """Toward a cluster (`sign` 1) or away from it (−1): likeness from what is typical of plain samples to the wished.
 
     The wished is what 19 in 20 plain samples do not come to, and toward a cluster half-way from there to its own
-    direction: what is rare is beyond plain samples in any case.
+    direction: what is rare is beyond plain samples in any case. A weight is that of the loss; one above 1 takes the
+    wished further, too, half of what is left for a weight of 2: a wish that is met has no force, whatever its weight.
     """
 
     cluster: Cluster
@@ -80,7 +81,8 @@ class Pull:
     @classmethod
     def of(cls, density: DensityModel, cluster: Cluster, sign: int) -> "Pull":
         _, typical, much = quantiles(sign * cluster.likeness(density.held_out))
-        return cls(cluster, sign, typical, (much + 1) / 2 if sign > 0 else much, much - typical)
+        wished = (much + 1) / 2 if sign > 0 else much
+        return cls(cluster, sign, typical, wished + max(cluster.weight - 1, 0) * (1 - wished) / 2, much - typical)
 
     def likeness(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:
         return self.sign * self.cluster.likeness(y)
@@ -126,9 +128,10 @@ class Objective:
         """Wishes that an image does not follow more than half of plain samples do, a sentence each."""
         y, found = self.density.subspace.project(image_embeds), []
         for name, pulls in (("avoid", self.avoid), ("toward", self.toward)):
-            for index, pull in enumerate(pulls):
+            for pull in pulls:
                 if missed := int((pull.likeness(y) <= pull.typical).sum()):
-                    found.append(f"{missed} of {len(y)} images do not follow {name} {index} more than plain samples do")
+                    place = f"{name} {pull.cluster.place}"
+                    found.append(f"{missed} of {len(y)} images do not follow {place} more than plain samples do")
         return found
 
     def _unseen(self, y: Float[Tensor, "rows rank"]) -> Float[Tensor, "rows"]:

@@ -37,6 +37,7 @@ class Space:
         self.low_rank = LowRank(model.prior) if "lora" in names else None
         self.positive = model.encode_prompt(subject.text).trimmed()
         seen = (self.words.tokens if self.words else self.positive).mask
+        self.schedule = model.sampler.schedule(subject.start, subject.strength)
         self.tokens, self.layout = seen.shape[1], model.sampler.layout(seen)
 
     def start(self, seed: int) -> Parameters:
@@ -50,18 +51,19 @@ class Space:
 
     @property
     def steps(self) -> list[float]:
-        """A learning rate for each of a trial's tensors, which takes short trials to their target."""
+        """A learning rate for each of a trial's tensors, which takes short trials to their target, and not past it."""
         words = [WORD_STEP * self.words.scale] if self.words else []
-        return words + ([FACTOR_STEP] if self.low_rank else [])
+        own = words + ([FACTOR_STEP] if self.low_rank else [])
+        return [self.schedule.pace * step for step in own]
 
     def noise(self, generators: Generators, rows: int) -> Float[Tensor, "steps rows dim"]:
         """What `sample` begins with and adds."""
-        return self.model.sampler.noise(generators, rows, self.subject.start)
+        return self.model.sampler.noise(generators, rows, self.subject.start, self.schedule)
 
     @property
-    def shape(self) -> tuple[int, bool]:
-        """What spaces have in common that can be sampled together: how many steps, and whether there are factors."""
-        return self.model.sampler.steps(self.subject.start), self.low_rank is not None
+    def shape(self) -> tuple[tuple[int, ...], bool]:
+        """What spaces have in common that can be sampled together: the timesteps, and whether there are factors."""
+        return self.schedule.timesteps, self.low_rank is not None
 
     def prompts(self, parameters: Parameters) -> Encoding:
         """Of each row, or the one that all have."""
@@ -70,16 +72,16 @@ class Space:
     def sample(self, parameters: Parameters, noise: Float[Tensor, "steps rows dim"]) -> Float[Tensor, "rows dim"]:
         """An image embedding for each row of the stacked parameters, differentiable in them."""
         factors = self.low_rank.factors(parameters[-1]) if self.low_rank else None
-        return self.model.sampler.sample_at(self.layout, self.prompts(parameters), noise, factors)
+        return self.model.sampler.sample_at(self.layout, self.prompts(parameters), noise, factors, self.schedule)
 
 
 def sample_together(
     parts: Sequence[tuple[Space, Parameters, Float[Tensor, "steps _ dim"]]],
 ) -> Float[Tensor, "rows dim"]:
     """What each space of one shape samples, as one batch; within rounding of what it samples alone."""
-    model, low_rank = parts[0][0].model, parts[0][0].low_rank
+    model, low_rank, schedule = parts[0][0].model, parts[0][0].low_rank, parts[0][0].schedule
     rows, tokens = sum(noise.shape[1] for _, _, noise in parts), max(space.tokens for space, _, _ in parts)
-    fits = model.graphs.fits(rows, tokens, len(parts[0][2]))
+    fits = model.graphs.fits(rows, tokens, len(schedule.steps))
     if len(parts) == 1 and not fits:
         space, parameters, noise = parts[0]
         return space.sample(parameters, noise)
@@ -89,7 +91,7 @@ def sample_together(
     if fits:
         return model.graphs(prompts, noise, vectors)
     factors = low_rank.factors(vectors) if low_rank and vectors is not None else None
-    return model.sampler.sample_at(model.sampler.layout(prompts.mask), prompts, noise, factors)
+    return model.sampler.sample_at(model.sampler.layout(prompts.mask), prompts, noise, factors, schedule)
 
 
 def before_the_concept(names: Sequence[str]) -> list[str]:

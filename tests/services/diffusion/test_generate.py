@@ -11,6 +11,7 @@ from safetensors.torch import save
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain, threads, trials_for
+from services.diffusion.kandinsky.schedule import STRENGTH
 from services.diffusion.replay import GenerationConfig, from_json, to_json
 from services.diffusion.run import Run
 from services.diffusion.steering.clusters import History, Steering, steer
@@ -43,6 +44,21 @@ def test_a_replay_block_alone_gives_the_image_again_bit_for_bit(run, model, dens
     again = replay(model, density, checker, block, lambda *_: None)
     assert again.image.tobytes() == output.image.tobytes()
     assert (again.rarity, again.novelty_bits, again.replay) == (output.rarity, output.novelty_bits, output.replay)
+
+
+def test_a_variation_comes_again_with_its_strength_and_a_block_of_before_there_was_any(model, checker):
+    config, blocks = GenerationConfig(3.0, seed=3, count=2, steps=8, trials=6, variety=0.8), []
+    for strength in (0.1, STRENGTH):
+        subject = Subject("handbag", DEFAULT_PROMPT, torch.ones(16), strength)
+        density = fit_density(model, subject, samples=200, seed=0, report=lambda *_: None)
+        output = generate(Run(model, density, checker, subject, config), lambda *_: None).outputs[1]
+        block = json.loads(json.dumps(output.replay))
+        assert replay(model, density, checker, block, lambda *_: None).image.tobytes() == output.image.tobytes()
+        blocks.append(block["recipe"])
+    del blocks[1]["strength"], blocks[1]["variety"]
+    before, was, _ = from_json(blocks[1])
+    assert (before, was.strength) == (replace(config, variety=0.0, space=before.space), STRENGTH)
+    assert from_json(blocks[0])[1].strength == 0.1
 
 
 def test_a_replay_of_a_seed_that_the_run_never_had_is_refused(run, model, density, checker):

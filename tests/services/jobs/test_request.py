@@ -5,7 +5,7 @@ from math import log2
 import pytest
 from pydantic import ValidationError
 
-from services.jobs.accepted import AcceptedRarity
+from services.jobs.accepted import AcceptedRarity, AcceptedRequest
 from services.jobs.request import JobRequest
 
 
@@ -89,3 +89,18 @@ def test_a_character_that_cannot_be_seen_is_named_at_its_field(text):
 def test_a_percentile_is_so_many_bits_of_surprise():
     assert AcceptedRarity(percentile=99.9).target_bits == pytest.approx(log2(1000))
     assert AcceptedRarity(bits=7.0).target_bits == 7.0
+
+
+def test_a_stored_request_of_before_there_were_weights_strength_and_variety_has_the_usual_ones():
+    stored = {"avoid": [{"text": "red"}], "toward": [{"output": "0" * 32 + "/0"}], "image": {"upload": "0" * 32}}
+    request = AcceptedRequest.model_validate({"concept": "cup", "seed": 1, "run_within": 9, "expires_in": 9} | stored)
+    asked = JobRequest.model_validate({"concept": "cup"} | stored).accepted(seed=1)
+    for one in (request, asked):
+        assert [direction.weight for direction in one.avoid + one.toward] == [1, 1]
+        assert (one.image.strength, one.variety) == (0.5, 0)
+
+
+def test_a_direction_of_weight_0_is_as_if_it_were_not_named():
+    none = {"text": "red", "weight": 0}
+    JobRequest.model_validate({"concept": "cup", "avoid": [none, none], "toward": [{"text": "red"}]})
+    JobRequest.model_validate({"concept": "cup", "mode": "paper", "toward": [none]})

@@ -6,7 +6,24 @@ from typing import Any, Literal, TypedDict
 
 from rarebit_client.image import Image
 
-Direction = str | Image | Mapping[str, str]
+
+class Weighed(TypedDict, total=False):
+    """What counts more or less than others, and where else: `{"text": "red", "weight": 0.5}`."""
+
+    text: str
+    output: str
+    weight: float
+
+
+class Start(TypedDict, total=False):
+    """A picture to start from, and how far to go from it: `{"output": image.ref, "strength": 0.2}`."""
+
+    upload: str
+    output: str
+    strength: float
+
+
+Direction = str | Image | Weighed
 
 
 class Webhook(TypedDict, total=False):
@@ -27,9 +44,10 @@ class JobOptions(TypedDict, total=False):
     steps: int
     trials: int | None
     seed: int | None
-    image: Image | Path | bytes | Mapping[str, str] | None  # a path or bytes are uploaded first
+    image: Image | Path | bytes | Start | None  # a path or bytes are uploaded first
     avoid: Sequence[Direction]
     toward: Sequence[Direction]
+    variety: float
     exposure: str | None
     size: int | None
     decoder_steps: int | None

@@ -230,12 +230,36 @@ def test_the_key_names_model_text_picture_and_samples():
     assert len({*keys, density_key("g", plain, 5000), density_key("f", plain, 500)}) == 6
 
 
+def test_a_density_of_the_usual_strength_is_found_where_it_was_and_of_another_elsewhere():
+    usual, weak, strong = (Subject("handbag", "a {}", torch.zeros(4), strength) for strength in (0.5, 0.1, 0.9))
+    picture = sha256(torch.zeros(4).numpy().tobytes()).hexdigest()
+    before = sha256(json.dumps(["a handbag", picture]).encode()).hexdigest()[:32]
+    assert usual.key() == before
+    assert len({usual.key(), weak.key(), strong.key()}) == 3
+    assert replace(weak, start=None).key() == Subject("handbag", "a {}").key()
+
+
 def test_a_density_around_a_picture_is_another_and_keeps_the_picture(model, density, tmp_path):
     subject = Subject("handbag", SUBJECT.prompt, torch.ones(16))
     around = fit_density(model, subject, samples=200, seed=0, report=lambda *_: None)
     around.save(tmp_path)
+    assert "strength" not in json.loads((tmp_path / META).read_text())  # as before there was any: fingerprints stay
     assert torch.equal(DensityModel.load(tmp_path).start, subject.start)
     assert not torch.allclose(around.subspace.mean, density.subspace.mean, atol=1e-3)
+
+
+def test_the_stronger_the_wider_and_a_density_keeps_its_strength(model, tmp_path):
+    spreads = []
+    for strength in (0.0, 0.5, 1.0):
+        subject = Subject("handbag", SUBJECT.prompt, torch.ones(16), strength)
+        density = fit_density(model, subject, samples=200, seed=0, report=lambda *_: None)
+        density.save(tmp_path)
+        again = DensityModel.load(tmp_path)
+        assert again.is_of(subject)
+        assert not again.is_of(replace(subject, strength=0.7))
+        assert again.fingerprint == density.fingerprint
+        spreads.append(float(density.mixture.moments()[1].trace()))
+    assert spreads == sorted(spreads)
 
 
 @pytest.mark.parametrize("words", ["Handbag", "handbag ", "a handbag", "handbags", "the  HANDBAG"])

@@ -123,4 +123,4 @@ def test_a_graph_that_cannot_be_captured_or_gives_something_else_is_done_without
 def test_a_varied_picture_has_fewer_steps_and_no_graph(model, density, captured):
     start = Subject(SUBJECT.concept, SUBJECT.prompt, torch.ones(16))
     space = Space(model, start, ["lora"])
-    assert not model.graphs.fits(8, space.tokens, space.shape[0])
+    assert not model.graphs.fits(8, space.tokens, len(space.schedule.steps))

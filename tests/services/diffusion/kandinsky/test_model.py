@@ -13,8 +13,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.kandinsky.prior import START_STEP
-from services.diffusion.kandinsky.schedule import PRIOR_STEPS
+from services.diffusion.kandinsky.schedule import FRINGE, STRENGTH, VARIATION_STEPS, variation_of
 from services.diffusion.runtime.checkpoint import checkpoint_folder
 from services.errors import CheckpointError
 
@@ -59,18 +58,41 @@ def test_the_cached_prompt_changes_nothing_but_rounding(checkpoint, guidance_sca
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_a_pictures_own_embedding_is_where_its_variations_begin(checkpoint, cached):
-    """The latents that enter at START_STEP are the scheduler's noise on the standardised embedding."""
+@pytest.mark.parametrize("strength", [0.0, STRENGTH, 1.0])
+def test_a_pictures_own_embedding_is_where_its_variations_begin(checkpoint, cached, strength):
+    """The latents that enter are the scheduler's noise, the more the stronger, on the standardised embedding."""
     model, start = load(checkpoint, torch.float64), torch.linspace(-1, 1, 16, dtype=torch.float64)
     seen = []
     handle = model.prior.proj_in.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
-    model.sample_prior(model.encode_prompt("a handbag"), noise_of([4]), 1, start=start, cached=cached)
+    model.sample_prior(
+        model.encode_prompt("a handbag"), noise_of([4]), 1, start=start, strength=strength, cached=cached
+    )
     handle.remove()
     noise = torch.randn(1, 16, generator=noise_of([4])[0], dtype=torch.float64)
     clean = (start - model.prior.clip_mean) / model.prior.clip_std
-    timestep = model.scheduler.timesteps[START_STEP : START_STEP + 1]
-    assert len(seen) == PRIOR_STEPS - START_STEP
-    torch.testing.assert_close(seen[0][-1:], model.scheduler.add_noise(clean, noise, timestep))
+    timestep = {0.0: FRINGE, STRENGTH: 0.5, 1.0: 1 - FRINGE}[strength] * 999
+    assert len(seen) == VARIATION_STEPS
+    noisy = model.scheduler.add_noise(clean, noise, torch.tensor([round(timestep)]))
+    torch.testing.assert_close(seen[0][-1:], noisy)
+
+
+def test_the_usual_strength_is_to_the_bit_the_last_steps_of_the_whole(model):
+    usual, whole = model.sampler.schedule(torch.ones(16)), model.sampler.whole
+    assert usual.steps == whole.steps[-VARIATION_STEPS:]
+    assert all(map(torch.equal, usual.times, whole.times[-VARIATION_STEPS:]))
+    assert [s.timestep for s in variation_of(model.scheduler, STRENGTH)] == [500, 250, 0]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_the_steps_of_a_variation_are_the_schedulers(model, strength):
+    steps = variation_of(model.scheduler, strength)
+    predicted, latents = torch.randn(2, 3, 16, generator=noise_of([0])[0]).double()
+    for step, after in zip(steps, [*steps[1:], None], strict=True):
+        own = step(predicted, latents, torch.randn(3, 16, generator=noise_of([1])[0]).double() if after else None)
+        previous = {"prev_timestep": after.timestep} if after else {}
+        more = {"generator": noise_of([1])[0]} | previous
+        theirs = model.scheduler.step(predicted.float(), step.timestep, latents.float(), **more)
+        torch.testing.assert_close(own.float(), theirs.prev_sample, rtol=1e-4, atol=1e-5)
 
 
 def test_a_picture_is_embedded_as_the_pipeline_embeds_it(model, pipeline):

@@ -1,5 +1,7 @@
 """Laws of directions: clusters, likeness, and what somebody has seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,8 @@ from scipy.stats import multivariate_normal, multivariate_t
 
 from services.diffusion.density.subject import Subject
 from services.diffusion.steering.belief import PRIOR_VIEWS, Belief
-from services.diffusion.steering.clusters import UNSTEERED, Cluster, History, Steering, steer
-from services.diffusion.steering.objective import Figures, Objective, Shell
+from services.diffusion.steering.clusters import UNSTEERED, Cluster, History, Steering, Weighed, steer
+from services.diffusion.steering.objective import FOLLOWED, Figures, Objective, Shell
 from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
@@ -166,3 +168,27 @@ def test_a_wish_that_pictures_do_not_follow_is_named(density, cluster):
     objective = Objective(density, 5.0, Steering(avoid=(cluster,), toward=(cluster,)))
     assert objective.astray(inside) == ["1 of 1 images do not follow avoid 0 more than plain samples do"]
     assert objective.astray(outside) == ["1 of 1 images do not follow toward 0 more than plain samples do"]
+
+
+def test_a_wish_of_weight_0_is_as_if_it_were_not_named_and_the_others_keep_their_places(model, density):
+    wishes = {"avoid": [Weighed("red", 0.0)], "toward": [Weighed("red", 0.0), Weighed("blue", 1.5)]}
+    steering = steer(model, density, SUBJECT, **wishes, history=None, report=lambda *_: None)
+    assert steering.avoid == ()
+    assert [(c.weight, c.place) for c in steering.toward] == [(1.5, 1)]
+    outside = embeds_of(density, -3 * steering.toward[0].mean[None])
+    assert Objective(density, 5.0, steering).astray(outside)[0].startswith("1 of 1 images do not follow toward 1 ")
+
+
+def test_weight_1_is_what_it_was_and_more_of_it_asks_for_more(density, cluster):
+    """What counts as followed with a weight does so with every smaller one."""
+    y = torch.cat([density.held_out, torch.linspace(-4, 4, 200).double()[:, None] * cluster.mean])
+    weights = (0.25, 0.5, 1.0, 1.5, 2.0)
+    for name in ("avoid", "toward"):
+        steerings = [Steering(**{name: (replace(cluster, weight=weight),)}) for weight in weights]
+        losses = torch.stack([loss_of(density, steering, y) for steering in steerings])
+        assert (losses.diff(dim=0) >= 0).all()
+        followed = (losses <= FOLLOWED).sum(1).tolist()
+        assert followed == sorted(followed, reverse=True)
+        assert followed[-1] < followed[2] < followed[0]
+        torch.testing.assert_close(losses[2], loss_of(density, Steering(**{name: (cluster,)}), y), rtol=0, atol=0)
+        torch.testing.assert_close(losses[0], losses[2] / 4)

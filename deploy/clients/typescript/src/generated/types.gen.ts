@@ -9,7 +9,7 @@ export type Webhooks = JobjobPostWebhookRequest | BatchbatchPostWebhookRequest;
 /**
  * AcceptedDirection
  *
- * One of the two is set.
+ * One of the first two is set.
  */
 export type AcceptedDirection = {
     /**
@@ -20,12 +20,16 @@ export type AcceptedDirection = {
      * Output
      */
     output?: string | null;
+    /**
+     * Weight
+     */
+    weight?: number;
 };
 
 /**
  * AcceptedPicture
  *
- * One of the two is set.
+ * One of the first two is set.
  */
 export type AcceptedPicture = {
     /**
@@ -36,6 +40,10 @@ export type AcceptedPicture = {
      * Output
      */
     output?: string | null;
+    /**
+     * Strength
+     */
+    strength?: number;
 };
 
 /**
@@ -104,6 +112,10 @@ export type AcceptedRequest = {
      * Toward
      */
     toward?: Array<AcceptedDirection>;
+    /**
+     * Variety
+     */
+    variety?: number;
     /**
      * Exposure
      */
@@ -429,7 +441,7 @@ export type DensityModelList = {
 /**
  * Direction
  *
- * Where to go, or what to stay away from: words, or what another job's output learnt.
+ * Where to go, or what to stay away from: words, or what another job's output learnt; and how much it counts.
  */
 export type Direction = {
     /**
@@ -440,6 +452,12 @@ export type Direction = {
      * Output
      */
     output?: string | null;
+    /**
+     * Weight
+     *
+     * 0: as if it were not named.
+     */
+    weight?: number;
 };
 
 /**
@@ -943,6 +961,12 @@ export type JobRequest = {
      */
     toward?: Array<Direction>;
     /**
+     * Variety
+     *
+     * Of the valid trials 0 hands out the most valid ones, 1 the most different.
+     */
+    variety?: number;
+    /**
      * Exposure
      *
      * Whose history novelty is measured against, and added to.
@@ -1214,7 +1238,7 @@ export type Picture = {
 /**
  * PictureRef
  *
- * A picture to start from: one that was uploaded, or another job's output.
+ * A picture to start from: one that was uploaded, or another job's output; and how far to go from it.
  */
 export type PictureRef = {
     /**
@@ -1225,6 +1249,12 @@ export type PictureRef = {
      * Output
      */
     output?: string | null;
+    /**
+     * Strength
+     *
+     * From 0, the same with other noise, to 1, only its family.
+     */
+    strength?: number;
 };
 
 /**
