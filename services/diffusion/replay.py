@@ -16,7 +16,11 @@ from services.diffusion.steering.clusters import Cluster, Steering
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """What a caller decides beside subject and steering; None leaves it to the mode or to the model."""
+    """What a caller decides beside subject and steering; None leaves it to the mode or to the model.
+
+    With a `ladder` of bits, ascending, each of `count` trials leaves a picture at every rung; `target_bits` is the last.
+    `steps` are then those to each rung.
+    """
 
     target_bits: float
     seed: int
@@ -28,6 +32,7 @@ class GenerationConfig:
     size: int | None = None
     decoder_steps: int | None = None
     guidance_scale: float | None = None
+    ladder: Sequence[float] = ()
 
 
 def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> dict[str, Any]:
@@ -35,6 +40,7 @@ def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> d
     belief = steering.belief
     return asdict(config) | {
         "space": list(config.space),
+        "ladder": list(config.ladder),
         "concept": subject.concept,
         "prompt": subject.prompt,
         "start": None if subject.start is None else _encode(subject.start),
@@ -46,7 +52,8 @@ def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> d
 
 def from_json(document: dict[str, Any]) -> tuple[GenerationConfig, Subject, Steering]:
     """What `to_json` wrote, the same to the last bit; KeyError, TypeError or ValueError for anything else."""
-    config = GenerationConfig(**{name: document[name] for name in GenerationConfig.__dataclass_fields__})
+    ladder = {"ladder": tuple(document.get("ladder", ()))}  # older blocks know none
+    config = GenerationConfig(**{name: (document | ladder)[name] for name in GenerationConfig.__dataclass_fields__})
     start = document["start"] and _decode(document["start"]).float()
     avoid, toward = (
         tuple(Cluster(_decode(mean), _decode(variance), weight) for mean, variance, weight in document[name])

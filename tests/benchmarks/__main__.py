@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.benchmarks import ablations, dial, exposure, gateway, judge, rounds, speed, steering, too_far
+from tests.benchmarks import ablations, dial, exposure, gateway, judge, ladder, rounds, speed, steering, too_far
 
 PARTS = {
     "speed": speed.lines,
@@ -11,6 +11,7 @@ PARTS = {
     "hard": ablations.hard_lines,
     "judge": judge.lines,
     "dial": dial.lines,
+    "ladder": ladder.lines,
     "steering": steering.lines,
     "exposure": exposure.lines,
     "rounds": rounds.lines,
