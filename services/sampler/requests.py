@@ -27,6 +27,7 @@ def config_of(request: AcceptedRequest) -> GenerationConfig:
         size=request.size,
         decoder_steps=request.decoder_steps,
         guidance_scale=request.guidance_scale,
+        ladder=tuple(request.rarity.ladder or ()),
     )
 
 
