@@ -22,7 +22,7 @@ from services.diffusion.run import Output, Run, Rung
 from services.diffusion.runtime.batching import ALONE, Batching
 from services.diffusion.runtime.observer import Observer, unobserved
 from services.diffusion.runtime.savepoint import NOWHERE, Savepoint
-from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.objective import SHELL_BITS, Objective
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, Trial, columns, ranked
 
@@ -152,7 +152,7 @@ class _Work:
             for index, (bits, check) in enumerate(zip(config.ladder, column, strict=False))
         ]
         checks = [check for check, _ in chosen]
-        short = unclimbed(climbed, config.ladder, density)
+        short = unclimbed(climbed, config.count, config.ladder, density)
         return [*chosen], short + doubtful(checks) + self._astray(objective, checks)
 
     def _optimized(self, objective: Objective) -> list[Trial]:
@@ -218,12 +218,16 @@ def doubtful(chosen: list[Checked]) -> list[str]:
     return [f"{unlike} of {len(chosen)} images are not clearly of the concept; the least has validity {least:.2f}"]
 
 
-def unclimbed(climbed: list[list[Checked]], ladder: Sequence[float], density: DensityModel) -> list[str]:
-    """A sentence for each column that ends before the last rung."""
+def unclimbed(climbed: list[list[Checked]], count: int, ladder: Sequence[float], density: DensityModel) -> list[str]:
+    """A sentence for each column that ends before the last rung, and one for those that do not come to the first."""
+    (lowest, highest), first = map(density.d2_at, (ladder[0], ladder[0] + SHELL_BITS)), climbed[0][0].state
     found = []
     for number, column in enumerate(climbed):
-        best, first = column[-1], column[0].passed and column[0].state.d2 >= density.d2_at(ladder[0])
-        if (reached := len(column) if first or len(column) > 1 else 0) < len(ladder):
-            missed = f"no valid picture of it was found at {ladder[reached]:g} bits"
-            found.append(f"column {number} ends at {best.state.bits:.1f} bits: {missed}")
+        if len(column) < len(ladder):
+            missed = f"no valid picture of it was found at {ladder[len(column)]:g} bits"
+            found.append(f"column {number} ends at {column[-1].state.bits:.1f} bits: {missed}")
+    if not lowest <= first.d2 <= highest:
+        return [f"no valid picture was found at {ladder[0]:g} bits: the best that there is has {first.bits:.1f}"]
+    if (absent := count - len(climbed)) > 0:
+        found.append(f"{absent} of {count} columns are not there: no more trials came to {ladder[0]:g} bits")
     return found

@@ -170,12 +170,11 @@ def ranked(trials: list[Trial]) -> list[Checked]:
 
 
 def columns(trials: list[Trial]) -> list[list[Checked]]:
-    """What each trial left on its way up a ladder, the lowest rung first: whoever came highest before the others, of
-    these the surest of its least valid picture. Where not even the first rung was passed, what the trial has best."""
+    """What trials left on their way up a ladder, the lowest rung first: whoever came highest before the others, of these
+    whoever is surest of its least valid picture. Where nobody passed the first rung, the best that was looked at."""
 
-    def rank(column: list[Checked], rungs: int) -> tuple[int, bool, float]:
-        least = min((check.validity for check in column if check.validity is not None), default=1.0)
-        return rungs, column[0].passed, least
+    def rank(column: list[Checked]) -> tuple[int, float]:
+        return len(column), min((check.validity for check in column if check.validity is not None), default=1.0)
 
-    looked_at = [(trial.climbed or [trial.best], len(trial.climbed)) for trial in trials if trial.best]
-    return [column for column, _ in sorted(looked_at, key=lambda one: rank(*one), reverse=True)]
+    climbed = sorted((trial.climbed for trial in trials if trial.climbed), key=rank, reverse=True)
+    return climbed or [ranked(trials)[:1]]

@@ -50,7 +50,7 @@ async def test_of_every_parameter_of_every_operation(gateway, contract):
 
 async def test_of_every_field_of_a_job(gateway, contract):
     heard = {}
-    nested = {"rarity": ["bits", "percentile"], "image": ["upload", "output"], "webhook": ["url", "events"]}
+    nested = {"rarity": ["bits", "percentile", "ladder"], "image": ["upload", "output"], "webhook": ["url", "events"]}
     lists = {"avoid": ["text", "output"], "toward": ["text", "output"]}
     for value in OTHERS:
         bodies = [{name: value} for name in contract["components"]["schemas"]["JobRequest"]["properties"]]
