@@ -77,9 +77,7 @@ def worker() -> None:
 
 
 @app.command()
-def demo(
-    concept: Concept = "handbag", count: Count = 4, ladder: Ladder = None, out: Out = Path("out")
-) -> None:
+def demo(concept: Concept = "handbag", count: Count = 4, ladder: Ladder = None, out: Out = Path("out")) -> None:
     """Send one job through the whole service and compare its pictures with plain samples."""
     with one_sentence():
         rarity = Rarity(ladder=_rungs(ladder)) if ladder else Rarity(percentile=99.9)

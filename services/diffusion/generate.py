@@ -25,9 +25,9 @@ from services.diffusion.runtime.savepoint import NOWHERE, Savepoint
 from services.diffusion.steering.objective import SHELL_BITS, Objective
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, Trial, columns, ranked
+from services.errors import ReplayError, UnsafeContentError
 
 Chosen = tuple[Checked, Rung | None]
-from services.errors import ReplayError, UnsafeContentError
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def generate(
     observer: Observer = unobserved,
     batching: Batching = ALONE,
 ) -> Generation:
-    """`run.config.count` pictures of the subject at the wanted rarity, each the best of its trial; with a ladder as many
-    columns of pictures, one after the other, of which each has those of one trial at the rungs that it passed.
+    """`run.config.count` pictures of the subject at the wanted rarity, each the best of its trial; with a ladder as
+    many columns, one after the other, each of the pictures of one trial at the rungs that it passed.
 
     From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `observer`
     sees the trials before each step is reported. `batching` is how rows come to the device, by themselves at first.

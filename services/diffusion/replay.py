@@ -18,8 +18,8 @@ from services.diffusion.steering.clusters import Cluster, Steering
 class GenerationConfig:
     """What a caller decides beside subject and steering; None leaves it to the mode or to the model.
 
-    With a `ladder` of bits, ascending, each of `count` trials leaves a picture at every rung; `target_bits` is the last.
-    `steps` are then those to each rung.
+    With a `ladder` of bits, ascending, each of `count` trials leaves a picture at every rung; `target_bits` is the
+    last, and `steps` are those to each rung.
     """
 
     target_bits: float

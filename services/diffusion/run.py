@@ -25,7 +25,7 @@ LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")
 
 @dataclass(frozen=True)
 class Rung:
-    """Where on a ladder a picture stands: on which trial's way, at which rung from 0 on, and how many bits that asks."""
+    """Where on a ladder a picture stands: on which trial's way up, at which rung, from 0 on, and the bits of that."""
 
     column: int
     index: int
@@ -36,8 +36,8 @@ class Rung:
 class Output:
     """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's).
 
-    `rung` is None without a ladder. `image_embeds` is what was decoded. `validity` is None where the judge knows no noun of the concept. `novelty_bits`
-    is its surprisal to who has seen the history, if there is one.
+    `rung` is None without a ladder. `image_embeds` is what was decoded. `validity` is None where the judge knows no noun
+    of the concept. `novelty_bits` is its surprisal to who has seen the history, if there is one.
     """
 
     image: Image.Image

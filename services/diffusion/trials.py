@@ -170,7 +170,7 @@ def ranked(trials: list[Trial]) -> list[Checked]:
 
 
 def columns(trials: list[Trial]) -> list[list[Checked]]:
-    """What trials left on their way up a ladder, the lowest rung first: whoever came highest before the others, of these
+    """What trials left on their way up a ladder, the lowest rung first: whoever came highest before the others, then
     whoever is surest of its least valid picture. Where nobody passed the first rung, the best that was looked at."""
 
     def rank(column: list[Checked]) -> tuple[int, float]:

@@ -90,7 +90,7 @@ class Preview(StoredModel):
 
 
 class ReachedRung(StoredModel):
-    """Where on a ladder an image stands: on which trial's way up, at which rung, both from 0 on, and its wanted bits."""
+    """Where on a ladder an image stands: on which trial's way up, at which rung, from 0 on, and the bits of that."""
 
     column: int
     index: int

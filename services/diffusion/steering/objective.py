@@ -118,9 +118,7 @@ class Objective:
         nothing_seen = density.subspace.mean[None][:0]
         self.beliefs = (steering.belief, Belief.of(density, nothing_seen)) if steering.belief else None
 
-    def loss(
-        self, figures: Figures, strict: Bool[Tensor, "rows"], shell: Shell | None = None
-    ) -> Float[Tensor, "rows"]:
+    def loss(self, figures: Figures, strict: Bool[Tensor, "rows"], shell: Shell | None = None) -> Float[Tensor, "rows"]:
         """One value per row; a strict row is held to a typical sample's cosine, with ANCHOR_RAISE times the force.
 
         `shell` is of rows that are not all drawn to the same one.

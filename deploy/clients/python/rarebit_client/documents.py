@@ -66,7 +66,7 @@ class Preview(Document):
 
 
 class Rung(Document):
-    """Where on a ladder an image stands: on which trial's way up, at which rung, both from 0 on, and its wanted bits."""
+    """Where on a ladder an image stands: on which trial's way up, at which rung, from 0 on, and the bits of that."""
 
     column: int
     index: int
