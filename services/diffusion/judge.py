@@ -59,7 +59,7 @@ class Judge:
         return [check for (check,) in self.hand_out_columns([[check] for check in ranked], count)]
 
     def hand_out_columns(self, ranked: list[list[Checked]], count: int) -> list[list[Checked]]:
-        """The same of columns: for one with a picture that is then no longer of the concept, the next that is as high."""
+        """The same of columns: for one with a picture that is then no longer of it, the next that is as high."""
         kept: list[list[Checked]] = []
         missed: list[list[Checked]] = []
         rest = ranked[:count] + [c for c in ranked[count:] if passed(c) and len(c) == len(ranked[0])]

@@ -36,8 +36,8 @@ class Rung:
 class Output:
     """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's).
 
-    `rung` is None without a ladder. `image_embeds` is what was decoded. `validity` is None where the judge knows no noun
-    of the concept. `novelty_bits` is its surprisal to who has seen the history, if there is one.
+    `rung` is None without a ladder. `image_embeds` is what was decoded. `validity` is None where the judge knows no
+    noun of the concept. `novelty_bits` is its surprisal to who has seen the history, if there is one.
     """
 
     image: Image.Image
