@@ -1,7 +1,8 @@
 # Every target sets up its own virtual environment: Python 3.11+ and make are all that is needed.
 PYTHON ?= python3
 CONCEPT ?= handbag
-COUNT ?= 4
+RUNGS := 2,5,10,15,20
+COUNT ?= $(if $(LADDER),3,4)
 PORT ?= 8000
 DATA ?= ./data
 BIN := .venv/bin
@@ -10,7 +11,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := demo
 
 demo: .venv/installed
-	$(BIN)/rarebit demo "$(CONCEPT)" --count $(COUNT)
+	$(BIN)/rarebit demo "$(CONCEPT)" --count $(COUNT) $(if $(LADDER),--ladder $(if $(filter 1,$(LADDER)),$(RUNGS),$(LADDER)))
 
 serve: .venv/installed
 	@exec $(BIN)/rarebit serve --port $(PORT) --data "$(DATA)"

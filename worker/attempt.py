@@ -73,7 +73,7 @@ class Attempt:
         if self._hand_back():
             raise HandedBack
         if self.last_step > self._deadline:
-            raise RunDeadlineError(f"the run took longer than {self._limit_s:g} s, in phase {phase}")
+            raise RunDeadlineError(f"the run took longer than {self._limit_s:g} s, in phase {phase}{self._climbed()}")
         try:
             progress = Progress(phase=cast(Phase, phase), step=step, steps=steps, rarity_bits=rarity_bits)
             trials = [described(snapshot) for snapshot in self._snapshots] if phase == "optimize" else []
@@ -85,6 +85,12 @@ class Attempt:
             return
         if status is JobStatus.CANCELING:
             raise Canceled
+
+    def _climbed(self) -> str:
+        """How far up the ladder the leading trials are, if there is one."""
+        passed = sorted((s.climbed for s in self._snapshots if s.climbed is not None), reverse=True)
+        leading, rungs = passed[: self.request.count], len(self.request.rarity.ladder or [])
+        return f"; its columns had passed {', '.join(map(str, leading))} of {rungs} rungs" if leading else ""
 
     def name_density(self, density: DensityFacts, *, listed: bool) -> None:
         """Say which density the job has, a text's if it is `listed`, unless Redis is away: the run can do without."""
@@ -100,4 +106,5 @@ def described(snapshot: Snapshot) -> TrialProgress:
     """The trial as the wire has it: two decimals are what a plot can show."""
     validity = None if snapshot.validity is None else round(snapshot.validity, 3)
     x, y = round(snapshot.x, 2), round(snapshot.y, 2)
-    return TrialProgress(bits=round(snapshot.bits, 2), validity=validity, x=x, y=y, state=snapshot.state)
+    bits = round(snapshot.bits, 2)
+    return TrialProgress(bits=bits, validity=validity, x=x, y=y, state=snapshot.state, climbed=snapshot.climbed)

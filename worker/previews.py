@@ -54,7 +54,8 @@ def _rank(snapshot: Snapshot) -> tuple[bool, float]:
 
 def _picture(trial: int, snapshot: Snapshot, image: Image.Image) -> PreviewPicture:
     validity = None if snapshot.validity is None else round(snapshot.validity, 3)
-    return PreviewPicture(trial=trial, bits=round(snapshot.bits, 2), validity=validity, url=_thumbnail(image))
+    bits, url = round(snapshot.bits, 2), _thumbnail(image)
+    return PreviewPicture(trial=trial, bits=bits, validity=validity, url=url, climbed=snapshot.climbed)
 
 
 def _thumbnail(image: Image.Image) -> str:

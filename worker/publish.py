@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from dataclasses import asdict
 
 from PIL import Image
 
@@ -45,7 +46,7 @@ def _describe(output: Output, key: str, data: bytes, media_type: str) -> StoredO
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         seed=output.seed,
-        rarity=ReachedRarity.model_validate(output.rarity),
+        rarity=ReachedRarity.model_validate(output.rarity | {"rung": output.rung and asdict(output.rung)}),
         anchor=output.anchor,
         validity=output.validity,
         novelty_bits=output.novelty_bits,

@@ -26,6 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Concept = Annotated[str, typer.Argument(help="The noun phrase to be creative about.")]
 Count = Annotated[int, typer.Option(min=1, max=16, help="Images wanted.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
+Ladder = Annotated[str | None, typer.Option(help="Rungs in bits, 2,5,10: a picture at each.")]
 Mode = Literal["calibrated", "paper"]
 ReportOut = Annotated[Path, typer.Option("--out", "-o", help="Folder for the page, its pictures and figures.")]
 Data = Annotated[Path, typer.Option(help="Folder that keeps queue, pictures and density models.")]
@@ -108,12 +109,14 @@ def mcp(url: Annotated[str | None, typer.Option(help="The service; RAREBIT_URL, 
 
 
 @app.command()
-def demo(concept: Concept = "handbag", count: Count = 4, out: Out = Path("out")) -> None:
+def demo(concept: Concept = "handbag", count: Count = 4, ladder: Ladder = None, out: Out = Path("out")) -> None:
     """Send one job through the whole service and compare its pictures with plain samples."""
     with one_sentence():
+        rarity = Rarity(ladder=_rungs(ladder)) if ladder else Rarity(percentile=99.9)
+        JobRequest(concept=concept, count=count, rarity=rarity)  # or nothing is started
         with needing("embedded"):
             from deploy.local.demo import run_demo
-        print(*run_demo(concept, count, out), sep="\n")
+        print(*run_demo(concept, count, rarity, out), sep="\n")
 
 
 @app.command()
@@ -122,6 +125,7 @@ def generate(
     count: Count = 1,
     bits: Annotated[float | None, typer.Option(min=1, max=30, help="Target rarity in bits.")] = None,
     percentile: Annotated[float | None, typer.Option(min=50, max=99.999, help="Or as a percentile (99.9).")] = None,
+    ladder: Ladder = None,
     mode: Annotated[Mode, typer.Option(help="paper: one trial, as published.")] = "calibrated",
     space: Annotated[list[str] | None, typer.Option(help="token, adjective or lora; again for more.")] = None,
     avoid: Annotated[
@@ -146,7 +150,8 @@ def generate(
 ) -> None:
     """Run the sampler in this process, without a server."""
     with one_sentence():
-        rarity = Rarity(bits=bits, percentile=99.9 if bits is None and percentile is None else percentile)
+        targets = {"bits": bits, "percentile": percentile, "ladder": _rungs(ladder) if ladder else None}
+        rarity = Rarity(**targets if any(targets.values()) else {"percentile": 99.9})
         options = {"mode": mode, "space": space} if space else {"mode": mode}
         asked = JobRequest(
             concept=concept,
@@ -164,6 +169,13 @@ def generate(
         start = None if image is None else (image, strength)
         made = make(request, avoid or [], toward or [], image=start, exposure=exposure, data=data, out=out)
         print(*made, sep="\n")
+
+
+def _rungs(ladder: str) -> list[float]:
+    try:
+        return [float(bits) for bits in ladder.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{ladder!r} is no list of bits such as 2,5,10", param_hint="--ladder") from error
 
 
 @app.command()

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,28 +18,32 @@ from deploy.local.stack.service import Stack, running
 from rarebit_client import Client, Image, Job, Unavailable
 from rarebit_client.abandon import abandon
 from services.jobs.accepted import AcceptedRequest
+from services.jobs.request import Rarity
 
 _POLL_S = 0.2  # between two looks at the job and at the processes
 _AWAY_S = 60.0  # for which a gateway or queue that is started again may not answer
 Answer = TypeVar("Answer")
 
 
-def run_demo(concept: str, count: int, out: Path) -> list[str]:
-    """Make `count` rare pictures of the concept in `out`; answers with the job's warnings, then the paths, the contact
-    sheet's last."""
+def run_demo(concept: str, count: int, rarity: Rarity, out: Path) -> list[str]:
+    """Make `count` rare pictures of the concept in `out`, or as many columns of a ladder; answers with the job's
+    warnings, then the paths, the contact sheet's last."""
     with running(out / "data", port=0) as stack:
-        images = _through_the_service(stack, concept, count)
+        images = _through_the_service(stack, concept, count, rarity)
     paths = picture_paths(out, concept, len(images), "png")
     job, sheet = images[0].job, out / f"{slug(concept)}-sheet.png"
-    contact_sheet(concept, [_plain_row(job, out / "data"), _rare_row(images)], job.warnings).save(sheet)
+    plain = _plain_row(job, out / "data")
+    rows = _columns(images) if rarity.ladder else [_rare_row(images)]
+    contact_sheet(concept, [plain, *rows], job.warnings).save(sheet)
     saved = [image.save(path) for image, path in zip(images, paths, strict=True)]
     return warning_lines(job.warnings) + [str(path) for path in [*saved, sheet]]
 
 
-def _through_the_service(stack: Stack, concept: str, count: int) -> list[Image]:
+def _through_the_service(stack: Stack, concept: str, count: int, rarity: Rarity) -> list[Image]:
     with Client(stack.url, retries=0, transport=HTTPTransport()) as client:  # past the proxies of the environment
         once = uuid.uuid4().hex
-        job = _answer(stack, lambda: client.submit(concept, count=count, idempotency_key=once))
+        target = rarity.model_dump(exclude_none=True)
+        job = _answer(stack, lambda: client.submit(concept, count=count, rarity=target, idempotency_key=once))
         try:
             job = _watched(client, job, stack)
         except BaseException:
@@ -78,7 +83,7 @@ def _plain_row(job: Job, data: Path) -> Row:
     from services.sampler.requests import config_of
 
     request = AcceptedRequest.model_validate(job.request)
-    subject, seeds = Subject(request.concept, request.prompt), [output.seed for output in job.outputs]
+    subject, seeds = Subject(request.concept, request.prompt), list(dict.fromkeys(one.seed for one in job.outputs))
     with progress_bar() as show:
         outputs = in_process.plain(in_process.load(data), subject, config_of(request), seeds, show)
     captions = [_caption(output.rarity["bits"], output.validity) for output in outputs]
@@ -89,6 +94,18 @@ def _rare_row(images: list[Image]) -> Row:
     captions = [_caption(image.bits, image.validity) for image in images]
     label = f"Rarebit, asked for {_asked_bits(images[0].job.request['rarity']):.1f} bits"
     return Row(label, [image.pil() for image in images], captions)
+
+
+def _columns(images: list[Image]) -> list[Row]:
+    """A row for each, in which it becomes rarer."""
+    rows = []
+    for number, own in groupby(images, lambda image: image.rung and image.rung.column):
+        column = list(own)
+        asked = ", ".join(f"{image.rung.bits:g}" for image in column if image.rung)
+        captions = [_caption(image.bits, image.validity) for image in column]
+        label = f"Column {(number or 0) + 1}, asked for {asked} bits"
+        rows.append(Row(label, [image.pil() for image in column], captions))
+    return rows
 
 
 def _caption(bits: float, validity: float | None) -> str:

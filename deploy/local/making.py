@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from deploy.local import in_process
@@ -29,7 +30,8 @@ def make(
 
     Wishes come with their weights, and a picture to vary with the strength.
     """
-    paths = picture_paths(out, request.concept, request.count, "png")
+    rungs = len(request.rarity.ladder or [1])
+    paths = picture_paths(out, request.concept, request.count * rungs, "png")
     with progress_bar() as show:
         models = in_process.load(data)
         start = () if image is None else (in_process.start(models, image[0]), image[1])
@@ -37,7 +39,7 @@ def make(
         seen = None if exposure is None else _read(exposure)
         wishes = {"avoid": avoid, "toward": toward}
         result = in_process.generate(models, subject, config_of(request), show, **wishes, seen=seen)
-    paths = paths[: len(result.outputs)]
+    paths = [_path(path, output) for path, output in zip(paths, result.outputs, strict=False)]
     lines = [_save(path, output) for path, output in zip(paths, result.outputs, strict=True)]
     if exposure is not None:
         with exposure.open("a") as file:
@@ -58,11 +60,20 @@ def make_again(figures: Path, *, data: Path, out: Path) -> Path:
     return out
 
 
+def _path(path: Path, output: Output) -> Path:
+    """With the numbers of column and rung in place of the picture's own."""
+    if (rung := output.rung) is None:
+        return path
+    return path.with_name(f"{path.stem.rpartition('-')[0]}-{rung.column + 1}-{rung.index + 1}{path.suffix}")
+
+
 def _save(path: Path, output: Output) -> str:
     output.image.save(path)
     path.with_suffix(".safetensors").write_bytes(output.learnt())
     names = ("seed", "rarity", "anchor", "validity", "novelty_bits", "replay")
-    path.with_suffix(".json").write_text(json.dumps({name: getattr(output, name) for name in names}, indent=1) + "\n")
+    figures = {name: getattr(output, name) for name in names}
+    figures["rarity"] |= {"rung": asdict(output.rung)} if output.rung else {}
+    path.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
     novelty = "" if output.novelty_bits is None else f", {output.novelty_bits:.1f} bits new"
     validity = validity_in_words(output.validity)
     return f"{path}: {output.rarity['bits']:.1f} bits{novelty}, {validity}, seed {output.seed}"

@@ -1,7 +1,7 @@
 """Subject → images: the use case."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,14 +18,16 @@ from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization
 from services.diffusion.paper import DEVIATION, Paper, look, unchecked
 from services.diffusion.replay import from_json
-from services.diffusion.run import Output, Run
+from services.diffusion.run import Output, Run, Rung
 from services.diffusion.runtime.batching import ALONE, Batching
 from services.diffusion.runtime.observer import Observer, unobserved
 from services.diffusion.runtime.savepoint import NOWHERE, Savepoint
-from services.diffusion.steering.objective import Objective
+from services.diffusion.steering.objective import SHELL_BITS, Objective
 from services.diffusion.steering.spaces import Space
-from services.diffusion.trials import Checked, ranked
+from services.diffusion.trials import Checked, Trial, columns, ranked
 from services.errors import ReplayError, UnsafeContentError
+
+Chosen = tuple[Checked, Rung | None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def generate(
     observer: Observer = unobserved,
     batching: Batching = ALONE,
 ) -> Generation:
-    """`run.config.count` pictures of the subject at the wanted rarity, each the best of its trial.
+    """`run.config.count` pictures of the subject at the wanted rarity, each the best of its trial; with a ladder as
+    many columns, one after the other, each of the pictures of one trial at the rungs that it passed.
 
     From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `observer`
     sees the trials before each step is reported. `batching` is how rows come to the device, by themselves at first.
@@ -66,9 +69,9 @@ def generate(
     begin = time.perf_counter()
     work = _Work(run, judge, report, savepoint.of(run.described()), observer, batching)
     with batching.joined():
-        chosen, warnings = work.paper() if run.config.mode == "paper" else work.calibrated()
+        chosen, warnings = work.make()
     warnings += unusual(run.settings, run.model.decoder)
-    outputs = [run.output(check) for check in chosen]
+    outputs = [run.output(check, rung) for check, rung in chosen]
     optimize_s = time.perf_counter() - begin - judge.decode_s - judge.check_s
     seconds = {"optimize": optimize_s, "check": judge.check_s, "decode": judge.decode_s}
     told = [*run.steering.warnings, *judge.reading.warnings(), *warnings]
@@ -87,9 +90,13 @@ def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dic
     with threads(block["threads"]):
         generation = generate(Run(model, density, checker, subject, config, steering), report)
     for output in generation.outputs:
-        if output.seed == block["row_seed"]:
+        if output.seed == block["row_seed"] and output.replay.get("rung") == block.get("rung"):
             return output
-    raise ReplayError(f"no picture of the run has the seed {block['row_seed']}")
+    raise ReplayError(f"no picture of the run has the seed {block['row_seed']}{_at_rung(block.get('rung'))}")
+
+
+def _at_rung(rung: int | None) -> str:
+    return "" if rung is None else f" and the rung {rung}"
 
 
 @contextmanager
@@ -121,25 +128,61 @@ class _Work:
     observer: Observer
     batching: Batching
 
+    def make(self) -> tuple[list[Chosen], list[str]]:
+        config = self.run.config
+        if config.mode == "calibrated" and config.ladder:
+            return self.ladder()
+        chosen, warnings = self.paper() if config.mode == "paper" else self.calibrated()
+        return [(check, None) for check in chosen], warnings
+
     def calibrated(self) -> tuple[list[Checked], list[str]]:
         density, config = self.run.density, self.run.config
+        objective = Objective(density, config.target_bits, self.run.steering)
+        chosen = self.judge.hand_out(ranked(self._optimized(objective), config.variety), config.count)
+        below = density.d2_at(config.target_bits)
+        return chosen, shortfalls(chosen, below, config.target_bits) + self._astray(objective, chosen)
+
+    def ladder(self) -> tuple[list[Chosen], list[str]]:
+        density, config = self.run.density, self.run.config
+        objective = Objective(density, config.ladder[-1], self.run.steering)
+        climbed = self.judge.hand_out_columns(columns(self._optimized(objective)), config.count)
+        chosen = [
+            (check, Rung(number, index, bits))
+            for number, column in enumerate(climbed)
+            for index, (bits, check) in enumerate(zip(config.ladder, column, strict=False))
+        ]
+        checks = [check for check, _ in chosen]
+        short = unclimbed(climbed, config.count, config.ladder, density)
+        return [*chosen], short + doubtful(checks) + self._astray(objective, checks)
+
+    def _optimized(self, objective: Objective) -> list[Trial]:
+        """The trials that were looked at; of a ladder each rung has the steps of a single target."""
+        config = self.run.config
         trials = trials_for(config.count) if config.trials is None else config.trials
         if not 1 <= config.count <= trials:
             raise ValueError(f"{config.count} images need at least as many trials, got {trials}")
-        objective = Objective(density, config.target_bits, self.run.steering)
-        size = {"trials": trials, "count": config.count}
         optimization = Optimization(
-            self.run.space, density, objective, seed=config.seed, **size, batching=self.batching
+            self.run.space,
+            self.run.density,
+            objective,
+            seed=config.seed,
+            trials=trials,
+            count=config.count,
+            ladder=config.ladder,
+            batching=self.batching,
         )
-        finished = optimization.run(config.steps, self.judge, self.report, self.savepoint, self.observer)
-        chosen = self.judge.hand_out(ranked(finished, config.variety), config.count)
-        missed = objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
-        return chosen, shortfalls(chosen, objective.shell.lowest, config.target_bits) + missed
+        steps = config.steps * max(1, len(config.ladder))
+        return optimization.run(steps, self.judge, self.report, self.savepoint, self.observer)
+
+    def _astray(self, objective: Objective, chosen: list[Checked]) -> list[str]:
+        return objective.astray(torch.stack([check.state.image_embeds for check in chosen]))
 
     def paper(self) -> tuple[list[Checked], list[str]]:
         density, config = self.run.density, self.run.config
         if config.trials not in (None, 1):
             raise ValueError(f"the mode paper has one trial, got {config.trials}")
+        if config.ladder:
+            raise ValueError(f"the mode paper has no ladder, got {list(config.ladder)}")
         paper = Paper(self.run.space, density, self.run.steering, seed=config.seed)
         looked_at = paper.run(config.count, config.steps, self.judge, self.report, self.savepoint, self.observer)
         chosen = self.judge.draw(looked_at)
@@ -160,15 +203,31 @@ def unusual(settings: DecodeSettings, decoder: Decoder) -> list[str]:
 
 def shortfalls(chosen: list[Checked], d2: float, bits: float) -> list[str]:
     """What was asked for and could not be had, a sentence each."""
-    common = sum(check.state.d2 < d2 for check in chosen)
-    unlike = sum(not check.passed for check in chosen)
+    if not (common := sum(check.state.d2 < d2 for check in chosen)):
+        return doubtful(chosen)
+    best = max(check.state.bits for check in chosen)
+    below = f"{common} of {len(chosen)} images are below {bits:.1f} bits; the rarest has {best:.1f}"
+    return [below, *doubtful(chosen)]
+
+
+def doubtful(chosen: list[Checked]) -> list[str]:
+    """A sentence when some are not clearly of the concept."""
+    if not (unlike := sum(not check.passed for check in chosen)):
+        return []
+    least = min(check.validity for check in chosen if check.validity is not None)
+    return [f"{unlike} of {len(chosen)} images are not clearly of the concept; the least has validity {least:.2f}"]
+
+
+def unclimbed(climbed: list[list[Checked]], count: int, ladder: Sequence[float], density: DensityModel) -> list[str]:
+    """A sentence for each column that ends before the last rung, and one for those that do not come to the first."""
+    (lowest, highest), first = map(density.d2_at, (ladder[0], ladder[0] + SHELL_BITS)), climbed[0][0].state
     found = []
-    if common:
-        best = max(check.state.bits for check in chosen)
-        found.append(f"{common} of {len(chosen)} images are below {bits:.1f} bits; the rarest has {best:.1f}")
-    if unlike:
-        least = min(check.validity for check in chosen if check.validity is not None)
-        found.append(
-            f"{unlike} of {len(chosen)} images are not clearly of the concept; the least has validity {least:.2f}"
-        )
+    for number, column in enumerate(climbed):
+        if len(column) < len(ladder):
+            missed = f"no valid picture of it was found at {ladder[len(column)]:g} bits"
+            found.append(f"column {number} ends at {column[-1].state.bits:.1f} bits: {missed}")
+    if not lowest <= first.d2 <= highest:
+        return [f"no valid picture was found at {ladder[0]:g} bits: the best that there is has {first.bits:.1f}"]
+    if (absent := count - len(climbed)) > 0:
+        found.append(f"{absent} of {count} columns are not there: no more trials came to {ladder[0]:g} bits")
     return found

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -55,13 +56,19 @@ class Judge:
 
     def hand_out(self, ranked: list[Checked], count: int) -> list[Checked]:
         """The first `count`, drawn in full; for one that is then no longer of the concept, the next that was."""
-        kept: list[Checked] = []
-        missed: list[Checked] = []
-        rest = ranked[:count] + [check for check in ranked[count:] if check.passed]
+        return [check for (check,) in self.hand_out_columns([[check] for check in ranked], count)]
+
+    def hand_out_columns(self, ranked: list[list[Checked]], count: int) -> list[list[Checked]]:
+        """The same of columns: for one with a picture that is then no longer of it, the next that is as high."""
+        kept: list[list[Checked]] = []
+        missed: list[list[Checked]] = []
+        rest = ranked[:count] + [c for c in ranked[count:] if passed(c) and len(c) == len(ranked[0])]
         while rest and len(kept) < count:
             candidates, rest = rest[: count - len(kept)], rest[count - len(kept) :]
-            for candidate, full in zip(candidates, self.draw(candidates), strict=True):
-                (missed if candidate.passed and not full.passed else kept).append(full)
+            drawn = iter(self.draw([check for column in candidates for check in column]))
+            for candidate in candidates:
+                full = list(islice(drawn, len(candidate)))
+                (missed if passed(candidate) and not passed(full) else kept).append(full)
         return (kept + missed)[:count]
 
     def _judge(
@@ -84,6 +91,11 @@ class Judge:
             self.report("decode", first * steps + step * (last - first), len(rows) * steps, None)
 
         return self.batcher.map(partial(decode, self.decoder, settings), rows, ("decode", settings), on_step)
+
+
+def passed(column: list[Checked]) -> bool:
+    """Whether all of it is of the concept."""
+    return all(check.passed for check in column)
 
 
 def decode(

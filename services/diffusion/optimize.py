@@ -1,6 +1,6 @@
 """The calibrated mode: many short trials in one batch, each drawn to the wanted rarity, until enough have arrived."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import attrgetter
@@ -16,10 +16,10 @@ from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.runtime.batching import ALONE, Batching
-from services.diffusion.runtime.observer import Observer, unobserved
+from services.diffusion.runtime.observer import Observer, Snapshot, unobserved
 from services.diffusion.runtime.savepoint import NOWHERE, Savepoint, Tree
 from services.diffusion.steering.adamw import AdamW
-from services.diffusion.steering.objective import Figures, Objective
+from services.diffusion.steering.objective import Figures, Objective, Shell
 from services.diffusion.steering.spaces import Parameters, Space, sample_together
 from services.diffusion.trials import Checked, State, Trial, copied, state_of
 
@@ -32,7 +32,11 @@ DecodeAndCheck = Callable[
 
 
 class Optimization:
-    """Trials that move side by side and share nothing but the frozen weights; row i keeps the noise of seed + i."""
+    """Trials that move side by side and share nothing but the frozen weights; row i keeps the noise of seed + i.
+
+    With a `ladder` of bits, ascending, each trial is drawn to one rung after the other: to the next as soon as it has
+    arrived at one and is seen to be valid there.
+    """
 
     def __init__(
         self,
@@ -43,9 +47,11 @@ class Optimization:
         seed: int,
         trials: int,
         count: int,
+        ladder: Sequence[float] = (),
         batching: Batching = ALONE,
     ) -> None:
         self.space, self.density, self.objective, self.count = space, density, objective, count
+        self.ladder = [Shell.of(density, bits) for bits in ladder]
         seeds = list(range(seed, seed + trials))
         self.parameters = [torch.stack(part) for part in zip(*(space.start(s) for s in seeds), strict=True)]
         self.trials = [Trial(s, [part[row] for part in self.parameters]) for row, s in enumerate(seeds)]
@@ -65,7 +71,7 @@ class Optimization:
         """At most `steps` steps; answers with the trials that were looked at. `report` may raise to stop."""
 
         def show(step: int, images: Mapping[int, Image.Image]) -> None:
-            observer(step, [snapshot for trial in self.trials if (snapshot := trial.snapshot(images.get(trial.seed)))])
+            observer(step, self._snapshots(images))
             report("optimize", step, steps, median(trial.state.bits for trial in self.trials if trial.state))
 
         if saved := savepoint.load():
@@ -94,18 +100,28 @@ class Optimization:
             trial = self.trials[one.row]
             trial.state, trial.arrived = state, arrived
             if arrived:
-                self.optimizer.rest(one.row)
+                (self.optimizer.hold if self.ladder else self.optimizer.rest)(one.row)
+
+    def shell(self, trial: Trial) -> Shell:
+        """What the trial is drawn to, or was last."""
+        return self.ladder[min(len(trial.climbed), len(self.ladder) - 1)] if self.ladder else self.objective.shell
+
+    def _snapshots(self, images: Mapping[int, Image.Image]) -> list[Snapshot]:
+        shown = [trial.snapshot(images.get(trial.seed), ladder=bool(self.ladder)) for trial in self.trials]
+        return [snapshot for snapshot in shown if snapshot]
 
     def _missing(self) -> int:
         return ENOUGH * self.count - sum(trial.ready for trial in self.trials)
 
     def _due(self, step: int, steps: int) -> list[Trial]:
-        """All that go on, every CHECK_EVERY steps and at the end; those that have arrived, once they could suffice."""
+        """All that go on, every CHECK_EVERY steps and at the end; those that have arrived, once they could suffice, and
+        on a ladder once nobody else moves: the rest of the way is still before them."""
         going = [trial for trial in self.trials if not trial.ended]
         if step % CHECK_EVERY == 0 or step == steps:
             return going
         arrived = [trial for trial in going if trial.arrived]
-        return arrived if len(arrived) >= self._missing() else []
+        enough = len(arrived) >= self._missing() or (bool(self.ladder) and arrived == going)
+        return arrived if enough else []
 
     def _check(self, trials: list[Trial], judge: DecodeAndCheck) -> dict[int, Image.Image]:
         """Decode and judge; a pass at the target ends a trial, as a second failure does. Answers with the pictures."""
@@ -116,10 +132,10 @@ class Optimization:
         for trial, state, (image, validity) in zip(trials, states, verdicts, strict=True):
             check = Checked(state, copied(trial.parameters), image, validity)
             trial.see(check)
-            if check.passed:
-                trial.ended = trial.arrived
-            else:
+            if not check.passed:
                 self._fall_back(trial)
+            elif trial.arrived:
+                trial.climb(check, max(1, len(self.ladder)))
         return {state.seed: image for state, (image, _) in zip(states, verdicts, strict=True)}
 
     def _halve(self) -> None:
@@ -130,9 +146,9 @@ class Optimization:
             trial.ended = True
             self._rest(trial)
 
-    def _promise(self, trial: Trial) -> tuple[float, float]:
-        shell, d2 = self.objective.shell, trial.state.d2 if trial.state else 0.0
-        return trial.validity or 0.0, -abs(d2 - (shell.lowest + shell.highest) / 2)
+    def _promise(self, trial: Trial) -> tuple[int, float, float]:
+        d2 = trial.state.d2 if trial.state else 0.0
+        return len(trial.climbed), trial.validity or 0.0, -self.shell(trial).off(d2)
 
     def _fall_back(self, trial: Trial) -> None:
         """Return to the last values that passed, at first where it began, and be strict; once per trial."""
@@ -173,19 +189,23 @@ class Part:
     parameters: Parameters
     noise: Float[Tensor, "steps rows dim"]
     strict: Bool[Tensor, "rows"]
+    shell: Shell
 
     @classmethod
     def of(cls, run: Optimization, rows: list[int]) -> "Part":
         parameters = [part[rows].requires_grad_() for part in run.parameters]
-        strict = torch.tensor([run.trials[row].strict for row in rows], device=run.noise.device)
-        return cls(run, rows, parameters, run.noise[:, rows], strict)
+        device = run.noise.device
+        strict = torch.tensor([run.trials[row].strict for row in rows], device=device)
+        shells = [run.shell(run.trials[row]) for row in rows] if run.ladder else []
+        shell = Shell.of_rows(shells, device) if shells else run.objective.shell
+        return cls(run, rows, parameters, run.noise[:, rows], strict, shell)
 
     def loss(self, image_embeds: Float[Tensor, "rows dim"]) -> tuple[Float[Tensor, ""], Float[Tensor, "figures rows"]]:
         """The rows' own, and the figures with who has arrived."""
         density, objective = self.run.density, self.run.objective
         figures = Figures.of(density, image_embeds, self.run.space.positive.text_embeds)
-        table = torch.cat([figures.table(density), objective.arrived(figures)[None]])
-        return objective.loss(figures, self.strict).sum(), table
+        table = torch.cat([figures.table(density), objective.arrived(figures, self.shell)[None]])
+        return objective.loss(figures, self.strict, self.shell).sum(), table
 
 
 def differentiate(moving: list[Moving], _tell: Callable[[int], None]) -> list[tuple[State, bool]]:

@@ -17,7 +17,11 @@ from services.diffusion.steering.clusters import Cluster, Steering
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """What a caller decides beside subject and steering; None leaves it to the mode or to the model."""
+    """What a caller decides beside subject and steering; None leaves it to the mode or to the model.
+
+    With a `ladder` of bits, ascending, each of `count` trials leaves a picture at every rung; `target_bits` is the
+    last, and `steps` are those to each rung.
+    """
 
     target_bits: float
     seed: int
@@ -30,6 +34,7 @@ class GenerationConfig:
     decoder_steps: int | None = None
     guidance_scale: float | None = None
     variety: float = 0.0
+    ladder: Sequence[float] = ()
 
 
 def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> dict[str, Any]:
@@ -37,6 +42,7 @@ def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> d
     belief = steering.belief
     return asdict(config) | {
         "space": list(config.space),
+        "ladder": list(config.ladder),
         "concept": subject.concept,
         "prompt": subject.prompt,
         "start": None if subject.start is None else _encode(subject.start),
@@ -49,15 +55,16 @@ def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> d
 
 def from_json(document: dict[str, Any]) -> tuple[GenerationConfig, Subject, Steering]:
     """What `to_json` wrote, the same to the last bit; KeyError, TypeError or ValueError for anything else."""
-    known = GenerationConfig.__dataclass_fields__.keys() & document.keys()  # variety is in none of before there was any
-    config = GenerationConfig(**{name: document[name] for name in known})
+    document = {"variety": 0.0, "ladder": [], "strength": STRENGTH} | document  # of which older blocks know nothing
+    given = {name: document[name] for name in GenerationConfig.__dataclass_fields__}
+    config = GenerationConfig(**given | {"ladder": tuple(document["ladder"])})
     start = document["start"] and _decode(document["start"]).float()
     avoid, toward = (
         tuple(Cluster(_decode(mean), _decode(variance), weight) for mean, variance, weight in document[name])
         for name in ("avoid", "toward")
     )
     belief = document["belief"] and _belief(*document["belief"])
-    subject = Subject(document["concept"], document["prompt"], start, document.get("strength", STRENGTH))
+    subject = Subject(document["concept"], document["prompt"], start, document["strength"])
     return config, subject, Steering(avoid, toward, belief)
 
 

@@ -24,11 +24,20 @@ LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")
 
 
 @dataclass(frozen=True)
+class Rung:
+    """Where on a ladder a picture stands: on which trial's way up, at which rung, from 0 on, and the bits of that."""
+
+    column: int
+    index: int
+    bits: float
+
+
+@dataclass(frozen=True)
 class Output:
     """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's).
 
-    `image_embeds` is what was decoded. `validity` is None where the judge knows no noun of the concept. `novelty_bits`
-    is its surprisal to who has seen the history, if there is one.
+    `rung` is None without a ladder. `image_embeds` is what was decoded. `validity` is None where the judge knows no
+    noun of the concept. `novelty_bits` is its surprisal to who has seen the history, if there is one.
     """
 
     image: Image.Image
@@ -39,6 +48,7 @@ class Output:
     novelty_bits: float | None
     image_embeds: Float[Tensor, "dim"]
     replay: dict[str, object]
+    rung: Rung | None = None
 
     @property
     def model(self) -> str:
@@ -77,7 +87,7 @@ class Run:
         return Space(self.model, self.subject, self.config.space)
 
     @torch.no_grad()
-    def output(self, check: Checked) -> Output:
+    def output(self, check: Checked, rung: Rung | None = None) -> Output:
         """One picture with its figures."""
         state = check.state
         figures = {"percentile": self.density.percentile(state.d2), "bits": state.bits, "d2": state.d2}
@@ -89,7 +99,8 @@ class Run:
             validity=check.validity,
             novelty_bits=self._novelty_bits(state),
             image_embeds=state.image_embeds.float().cpu(),
-            replay=self.described() | {"row_seed": state.seed, "step": state.step},
+            replay=self.described() | {"row_seed": state.seed, "step": state.step} | _named(rung),
+            rung=rung,
         )
 
     def _novelty_bits(self, state: State) -> float | None:
@@ -114,6 +125,11 @@ class Run:
             "threads": torch.get_num_threads(),
             "versions": {name: version_of(name) for name in LIBRARIES},
         }
+
+
+def _named(rung: Rung | None) -> dict[str, object]:
+    """What tells the picture from others of its trial."""
+    return {"rung": rung.index} if rung else {}
 
 
 def fitting(density: DensityModel, model: Kandinsky, subject: Subject) -> DensityModel:

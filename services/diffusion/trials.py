@@ -1,7 +1,7 @@
 """What is known of a trial: where it was, what it looked like there, and which of them to hand out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -89,6 +89,7 @@ class Trial:
     """One row: its noise, what it learns, its latest state and what its checks found.
 
     `best` is the last check that was passed, or the most valid one if none was; `validity` is the latest check's.
+    `climbed` has what was passed at each rung of a ladder, the lowest first; a single target is a ladder of one rung.
     """
 
     seed: int
@@ -99,6 +100,7 @@ class Trial:
     state: State | None = None
     best: Checked | None = None
     validity: float | None = None
+    climbed: list[Checked] = field(default_factory=list)
 
     @property
     def moving(self) -> bool:
@@ -109,12 +111,17 @@ class Trial:
         """At its target, and seen to be valid there."""
         return self.ended and self.arrived
 
-    def snapshot(self, image: Image.Image | None = None) -> Snapshot | None:
+    def climb(self, check: Checked, rungs: int) -> None:
+        """What was passed at a rung: the trial goes on to the next of them, and ends at the last."""
+        self.climbed.append(replace(check, learnt=[]))  # from here on `best` is what it goes on from
+        self.arrived = self.ended = len(self.climbed) == rungs
+
+    def snapshot(self, image: Image.Image | None = None, *, ladder: bool = False) -> Snapshot | None:
         """The trial as it is shown, with the picture that a check has just decoded; None before its first step."""
         if (at := self.state) is None:
             return None
         standing: Standing = "ended" if self.ended else "arrived" if self.arrived else "moving"
-        return Snapshot(at.bits, self.validity, at.x, at.y, standing, image)
+        return Snapshot(at.bits, self.validity, at.x, at.y, standing, image, len(self.climbed) if ladder else None)
 
     def see(self, check: Checked) -> None:
         """Take in what a check found."""
@@ -130,6 +137,7 @@ class Trial:
             "flags": {name: getattr(self, name) for name in ("strict", "arrived", "ended", "validity")},
             "state": self.state and vars(self.state),
             "best": self.best and self.best.saved(),
+            "climbed": [check.saved() for check in self.climbed],
         }
 
     def restore(self, saved: Tree) -> None:
@@ -141,6 +149,7 @@ class Trial:
             setattr(self, name, value)
         self.state = saved["state"] and state_restored(saved["state"], device)
         self.best = saved["best"] and Checked.restored(saved["best"], device)
+        self.climbed = [Checked.restored(check, device) for check in saved["climbed"]]
 
 
 def copied(parameters: Parameters) -> Parameters:
@@ -181,3 +190,14 @@ def varied(checks: list[Checked], variety: float) -> list[Checked]:
         worth = [(1 - variety) * (checks[i].validity or 0.0) + variety * d for i, d in zip(left, far, strict=True)]
         chosen.append(left.pop(worth.index(max(worth))))
     return [checks[i] for i in chosen]
+
+
+def columns(trials: list[Trial]) -> list[list[Checked]]:
+    """What trials left on their way up a ladder, the lowest rung first: whoever came highest before the others, then
+    whoever is surest of its least valid picture. Where nobody passed the first rung, the best that was looked at."""
+
+    def rank(column: list[Checked]) -> tuple[int, float]:
+        return len(column), min((check.validity for check in column if check.validity is not None), default=1.0)
+
+    climbed = sorted((trial.climbed for trial in trials if trial.climbed), key=rank, reverse=True)
+    return climbed or [ranked(trials)[:1]]

@@ -13,13 +13,17 @@ JobEvent = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
 
 
 class AcceptedRarity(StoredModel):
-    """One of the two is set."""
+    """One of the three is set."""
 
     percentile: float | None = None
     bits: float | None = None
+    ladder: list[float] | None = None
 
     @property
     def target_bits(self) -> float:
+        """Of a ladder the last rung."""
+        if self.ladder:
+            return self.ladder[-1]
         return self.bits if self.bits is not None else -log2(1 - (self.percentile or 0) / 100)
 
 

@@ -55,13 +55,15 @@ class Progress(StoredModel):
 class TrialProgress(StoredModel):
     """Where a trial is: `x` and `y` are its coordinates on the density's two leading principal components, in standard
     deviations of plain samples there; `validity` is its latest check's, null before one
-    and where the judge does not know the concept."""
+    and where the judge does not know the concept; `climbed` is how many rungs of the ladder it has passed, null without
+    one."""
 
     bits: float
     validity: float | None
     x: float
     y: float
     state: Literal["moving", "arrived", "ended"]
+    climbed: int | None = None
 
 
 class WatchedProgress(Progress):
@@ -71,12 +73,13 @@ class WatchedProgress(Progress):
 
 
 class PreviewPicture(StoredModel):
-    """A picture of a trial, as small JPEG in a data URL."""
+    """A picture of a trial, as small JPEG in a data URL; `climbed` as in `TrialProgress`."""
 
     trial: int
     bits: float
     validity: float | None
     url: str
+    climbed: int | None = None
 
 
 class Preview(StoredModel):
@@ -86,13 +89,22 @@ class Preview(StoredModel):
     pictures: list[PreviewPicture]
 
 
+class ReachedRung(StoredModel):
+    """Where on a ladder an image stands: on which trial's way up, at which rung, from 0 on, and the bits of that."""
+
+    column: int
+    index: int
+    bits: float
+
+
 class ReachedRarity(StoredModel):
-    """An image's own figures; `residual` is a quantile of the baseline's."""
+    """An image's own figures; `residual` is a quantile of the baseline's, `rung` is null without a ladder."""
 
     percentile: float
     bits: float
     d2: float
     residual: float
+    rung: ReachedRung | None = None
 
 
 class PictureFacts(StoredModel):

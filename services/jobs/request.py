@@ -1,6 +1,7 @@
 """What a client asks for, and all that is wrong with it, each at its place."""
 
 import unicodedata
+from itertools import pairwise
 from typing import Annotated, Literal, LiteralString, Self
 
 from pydantic import (
@@ -22,6 +23,8 @@ from services.texts.concepts import DEFAULT_PROMPT, canonical, has_word
 from services.texts.unseen import first_unseen
 
 METADATA_LIMIT_BYTES = 1024
+OUTPUTS = 16  # of a job
+RUNG_BITS = 0.5  # how far a picture may be beyond its rung: the next one is no nearer
 URL_LIMIT = 2048
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
 
@@ -80,15 +83,35 @@ class OneOf(WireModel):
     def _exactly_one(self) -> Self:
         names = [name for name, field in type(self).model_fields.items() if field.default is None]
         if sum(getattr(self, name) is not None for name in names) != 1:
-            raise PydanticCustomError("one_of", "give exactly one of {names}", {"names": " and ".join(names)})
+            *others, last = names
+            listed = f"{', '.join(others)} and {last}"
+            raise PydanticCustomError("one_of", "give exactly one of {names}", {"names": listed})
         return self
 
 
+def _refusal(location: tuple[str | int, ...], detail: LiteralString, **values: float) -> ValidationError:
+    """The error of a place below the model that a validator of the whole model finds wrong."""
+    error = PydanticCustomError("refused", detail, values)
+    return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=location, input=None)])
+
+
 class Rarity(OneOf):
-    """How rare: a percentile of the concept's plain samples, or bits = −log₂ of the share that is as rare."""
+    """How rare: a percentile of the concept's plain samples, or bits = −log₂ of the share that is as rare; or a ladder
+    of bits, at each rung of which every trial that is handed out leaves a picture."""
 
     percentile: float | None = Field(default=None, ge=50, le=99.999)
     bits: float | None = Field(default=None, ge=1, le=30)
+    ladder: list[Annotated[float, Field(ge=1, le=30)]] | None = Field(
+        default=None, min_length=2, max_length=8, description="Each at least half a bit above the one before."
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        for index, (one, following) in enumerate(pairwise(self.ladder or []), start=1):
+            if following < one + RUNG_BITS:
+                detail = "is {bits} after {before}, needs to be half a bit above it at least"
+                raise _refusal(("ladder", index), detail, bits=following, before=one)
+        return self
 
 
 class PictureRef(OneOf):
@@ -149,24 +172,20 @@ class BatchWebhook(WireModel):
     url: WebhookUrl
 
 
-def _refusal(location: tuple[str | int, ...], detail: LiteralString) -> ValidationError:
-    """The error of a place below the model that a validator of the whole model finds wrong."""
-    error = PydanticCustomError("direction", detail)
-    return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=location, input=None)])
-
-
 class JobRequest(WireModel):
     """What a client asks for."""
 
     concept: Annotated[SomeText, Field(examples=["handbag"])]
     prompt: Prompt = DEFAULT_PROMPT
-    count: int = Field(default=1, ge=1, le=16)
+    count: int = Field(
+        default=1, ge=1, le=OUTPUTS, description="Images; on a ladder columns, of which all rungs are 16 at most."
+    )
     rarity: Rarity = Rarity(percentile=99.9)
     mode: Literal["calibrated", "paper"] = Field(default="calibrated", description="paper: one trial, as published.")
     space: list[Literal["token", "adjective", "lora"]] = Field(
         default=["lora"], min_length=1, max_length=3, description="What is optimised; each at most once."
     )
-    steps: int = Field(default=50, ge=1, le=1000)
+    steps: int = Field(default=50, ge=1, le=1000, description="At most; on a ladder to each rung.")
     trials: int | None = Field(
         default=None, ge=1, le=64, description="At least count; null: 4 · count + 4, up to 64. In mode paper 1 or null."
     )
@@ -234,6 +253,18 @@ class JobRequest(WireModel):
     def _as_published(self) -> Self:
         if self.mode == "paper" and any(direction.weight for direction in self.toward):
             raise _refusal(("toward",), "is no part of mode paper")
+        if self.mode == "paper" and self.rarity.ladder:
+            raise _refusal(("rarity", "ladder"), "is no part of mode paper")
+        if self.variety and (self.mode == "paper" or self.rarity.ladder):
+            raise _refusal(("variety",), "is of the calibrated mode with a single target")
+        return self
+
+    @model_validator(mode="after")
+    def _few_outputs(self) -> Self:
+        if (rungs := len(self.rarity.ladder or [])) * self.count > OUTPUTS:
+            detail = "is {count}, with {rungs} rungs there are {most} columns at most: a job has {outputs} images"
+            values = {"count": self.count, "rungs": rungs, "most": OUTPUTS // rungs, "outputs": OUTPUTS}
+            raise _refusal(("count",), detail, **values)
         return self
 
     @field_validator("metadata")

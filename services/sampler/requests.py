@@ -28,6 +28,7 @@ def config_of(request: AcceptedRequest) -> GenerationConfig:
         decoder_steps=request.decoder_steps,
         guidance_scale=request.guidance_scale,
         variety=request.variety,
+        ladder=tuple(request.rarity.ladder or ()),
     )
 
 

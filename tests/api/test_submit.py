@@ -19,7 +19,7 @@ async def test_accepted_job_has_all_defaults_and_a_drawn_seed(gateway):
     assert job["queue"] == {"position": 1, "eta_seconds": None}
     request = job["request"]
     assert (request["prompt"], request["count"], request["steps"]) == (DEFAULT_PROMPT, 1, 50)
-    assert request["rarity"] == {"percentile": 99.9, "bits": None}
+    assert request["rarity"] == {"percentile": 99.9, "bits": None, "ladder": None}
     assert isinstance(request["seed"], int)
     assert (request["mode"], request["space"], request["format"]) == ("calibrated", ["lora"], "png")
     assert job == (await gateway.get(job["urls"]["self"])).json()

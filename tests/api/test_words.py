@@ -50,7 +50,8 @@ async def test_of_every_parameter_of_every_operation(gateway, contract):
 
 async def test_of_every_field_of_a_job(gateway, contract):
     heard = {}
-    nested = {"rarity": ["bits", "percentile"], "image": ["upload", "output", "strength"], "webhook": ["url", "events"]}
+    rarity, picture = ["bits", "percentile", "ladder"], ["upload", "output", "strength"]
+    nested = {"rarity": rarity, "image": picture, "webhook": ["url", "events"]}
     lists = {name: ["text", "output", "weight"] for name in ("avoid", "toward")}
     for value in OTHERS:
         bodies = [{name: value} for name in contract["components"]["schemas"]["JobRequest"]["properties"]]

@@ -70,7 +70,14 @@ def test_a_wish_has_its_weight_behind_two_colons():
 def test_two_targets_at_once_are_refused(tmp_path):
     run = rarebit("generate", "handbag", "--bits", "3", "--percentile", "99", "--data", str(tmp_path))
     assert run.returncode == 2
-    assert run.stderr == "rarebit: give exactly one of percentile and bits\n"
+    assert run.stderr == "rarebit: give exactly one of percentile, bits and ladder\n"
+
+
+def test_a_ladder_that_falls_is_refused_at_its_rung_and_nothing_is_started(tmp_path):
+    run = rarebit("demo", "--ladder", "2,5,4", "--out", str(tmp_path))
+    assert run.returncode == 2
+    assert run.stderr == "rarebit: ladder 2 is 4.0 after 5.0, needs to be half a bit above it at least\n"
+    assert not any(tmp_path.iterdir())
 
 
 def test_words_and_options_that_cannot_be_are_named(tmp_path):

@@ -13,6 +13,7 @@ from deploy.local.stack.service import Stack
 from deploy.local.stack.supervised import Supervised
 from servers import SIGNING_KEY, eventually, free_port
 from services.jobs.record import Metrics
+from services.jobs.request import Rarity
 from services.objects.storage import LocalStorage
 from tests.published import store_output
 
@@ -49,7 +50,7 @@ def test_killed_gateway_is_back_and_the_demo_has_its_pictures_of_one_job(stack, 
 
     kill()
     (worker := threading.Thread(target=work)).start()
-    images = demo._through_the_service(stack, "chair", 2)
+    images = demo._through_the_service(stack, "chair", 2, Rarity(percentile=99.9))
     worker.join()
     assert [image.content for image in images] == [b"picture 0", b"picture 1"]
     assert len(client.keys("{rarebit}:job:*")) == 1

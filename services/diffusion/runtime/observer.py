@@ -13,8 +13,9 @@ Standing = Literal["moving", "arrived", "ended"]
 class Snapshot:
     """A trial at its latest step.
 
-    `x` and `y` are its coordinates (`DensityModel.coordinates`), `validity` is its latest check's, None before one, and
-    `image` what that check decoded, at the one call that follows the check.
+    `x` and `y` are its coordinates (`DensityModel.coordinates`), `validity` is its latest check's, None before one,
+    `image` what that check decoded, at the one call that follows the check, and `climbed` how many rungs of the
+    ladder it has passed, None without one.
     """
 
     bits: float
@@ -23,6 +24,7 @@ class Snapshot:
     y: float
     state: Standing
     image: Image.Image | None = None
+    climbed: int | None = None
 
 
 Observer = Callable[[int, Sequence[Snapshot]], None]  # of a step, before it is reported, and again after its check

@@ -35,6 +35,10 @@ class AdamW:
         for own, gradient in zip(self.gradients, gradients, strict=True):
             own[rows] = gradient
 
+    def hold(self, row: int) -> None:
+        """Take no step with the gradient that the row has."""
+        self.fresh.discard(row)
+
     def rest(self, row: int) -> None:
         """Forget the row's gradient and moments, by which it would go on."""
         self.fresh.discard(row)

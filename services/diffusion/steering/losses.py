@@ -4,7 +4,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def rarity_loss(d2: Float[Tensor, "rows"], target: float, scale: float) -> Float[Tensor, "rows"]:
+def rarity_loss(
+    d2: Float[Tensor, "rows"], target: Float[Tensor, "rows"] | float, scale: Float[Tensor, "rows"] | float
+) -> Float[Tensor, "rows"]:
     """((d² − d²*) / s)²: a pull to the shell of the wanted rarity from both sides, 1 at a distance of `scale`."""
     return ((d2 - target) / scale).square()
 

@@ -1,6 +1,7 @@
 """What a trial is drawn to: a shell of the wanted rarity, inside what is usual, in the wanted direction."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -44,17 +45,29 @@ class Figures:
 
 @dataclass(frozen=True)
 class Shell:
-    """`lowest` ≤ d² ≤ `highest`, from the wanted bits to SHELL_BITS more; `spread` is the unit of distance to it."""
+    """`lowest` ≤ d² ≤ `highest`, from the wanted bits to SHELL_BITS more; `spread` is the unit of distance to it.
 
-    lowest: float
-    highest: float
-    spread: float
+    One for all rows, or a value for each.
+    """
+
+    lowest: Float[Tensor, "rows"] | float
+    highest: Float[Tensor, "rows"] | float
+    spread: Float[Tensor, "rows"] | float
 
     @classmethod
     def of(cls, density: DensityModel, bits: float) -> "Shell":
         typical, high = density.survival.value(0.5), density.survival.value(0.1)
         lowest, highest = density.d2_at(bits), density.d2_at(bits + SHELL_BITS)
         return cls(lowest, highest, max(high, lowest) - typical)
+
+    @classmethod
+    def of_rows(cls, shells: Sequence["Shell"], device: torch.device) -> "Shell":
+        """One shell for each row, as one."""
+        return cls(*torch.tensor([astuple(shell) for shell in shells], dtype=torch.float64, device=device).T)
+
+    def off(self, d2: float) -> float:
+        """How far d² is from the middle."""
+        return abs(d2 - float(self.lowest + self.highest) / 2)
 
     def holds(self, d2: Float[Tensor, "rows"]) -> Bool[Tensor, "rows"]:
         return (self.lowest <= d2) & (d2 <= self.highest)
@@ -107,13 +120,16 @@ class Objective:
         nothing_seen = density.subspace.mean[None][:0]
         self.beliefs = (steering.belief, Belief.of(density, nothing_seen)) if steering.belief else None
 
-    def loss(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-        """One value per row; a strict row is held to a typical sample's cosine, with ANCHOR_RAISE times the force."""
-        return self.shell.loss(figures.d2) + self.kept(figures, strict) + self._wishes(figures.y)
+    def loss(self, figures: Figures, strict: Bool[Tensor, "rows"], shell: Shell | None = None) -> Float[Tensor, "rows"]:
+        """One value per row; a strict row is held to a typical sample's cosine, with ANCHOR_RAISE times the force.
 
-    def arrived(self, figures: Figures) -> Bool[Tensor, "rows"]:
+        `shell` is of rows that are not all drawn to the same one.
+        """
+        return (shell or self.shell).loss(figures.d2) + self.kept(figures, strict) + self._wishes(figures.y)
+
+    def arrived(self, figures: Figures, shell: Shell | None = None) -> Bool[Tensor, "rows"]:
         """As rare as wanted, and where the wishes count as followed."""
-        return self.shell.holds(figures.d2) & (self._wishes(figures.y) <= FOLLOWED)
+        return (shell or self.shell).holds(figures.d2) & (self._wishes(figures.y) <= FOLLOWED)
 
     def kept(self, figures: Figures, strict: Bool[Tensor, "rows"]) -> Float[Tensor, "rows"]:
         """The pull back: no further from the words and from the components than 19 in 20 plain samples are."""

@@ -16,13 +16,17 @@ class Document(BaseModel):
 
 
 class TrialProgress(Document):
-    """A row of the optimisation; x and y are its place on the density's two leading principal components."""
+    """A row of the optimisation; x and y are its place on the density's two leading principal components.
+
+    `climbed` is how many rungs of the ladder it has passed, None without one.
+    """
 
     bits: float
     validity: float | None = None
     x: float
     y: float
     state: str
+    climbed: int | None = None
 
 
 class Progress(Document):
@@ -51,6 +55,7 @@ class PreviewPicture(Document):
     bits: float
     validity: float | None = None
     url: str
+    climbed: int | None = None
 
 
 class Preview(Document):
@@ -60,6 +65,14 @@ class Preview(Document):
     pictures: list[PreviewPicture]
 
 
+class Rung(Document):
+    """Where on a ladder an image stands: on which trial's way up, at which rung, from 0 on, and the bits of that."""
+
+    column: int
+    index: int
+    bits: float
+
+
 class Rarity(Document):
     """An image's own figures: bits = −log₂ of the share of plain samples that are as rare."""
 
@@ -67,6 +80,7 @@ class Rarity(Document):
     bits: float
     d2: float
     residual: float
+    rung: Rung | None = None
 
 
 class PublishedPicture(Document):

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rarebit_client.documents import Job, Output
+from rarebit_client.documents import Job, Output, Rung
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -32,6 +32,11 @@ class Image:
     @property
     def percentile(self) -> float:
         return self.output.rarity.percentile
+
+    @property
+    def rung(self) -> Rung | None:
+        """Where it stands on the ladder that was asked for: its `column`, its `index` there, and the `bits` of that."""
+        return self.output.rarity.rung
 
     @property
     def validity(self) -> float | None:

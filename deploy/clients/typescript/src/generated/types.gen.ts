@@ -49,7 +49,7 @@ export type AcceptedPicture = {
 /**
  * AcceptedRarity
  *
- * One of the two is set.
+ * One of the three is set.
  */
 export type AcceptedRarity = {
     /**
@@ -60,6 +60,10 @@ export type AcceptedRarity = {
      * Bits
      */
     bits?: number | null;
+    /**
+     * Ladder
+     */
+    ladder?: Array<number> | null;
 };
 
 /**
@@ -913,6 +917,8 @@ export type JobRequest = {
     prompt?: string;
     /**
      * Count
+     *
+     * Images; on a ladder columns, of which all rungs are 16 at most.
      */
     count?: number;
     rarity?: Rarity;
@@ -930,6 +936,8 @@ export type JobRequest = {
     space?: Array<'token' | 'adjective' | 'lora'>;
     /**
      * Steps
+     *
+     * At most; on a ladder to each rung.
      */
     steps?: number;
     /**
@@ -1411,7 +1419,8 @@ export type QueuePlace = {
 /**
  * Rarity
  *
- * How rare: a percentile of the concept's plain samples, or bits = −log₂ of the share that is as rare.
+ * How rare: a percentile of the concept's plain samples, or bits = −log₂ of the share that is as rare; or a ladder
+ * of bits, at each rung of which every trial that is handed out leaves a picture.
  */
 export type Rarity = {
     /**
@@ -1422,12 +1431,18 @@ export type Rarity = {
      * Bits
      */
     bits?: number | null;
+    /**
+     * Ladder
+     *
+     * Each at least half a bit above the one before.
+     */
+    ladder?: Array<number> | null;
 };
 
 /**
  * ReachedRarity
  *
- * An image's own figures; `residual` is a quantile of the baseline's.
+ * An image's own figures; `residual` is a quantile of the baseline's, `rung` is null without a ladder.
  */
 export type ReachedRarity = {
     /**
@@ -1446,6 +1461,27 @@ export type ReachedRarity = {
      * Residual
      */
     residual: number;
+    rung?: ReachedRung | null;
+};
+
+/**
+ * ReachedRung
+ *
+ * Where on a ladder an image stands: on which trial's way up, at which rung, both from 0 on, and its wanted bits.
+ */
+export type ReachedRung = {
+    /**
+     * Column
+     */
+    column: number;
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Bits
+     */
+    bits: number;
 };
 
 /**
@@ -1643,7 +1679,8 @@ export type StatusChange = {
  *
  * Where a trial is: `x` and `y` are its coordinates on the density's two leading principal components, in standard
  * deviations of plain samples there; `validity` is its latest check's, null before one
- * and where the judge does not know the concept.
+ * and where the judge does not know the concept; `climbed` is how many rungs of the ladder it has passed, null without
+ * one.
  */
 export type TrialProgress = {
     /**
@@ -1666,6 +1703,10 @@ export type TrialProgress = {
      * State
      */
     state: 'moving' | 'arrived' | 'ended';
+    /**
+     * Climbed
+     */
+    climbed?: number | null;
 };
 
 /**
@@ -1703,7 +1744,7 @@ export type WatchedProgress = {
 /**
  * PreviewPicture
  *
- * A picture of a trial, as small JPEG in a data URL.
+ * A picture of a trial, as small JPEG in a data URL; `climbed` as in `TrialProgress`.
  */
 export type PreviewPicture = {
     /**
@@ -1722,6 +1763,10 @@ export type PreviewPicture = {
      * Url
      */
     url: string;
+    /**
+     * Climbed
+     */
+    climbed?: number | null;
 };
 
 /**
