@@ -55,7 +55,9 @@ def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> d
 
 def from_json(document: dict[str, Any]) -> tuple[GenerationConfig, Subject, Steering]:
     """What `to_json` wrote, the same to the last bit; KeyError, TypeError or ValueError for anything else."""
-    document = {"variety": 0.0, "ladder": [], "strength": STRENGTH} | document  # of which older blocks know nothing
+    document = (
+        dict[str, Any](variety=0.0, ladder=[], strength=STRENGTH) | document
+    )  # of which older blocks know nothing
     given = {name: document[name] for name in GenerationConfig.__dataclass_fields__}
     config = GenerationConfig(**given | {"ladder": tuple(document["ladder"])})
     start = document["start"] and _decode(document["start"]).float()

@@ -1467,7 +1467,7 @@ export type ReachedRarity = {
 /**
  * ReachedRung
  *
- * Where on a ladder an image stands: on which trial's way up, at which rung, both from 0 on, and its wanted bits.
+ * Where on a ladder an image stands: on which trial's way up, at which rung, from 0 on, and the bits of that.
  */
 export type ReachedRung = {
     /**
