@@ -14,7 +14,7 @@ from pydantic import Field
 
 from rarebit_client import AsyncClient, Image, RarebitError
 from rarebit_client.documents import WatchedProgress
-from rarebit_client.options import JobOptions
+from rarebit_client.options import Direction, JobOptions, Start
 from services import __version__
 
 _OUTPUT = re.compile("[0-9a-f]{32}/[0-9]{1,2}")
@@ -63,7 +63,7 @@ class Tools:
         seed: Seed = None,
     ) -> CallToolResult:
         """Make rare variations of a picture, whose concept has to be named; answers as generate does."""
-        image: Path | dict[str, str] = {"output": picture} if _OUTPUT.fullmatch(picture) else Path(picture).expanduser()
+        image: Path | Start = {"output": picture} if _OUTPUT.fullmatch(picture) else Path(picture).expanduser()
         return await self._make(concept, ctx, {"image": image, **_options(count, seed, bits, avoid, toward)})
 
     async def job_status(self, job_id: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _options(
     }
 
 
-def _directions(wishes: list[str]) -> list[str | dict[str, str]]:
+def _directions(wishes: list[str]) -> list[Direction]:
     return [{"output": wish} if _OUTPUT.fullmatch(wish) else wish for wish in wishes]
 
 

@@ -3,11 +3,11 @@
 import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from httpx import HTTPTransport
 
@@ -42,7 +42,7 @@ def run_demo(concept: str, count: int, rarity: Rarity, out: Path) -> list[str]:
 def _through_the_service(stack: Stack, concept: str, count: int, rarity: Rarity) -> list[Image]:
     with Client(stack.url, retries=0, transport=HTTPTransport()) as client:  # past the proxies of the environment
         once = uuid.uuid4().hex
-        target = rarity.model_dump(exclude_none=True)
+        target: Mapping[Any, Any] = rarity.model_dump(exclude_none=True)
         job = _answer(stack, lambda: client.submit(concept, count=count, rarity=target, idempotency_key=once))
         try:
             job = _watched(client, job, stack)

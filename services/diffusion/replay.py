@@ -37,6 +37,9 @@ class GenerationConfig:
     ladder: Sequence[float] = ()
 
 
+OF_BEFORE: dict[str, Any] = {"variety": 0.0, "ladder": [], "strength": STRENGTH}  # in blocks that know none of them
+
+
 def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> dict[str, Any]:
     """Plain JSON; arrays are base64 of little-endian float32, which holds them exactly."""
     belief = steering.belief
@@ -55,9 +58,7 @@ def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> d
 
 def from_json(document: dict[str, Any]) -> tuple[GenerationConfig, Subject, Steering]:
     """What `to_json` wrote, the same to the last bit; KeyError, TypeError or ValueError for anything else."""
-    document = (
-        dict[str, Any](variety=0.0, ladder=[], strength=STRENGTH) | document
-    )  # of which older blocks know nothing
+    document = OF_BEFORE | document
     given = {name: document[name] for name in GenerationConfig.__dataclass_fields__}
     config = GenerationConfig(**given | {"ladder": tuple(document["ladder"])})
     start = document["start"] and _decode(document["start"]).float()
