@@ -38,7 +38,7 @@ class JobOptions(TypedDict, total=False):
 
     prompt: str
     count: int
-    rarity: Mapping[Literal["percentile", "bits", "ladder"], float | Sequence[float]]
+    rarity: Mapping[str, float | Sequence[float]]  # percentile, bits or ladder
     mode: Literal["calibrated", "paper"]
     space: Sequence[Literal["token", "adjective", "lora"]]
     steps: int
