@@ -309,3 +309,27 @@ def test_what_was_reached_is_said_and_weak_pictures_are_badged(open_page, finish
     expect(page.locator(".badges").nth(0).locator("span")).to_have_text(["short of 10 bits", "doubtful"])
     expect(page.locator(".badges").nth(1)).to_be_empty()
     expect(page.locator(".map .found.weak")).to_have_count(1)
+
+
+def test_a_ladder_is_asked_for_and_each_column_is_a_strip(open_page, service, finished):
+    page = open_page(viewport={"width": 1360, "height": 900})
+    rungs = [(0, 0, 2.0), (0, 1, 5.0), (1, 0, 2.0)]
+    first = finished["outputs"][0]
+    outputs = [
+        first
+        | {"index": index, "rarity": first["rarity"] | {"bits": bits, "rung": {"column": c, "index": r, "bits": bits}}}
+        for index, (c, r, bits) in enumerate(rungs)
+    ]
+    request = finished["request"] | {"count": 2, "rarity": {"bits": None, "percentile": None, "ladder": [2.0, 5.0]}}
+    job = answer(page, finished | {"outputs": outputs, "request": request})
+    page.goto(f"/#/jobs/{job['id']}")
+    expect(page.locator(RESULT)).to_have_count(3)
+    expect(page.locator(".rare > p")).to_have_text("2, 5 bits were asked for.")
+    expect(page.locator(".rare .badges span", has_text="short of")).to_have_count(0)
+    low, high, other = boxes(page, ".rare .frame")
+    assert low["y"] == high["y"] < other["y"]
+    assert low["x"] == other["x"] < high["x"]
+    expect(page.locator("#ladder")).to_have_value("2, 5")
+    page.unroute_all()
+    ask(page, mode="calibrated", ladder="5, 2")
+    expect(page.locator(".field:has(#ladder) .problem")).to_contain_text("2")

@@ -35,7 +35,7 @@ export function createAsk(dial, before, accepted) {
   const read = () => ({
     concept: value("concept"),
     count: whole("count"),
-    rarity: { bits: dial.bits },
+    rarity: value("ladder") ? { ladder: value("ladder").split(",").map(decimal) } : { bits: dial.bits },
     steps: whole("steps"),
     seed: value("seed") === "" ? null : whole("seed"),
     mode: mode.value,
@@ -54,6 +54,7 @@ export function createAsk(dial, before, accepted) {
     for (const box of spaces) box.checked = request.space.some((name) => name === box.value);
     input("seed").value = "";
     dial.bits = Math.round(2 * targetBits(request)) / 2;
+    input("ladder").value = request.rarity.ladder?.join(", ") ?? "";
     [toward.all, avoid.all, from.picture] = [request.toward, request.avoid, request.image];
     input("variety").value = String(request.variety);
     forget();
@@ -77,6 +78,12 @@ function whole(id) {
   const text = value(id);
   return /^-?\d+$/.test(text) ? Number(text) : text;
 }
+
+/**
+ * The same of a number with or without a point.
+ * @param {string} text
+ */
+const decimal = (text) => (/^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : text.trim());
 
 /** @param {string} name */
 function choose(name) {

@@ -6,7 +6,7 @@
 import { byId, each, h, hide } from "./dom.js";
 import { isFinal, isOpen, previewOf } from "./run.js";
 import { plainTile, showPreview, tile, waitingTile } from "./tile.js";
-import { bits, reached, redness, targetBits } from "./words.js";
+import { askedFor, reached, redness } from "./words.js";
 
 const [SMALLEST, LARGEST] = [128, 256]; // CSS pixels of a picture's edge
 const USUAL = 256; // pixels of a picture, until one has come
@@ -64,6 +64,9 @@ export function createGallery(act, askForPlain, stale) {
     each(warnings, "p", job.warnings, (line, text) => {
       if (line.textContent !== text) line.textContent = text; // what is said again, screen readers read again
     });
+    const rungs = job.request.rarity.ladder?.length ?? 0;
+    rare.classList.toggle("ladder", rungs > 0);
+    rare.style.setProperty("--rungs", String(rungs));
     drawRare(rareItems(run, act, stale));
     ordinaryNote.textContent = plainSentence(job, plain);
     hide(offer, Boolean(plain), ordinarySection);
@@ -107,14 +110,15 @@ function keeping(parent) {
  */
 function rareItems(run, act, stale) {
   const { job } = run;
-  const wanted = isFinal(job) ? job.outputs.length : job.request.count;
+  const rungs = job.request.rarity.ladder?.length ?? 1;
+  const wanted = isFinal(job) ? job.outputs.length : job.request.count * rungs;
   run.shown = settle(run.shown, run.previews, wanted);
   return Array.from({ length: wanted }, (_, index) => {
     const output = job.outputs[index];
     if (output)
       return {
         key: `${job.id}/${index}/${run.freshened}`,
-        make: () => tile(job, output, previewOf(run, output), act, stale),
+        make: () => onLadder(tile(job, output, previewOf(run, output), act, stale), output),
       };
     const preview = run.previews.get(run.shown[index] ?? NaN);
     return {
@@ -123,6 +127,16 @@ function rareItems(run, act, stale) {
       update: (place) => preview && showPreview(place, preview),
     };
   });
+}
+
+/**
+ * A strip for each column, and a place for each rung in it, which is empty where none was found.
+ * @param {HTMLElement} place
+ * @param {Output} output
+ */
+function onLadder(place, { rarity: { rung } }) {
+  if (rung) place.style.gridArea = `${rung.column + 1} / ${rung.index + 1}`;
+  return place;
 }
 
 /**
@@ -163,7 +177,7 @@ function plainItems(plain, stale) {
  */
 function title(job, outputs) {
   if (outputs.length) return `${reached(outputs)} out`;
-  return isFinal(job) ? "none found" : `${bits(targetBits(job.request))} asked for`;
+  return isFinal(job) ? "none found" : `${askedFor(job.request)} asked for`;
 }
 
 /** @param {Job} job */
@@ -171,7 +185,7 @@ function sentence(job) {
   if (job.error) return `${job.error.title}. ${job.error.detail}`;
   if (job.status === "canceled") return "Canceled before there were images.";
   if (job.status !== "succeeded") return "They appear here as they are found.";
-  return `${bits(targetBits(job.request))} were asked for.`;
+  return `${askedFor(job.request)} were asked for.`;
 }
 
 /** @param {Job} job @param {Run | null} plain */

@@ -61,10 +61,17 @@ export const percent = (share) => `${Math.round(100 * share)}%`;
 export const surety = (validity) => (validity === null ? "validity unknown" : `${percent(validity)} valid`);
 
 /**
- * What the job was asked for, in bits.
+ * What the job was asked for, in bits; on a ladder by the last rung.
  * @param {Accepted} request
  */
-export const targetBits = ({ rarity }) => rarity.bits ?? -Math.log2(1 - Number(rarity.percentile) / 100);
+export const targetBits = ({ rarity }) =>
+  rarity.ladder?.at(-1) ?? rarity.bits ?? -Math.log2(1 - Number(rarity.percentile) / 100);
+
+/**
+ * The same in words, with every rung.
+ * @param {Accepted} request
+ */
+export const askedFor = (request) => (request.rarity.ladder ? `${request.rarity.ladder.join(", ")} bits` : bits(targetBits(request)));
 
 /**
  * Whether the worker that ran the job gives no sign, and nothing has come of another one yet.
@@ -124,7 +131,7 @@ export const redness = (value) => Math.min(1, value / RED).toFixed(2);
  * @param {Output} output
  */
 export function weaknesses({ request }, { rarity, validity }) {
-  const target = targetBits(request);
+  const target = rarity.rung?.bits ?? targetBits(request);
   const short = rarity.bits < target - 0.05 ? [`short of ${bits(target)}`] : [];
   return validity !== null && validity < VALID ? [...short, "doubtful"] : short;
 }
