@@ -33,6 +33,15 @@ def without_unknown(value):
     return value
 
 
+def of_before(value, recorded):
+    """The value without the fields that there were not when it was recorded."""
+    if isinstance(recorded, dict):
+        return {name: of_before(value[name], recorded[name]) for name in recorded}
+    if isinstance(recorded, list):
+        return [of_before(*pair) for pair in zip(value, recorded, strict=True)]
+    return value
+
+
 def newer(text):
     """The text as a newer version would have it; one that is no document stays."""
     try:
@@ -89,7 +98,7 @@ async def test_a_job_is_what_it_was(recorded, gateway, name):
     assert (job["id"], job["status"]) == (NAMES[name], status)
     Job.model_validate(job)
     asked = json.loads(STORE[f"{{rarebit}}:job:{NAMES[name]}"][1]["request"])
-    assert job["request"] == asked
+    assert of_before(job["request"], asked) == asked
 
 
 async def test_outputs_have_their_whole_replay(recorded, gateway):
