@@ -1,6 +1,7 @@
 """Laws of the density: its mathematics against scipy, its calibration on known data, its artefact."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
