@@ -19,6 +19,8 @@ GUIDES = {  # of docs/
     "kubernetes": "On Kubernetes",
     "proxies": "Behind a proxy",
     "lifetimes": "What is kept, and when it ends",
+    "backup": "Backup and restore",
+    "scaling": "How far one service goes",
 }
 _DOCS = Path(__file__).parents[1] / "guide"  # which leads to docs/ in a checkout
 

@@ -185,7 +185,7 @@ def test_pictures_stand_for_their_references(client, tmp_path):
     (image,) = client.generate("chair", steps=1)
     path = image.save(tmp_path / "chair.png")
     job = client.submit("chair", steps=1, image=path, toward=[image], avoid=["red", {"text": "blue"}])
-    assert job.request["toward"] == [{"text": None, "output": image.ref}]
+    assert job.request["toward"] == [{"text": None, "output": image.ref, "weight": 1}]
     assert [direction["text"] for direction in job.request["avoid"]] == ["red", "blue"]
     client.wait(job.id)
     client.delete_upload(job.request["image"]["upload"])

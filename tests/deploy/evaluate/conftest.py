@@ -18,9 +18,9 @@ def silent(_phase: str, _step: int, _steps: int, _bits: float | None) -> None:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder whose densities are of 500 samples."""
+    """A data folder whose densities are of 300 samples."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAREBIT_DENSITY_SAMPLES", "500")
+        patch.setenv("RAREBIT_DENSITY_SAMPLES", "300")
         yield tmp_path_factory.mktemp("data")
 
 

@@ -18,7 +18,7 @@ CHECKPOINT = Path(__file__).parents[3] / "deploy/checkpoints/rarebit-mini"
 PROMPT = "Professional high-quality photo of a {}. photorealistic, 4k, HQ."
 SUBJECTS = ["umbrella", "hat", "sofa", "table", "house"]
 MOTIFS = ["car", "cup"]
-SEEDS = list(range(10))
+SEEDS = list(range(5))
 MOTIF_PIXELS, SPACING = 56, 72
 
 
@@ -83,9 +83,9 @@ def prints(drawn: dict[str, list[Image.Image]], subject: str, motif: str) -> lis
 
 @pytest.mark.parametrize("motif", MOTIFS)
 def test_a_subject_in_a_print_of_the_concept_is_not_the_concept(drawn, judge, motif):
-    """Of 50 pictures, 10 in a print of cars and none in a print of cups were taken for one."""
+    """Of 50 pictures, twice these, 10 in a print of cars and none in a print of cups were taken for one."""
     images = [image for subject in SUBJECTS for image in prints(drawn, subject, motif)]
-    assert (judge.p_valid(drawn[motif], motif) > 0.5).sum() >= 6
+    assert (judge.p_valid(drawn[motif], motif) > 0.5).sum() >= 3
     assert (judge.p_valid(images, motif) > 0.5).sum() <= len(images) // 4
 
 
