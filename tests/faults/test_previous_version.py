@@ -14,6 +14,8 @@ import pytest
 from tests.faults.rig import Rig
 from tests.servers import Server, free_port
 
+pytestmark = pytest.mark.slow  # and of another commit with each change
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("api", "deploy/__init__.py", "deploy/local", "services", "tests", "worker")  # what gateways and workers import
 BODY = {"concept": "chair", "steps": 1, "seed": 7}
@@ -67,10 +69,19 @@ def told(gateway: Server, job_id: str) -> dict[str, object]:
     return {name: job[name] for name in ("status", "request", "error", "metrics", "finished_at")} | {"outputs": outputs}
 
 
+def known_to(one: object, other: object) -> object:
+    """What is told of it without the fields that the other version has not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {name: known_to(value, other[name]) for name, value in one.items() if name in other}
+    if isinstance(one, list) and isinstance(other, list):
+        return [known_to(*pair) for pair in zip(one, other, strict=True)]
+    return one
+
+
 def same_of_both(gateways: list[Server], built: Rig) -> None:
     for job_id in built.acknowledged:
         this, other = (told(gateway, job_id) for gateway in gateways)
-        assert this == other
+        assert known_to(this, other) == known_to(other, this)
         assert (this["status"], len(this["outputs"])) == ("succeeded", 1)
 
 
@@ -90,7 +101,6 @@ def test_two_versions_of_the_gateway_serve_one_store(gateways, broken):
     same_of_both(gateways, broken)
 
 
-@pytest.mark.slow
 def test_jobs_of_two_versions_run_on_the_previous_worker(gateways, broken, previous_worker):
     for gateway in gateways:
         submit(broken, gateway)
