@@ -28,6 +28,7 @@ from api.http.origins import OtherOrigins
 from api.http.traced import Traced
 from api.metrics import GatewayMetrics, Measured
 from api.openai import PATH as OPENAI
+from api.openai import routes as openai
 from api.openai.errors import OpenAIError, answer_in_openai_shape, errors
 from api.openai.forms import FORM_BYTES
 from api.problems.errors import Problem, answer_with_problems, problems
@@ -41,7 +42,6 @@ from api.routes import (
     images,
     jobs,
     metrics,
-    openai,
     pages,
     quarantine,
     studio,

@@ -2,11 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import cast
 
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind
 from redis.exceptions import RedisError
 
+from services import tracing
 from services.density_models import DensityFacts
 from services.diffusion.checkers.safety import SafetyChecker
 from services.diffusion.runtime.observer import Snapshot
@@ -14,7 +18,6 @@ from services.errors import ServiceError
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobStatus, Metrics, Phase, Progress, TrialProgress
 from worker.previews import Previews
-from worker.spans import Phases
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,25 @@ class RunDeadlineError(ServiceError):
 
     code = "run_deadline"
     title = "The run took too long"
+
+
+class Phases:
+    """The spans of an attempt's phases, one after the other, in the one thread that reports them."""
+
+    def __init__(self) -> None:
+        self._name, self._open = "", ExitStack()
+
+    def enter(self, name: str) -> None:
+        """The phase begins, unless it is the one that the attempt is in."""
+        if name != self._name:
+            self.leave()
+            self._open.enter_context(tracing.span(name))
+            self._name = name
+
+    def leave(self) -> None:
+        """The phase ends."""
+        self._open.close()
+        self._name = ""
 
 
 class Attempt:
@@ -108,3 +130,21 @@ def described(snapshot: Snapshot) -> TrialProgress:
     x, y = round(snapshot.x, 2), round(snapshot.y, 2)
     bits = round(snapshot.bits, 2)
     return TrialProgress(bits=bits, validity=validity, x=x, y=y, state=snapshot.state, climbed=snapshot.climbed)
+
+
+@contextmanager
+def attempt_span(claim: Claim) -> Iterator[Span]:
+    """The attempt, below the wait that came before it; each further attempt has its own of both."""
+    about: dict[str, str | int] = {
+        "rarebit.job.id": claim.id,
+        "rarebit.tenant": claim.tenant,
+        "rarebit.attempt": claim.attempt,
+    }
+    queued_ns = round(1e9 * (claim.queued_at or claim.created_at).timestamp())
+    parent = tracing.context_of(claim.traceparent)
+    if trace.get_current_span(parent).get_span_context().is_valid:
+        queue = tracing.tracer.start_span("queue", parent, attributes=about, start_time=queued_ns)
+        queue.end()
+        parent = trace.set_span_in_context(queue, parent)
+    with tracing.span("attempt", parent, SpanKind.CONSUMER, about | {"rarebit.kind": claim.kind}) as span:
+        yield span

@@ -25,14 +25,13 @@ from services.objects.storage import Storage
 from services.sampler.densities import Artefact, FitLock
 from services.sampler.models import Models
 from services.sampler.requests import config_of
-from worker.attempt import Attempt, Canceled, HandedBack
+from worker.attempt import Attempt, Canceled, HandedBack, attempt_span
 from worker.capacity import Capacity
 from worker.fit_lock import owned
 from worker.heartbeat import Heartbeat
 from worker.publish import upload
 from worker.references import References
 from worker.savepoints import Savepoints
-from worker.spans import attempt_span
 
 END_LIMIT_S = 120.0  # how long a finished run waits for Redis to take its result
 _END_PAUSE_S = 0.5

@@ -7,15 +7,14 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
-from deploy.local import operators
 from deploy.local.doctor.command import examine
 from deploy.local.extras import needing
-from deploy.local.lists import commands as lists
-from deploy.local.lists.top import top
 from deploy.local.models.commands import commands as model_commands
+from deploy.local.operators import administration, lists
+from deploy.local.operators.reconcile import reconcile
+from deploy.local.operators.top import top
 from deploy.local.planning.command import plan
 from deploy.local.progress import progress_bar
-from deploy.local.reconcile import reconcile
 from deploy.local.sentence import one_sentence
 from services import __version__
 from services.jobs.request import JobRequest, Rarity
@@ -255,6 +254,6 @@ app.command("jobs")(lists.list_jobs)
 app.command("workers")(lists.list_workers)
 app.command("top")(top)
 app.command("density-models")(lists.list_densities)
-app.add_typer(operators.keys, name="keys")
-app.add_typer(operators.quarantine, name="quarantine")
+app.add_typer(administration.keys, name="keys")
+app.add_typer(administration.quarantine, name="quarantine")
 app.add_typer(model_commands, name="models")

@@ -8,7 +8,7 @@ import redis
 from redis.exceptions import RedisError
 
 from deploy.local.doctor.finding import Finding, failure, ok, warning
-from deploy.local.lists.commands import span
+from deploy.local.operators.lists import span
 from services.errors import StoreUnsafeError
 from services.jobs.answers import Stats
 from services.jobs.store import EVERYBODY, Operations, connect, require_durable

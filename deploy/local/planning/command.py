@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.lists.commands import span
-from deploy.local.operators import RedisUrl
+from deploy.local.operators.administration import RedisUrl
+from deploy.local.operators.lists import span
 from deploy.local.planning.waiting import arriving, fewest, plan_of
 from deploy.local.sentence import one_sentence
 from services.errors import StoreUnsafeError

@@ -9,7 +9,7 @@ from typing import Annotated
 import redis
 import typer
 
-from deploy.local.lists.reading import Overview, parts
+from deploy.local.operators.reading import Overview, parts
 from deploy.local.sentence import one_sentence
 from services.errors import StoreUnsafeError, UnreadableError
 from services.jobs.answers import pairs, read_view

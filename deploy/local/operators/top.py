@@ -17,9 +17,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from deploy.local.lists.commands import WIDE, WORKER_COLUMNS, AsJson, span, table_of, worker_rows
-from deploy.local.lists.reading import Overview, SeenWorker
-from deploy.local.operators import RedisUrl
+from deploy.local.operators.administration import RedisUrl
+from deploy.local.operators.lists import WIDE, WORKER_COLUMNS, AsJson, span, table_of, worker_rows
+from deploy.local.operators.reading import Overview, SeenWorker
 from deploy.local.sentence import one_sentence
 from services.jobs.answers import Stats
 from services.jobs.store import EVERYBODY, Operations, connect

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.local.cli import app
-from deploy.local.lists.reading import Overview
-from deploy.local.lists.top import Rates
+from deploy.local.operators.reading import Overview
+from deploy.local.operators.top import Rates
 from deploy.local.stack.child import RAREBIT
 from services.density_models import DensityFacts
 from services.jobs.leases import Leases

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.local.lists.reading import KnownDensity, OpenJob, Overview, SeenWorker
-from deploy.local.operators import RedisUrl
+from deploy.local.operators.administration import RedisUrl
+from deploy.local.operators.reading import KnownDensity, OpenJob, Overview, SeenWorker
 from deploy.local.sentence import one_sentence
 from services.jobs.store import connect
 

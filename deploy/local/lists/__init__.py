@@ -1,1 +1,0 @@
-"""What an operator sees of a service: its jobs, workers and density models."""

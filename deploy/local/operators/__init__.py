@@ -1,0 +1,1 @@
+"""What operators of a service see and do: jobs, workers and density models, keys and limits, quarantine, restores."""
