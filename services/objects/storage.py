@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -35,7 +34,6 @@ PATIENCE_S = 60.0  # a worker's: what it has made took longer
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _TRY_S = 15.0  # for the connection and the sending, and again for the answer
 _PIECE = 64 * 1024
-_PAGE = 1000  # what a store lists at a time
 logger = logging.getLogger(__name__)
 
 
@@ -249,13 +247,11 @@ class S3Storage:
 
     def keys(self, prefix: str) -> Iterator[str]:
         def look() -> list[str]:
-            listed = self._client.list_objects(self._bucket, prefix, recursive=True, start_after=after)
-            return [item.object_name or "" for item in islice(listed, _PAGE)]
+            listed = self._client.list_objects(self._bucket, prefix, recursive=True)
+            return [item.object_name or "" for item in listed]
 
-        after = None
-        while page := _patiently(look, f"{prefix} cannot be listed", self._patience_s):
-            yield from (key for key in page if not key.endswith("/"))  # as some stores list folders
-            after = page[-1]
+        found = _patiently(look, f"{prefix} cannot be listed", self._patience_s)
+        return (key for key in found if not key.endswith("/"))  # as some stores list folders
 
     @tracing.traced("storage delete")
     def delete(self, prefix: str) -> None:
