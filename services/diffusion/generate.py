@@ -220,14 +220,14 @@ def doubtful(chosen: list[Checked]) -> list[str]:
 
 def unclimbed(climbed: list[list[Checked]], count: int, ladder: Sequence[float], density: DensityModel) -> list[str]:
     """A sentence for each column that ends before the last rung, and one for those that do not come to the first."""
-    (lowest, highest), first = map(density.d2_at, (ladder[0], ladder[0] + SHELL_BITS)), climbed[0][0].state
+    (lowest, highest), first = map(density.d2_at, (ladder[0], ladder[0] + SHELL_BITS)), climbed[0][0]
     found = []
     for number, column in enumerate(climbed):
         if len(column) < len(ladder):
             missed = f"no valid picture of it was found at {ladder[len(column)]:g} bits"
             found.append(f"column {number} ends at {column[-1].state.bits:.1f} bits: {missed}")
-    if not lowest <= first.d2 <= highest:
-        return [f"no valid picture was found at {ladder[0]:g} bits: the best that there is has {first.bits:.1f}"]
+    if not (first.passed and lowest <= first.state.d2 <= highest):
+        return [f"no valid picture was found at {ladder[0]:g} bits: the best that there is has {first.state.bits:.1f}"]
     if (absent := count - len(climbed)) > 0:
         found.append(f"{absent} of {count} columns are not there: no more trials came to {ladder[0]:g} bits")
     return found
