@@ -1,1 +1,1 @@
-"""How many workers a load takes, and whether an autoscaler keeps up with it: simulated, from measured times."""
+"""How many workers a load takes: simulated, from measured times."""

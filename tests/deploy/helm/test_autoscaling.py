@@ -7,8 +7,8 @@ import re
 import pytest
 
 from chart import CASES, of_kind
-from deploy.local.planning.autoscaler import Numbers, scaled
 from deploy.local.planning.waiting import Job, arriving, p95, waits
+from tests.deploy.helm.autoscaler import Numbers, scaled
 
 H100 = next(case for case in CASES if case.stem == "h100")
 AT_ONCE = 4
