@@ -65,14 +65,21 @@ def receiving(tls: SSLContext | None = None) -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with listening(Handler, tls) as port:
+        receiver = Receiver("https" if tls else "http", port)
+        yield receiver
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler], tls: SSLContext | None = None) -> Iterator[int]:
+    """A real HTTP server on loopback; yields its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
-        receiver = Receiver("https" if tls else "http", server.server_port)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield receiver
+            yield server.server_port
         finally:
             server.shutdown()
             thread.join()

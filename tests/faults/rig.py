@@ -3,7 +3,8 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,21 @@ def rig(binary: str, *, lease_s: int = LEASE_S, saved: Path | None = None, **red
         built.bucket.make_bucket(BUCKET)
         exits.callback(built.stop)
         yield built
+
+
+@contextmanager
+def again_and_again(act: Callable[[], object], pause_s: Callable[[], float]) -> Iterator[None]:
+    """Act beside the block, after each pause."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(pause_s()):
+            act()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -15,7 +15,7 @@ import redis
 
 from tests.faults.audit import FINAL, Audit
 from tests.faults.page import publish
-from tests.faults.rig import Rig, rig
+from tests.faults.rig import Rig, again_and_again, rig
 from tests.servers import eventually, redis_binaries
 
 CLIENTS = 8
@@ -90,21 +90,9 @@ async def _post(http: httpx.AsyncClient, body: dict[str, object], key: str) -> h
         return type(error).__name__
 
 
-@contextmanager
-def _workers_die(built: Rig, plan: Plan) -> Iterator[None]:
-    over, rng = threading.Event(), random.Random(plan.seed)
-
-    def kill() -> None:
-        while not over.wait(plan.kill_every_s * rng.uniform(0.5, 1.5)):
-            built.fleet.kill_one(rng)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def _workers_die(built: Rig, plan: Plan) -> AbstractContextManager[None]:
+    rng = random.Random(plan.seed)
+    return again_and_again(lambda: built.fleet.kill_one(rng), lambda: plan.kill_every_s * rng.uniform(0.5, 1.5))
 
 
 @contextmanager

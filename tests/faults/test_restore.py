@@ -4,7 +4,6 @@ import hashlib
 import json
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from services.jobs.leases import Leases
 from services.jobs.request import Webhook
 from services.jobs.store import connect
 from tests.faults.backup import copy_bucket, fill_bucket, save_redis
-from tests.faults.rig import BUCKET, Rig, rig
+from tests.faults.rig import BUCKET, Rig, again_and_again, rig
 from tests.faults.test_webhooks import HOOKS
 from tests.receiver import SECRET, Receiver, receiving
 from tests.servers import eventually, redis_binaries
@@ -69,24 +68,6 @@ def freeze_in(built: Rig, job_id: str) -> None:
     built.fleet.workers[-1].signal(signal.SIGSTOP)
 
 
-@contextmanager
-def submitting(built: Rig) -> Iterator[None]:
-    """All the while."""
-    over = threading.Event()
-
-    def go_on() -> None:
-        while not over.wait(0.02):
-            submit(built)
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def busy(built: Rig, receiver: Receiver) -> SimpleNamespace:
     """Jobs in every state, an upload, and a webhook that is owed."""
     hook = Webhook(url=receiver.url, events=["job.succeeded"])
@@ -116,7 +97,7 @@ def restored(receiver: Receiver, folder: Path) -> Iterator[SimpleNamespace]:
         old.start_gateway()  # it sends no webhooks
         known = busy(old, receiver)
         before = list(old.acknowledged)
-        with submitting(old):
+        with again_and_again(lambda: submit(old), lambda: 0.02):
             dump = save_redis(old.redis, folder)
             for worker in old.fleet.workers:
                 worker.signal(signal.SIGCONT)

@@ -45,6 +45,17 @@ async def until(jobs, job_id, status):
         await asyncio.sleep(0.02)
 
 
+async def assert_waits(jobs, runner, waiting, running):
+    """One job waits until the other, which has no end of its own, has left the worker."""
+    runs = at_once(runner, 2)
+    await until(jobs, running, JobStatus.RUNNING)
+    await asyncio.sleep(0.3)
+    assert (await jobs.get(waiting))[0].status is JobStatus.QUEUED
+    await jobs.cancel(running)
+    await asyncio.gather(*runs)
+    assert (await jobs.get(waiting))[0].status is JobStatus.SUCCEEDED
+
+
 async def test_jobs_at_once_give_the_pictures_that_each_gives_alone(jobs, submit, make_runner, company):
     alone, together = [await submit(request) for request in JOBS], [await submit(request) for request in JOBS]
     for _ in alone:
@@ -74,13 +85,7 @@ async def test_a_cancel_and_a_deadline_end_one_job_and_leave_the_others(jobs, su
 
 async def test_no_job_is_claimed_before_there_is_room_for_its_trials(jobs, submit, make_runner, company):
     running, waiting = await submit(ENDLESS), await submit(QUICK)
-    runs = at_once(make_runner(models=company, trials_at_once=2), 2)
-    await until(jobs, running, JobStatus.RUNNING)
-    await asyncio.sleep(0.3)
-    assert (await jobs.get(waiting))[0].status is JobStatus.QUEUED
-    await jobs.cancel(running)
-    await asyncio.gather(*runs)
-    assert (await jobs.get(waiting))[0].status is JobStatus.SUCCEEDED
+    await assert_waits(jobs, make_runner(models=company, trials_at_once=2), waiting, running)
 
 
 async def test_worker_that_stops_does_not_wait_for_room(submit, make_runner, company):
@@ -98,10 +103,4 @@ async def test_job_that_a_worker_died_with_runs_alone(jobs, submit, make_runner,
     suspect = await submit(QUICK)
     lose_next(times=1)
     running = await submit(ENDLESS.model_copy(update={"priority": "high"}))
-    runs = at_once(make_runner(models=company), 2)
-    await until(jobs, running, JobStatus.RUNNING)
-    await asyncio.sleep(0.3)
-    assert (await jobs.get(suspect))[0].status is JobStatus.QUEUED
-    await jobs.cancel(running)
-    await asyncio.gather(*runs)
-    assert (await jobs.get(suspect))[0].status is JobStatus.SUCCEEDED
+    await assert_waits(jobs, make_runner(models=company), suspect, running)
