@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from services.base_models import WireModel
+from services.bounds import OUTPUTS
 from services.jobs.request import JobRequest
 
 _RENAMED = {"count": "n", "format": "output_format"}  # a job's fields that have another name here
@@ -39,7 +40,7 @@ class ImagesRequest(WireModel):
         examples=["handbag"],
     )
     model: Literal["rarebit"] | None = None
-    n: int | None = Field(default=None, ge=1, le=16, description="Images wanted; null: one.")
+    n: int | None = Field(default=None, ge=1, le=OUTPUTS, description="Images wanted; null: one.")
     size: Annotated[str, AfterValidator(_square)] | None = Field(
         default=None, description="auto or null: the model's own; or a square, as 512x512.", examples=["auto"]
     )

@@ -16,12 +16,13 @@ from rarebit_client import AsyncClient, Image, RarebitError
 from rarebit_client.documents import WatchedProgress
 from rarebit_client.options import Direction, JobOptions, Start
 from services import __version__
+from services.bounds import OUTPUTS
 
 _OUTPUT = re.compile("[0-9a-f]{32}/[0-9]{1,2}")
 _TOLD = {"id", "status", "concept", "warnings", "error", "queue", "progress"}
 
 Concept = Annotated[str, Field(description="A noun phrase, as: handbag")]
-Count = Annotated[int, Field(ge=1, le=16, description="Images wanted")]
+Count = Annotated[int, Field(ge=1, le=OUTPUTS, description="Images wanted")]
 Bits = Annotated[float, Field(ge=1, le=30, description="How rare: 10 bits are one plain sample in 1,024")]
 Wishes = Annotated[list[str] | None, Field(max_length=8, description="Words, or outputs as JOB_ID/INDEX")]
 Seed = Annotated[int | None, Field(ge=0, description="To have the same again; null draws one")]

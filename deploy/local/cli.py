@@ -17,13 +17,14 @@ from deploy.local.planning.command import plan
 from deploy.local.progress import progress_bar
 from deploy.local.sentence import one_sentence
 from services import __version__
+from services.bounds import OUTPUTS, STRENGTH
 from services.jobs.request import JobRequest, Rarity
 from services.texts.concepts import DEFAULT_PROMPT
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Concept = Annotated[str, typer.Argument(help="The noun phrase to be creative about.")]
-Count = Annotated[int, typer.Option(min=1, max=16, help="Images wanted.")]
+Count = Annotated[int, typer.Option(min=1, max=OUTPUTS, help="Images wanted.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Ladder = Annotated[str | None, typer.Option(help="Rungs in bits, 2,5,10: a picture at each.")]
 Mode = Literal["calibrated", "paper"]
@@ -138,7 +139,7 @@ def generate(
     image: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Vary this picture.")] = None,
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="How far from it: 0 the same, 1 only its family.")
-    ] = 0.5,
+    ] = STRENGTH,
     variety: Annotated[float, typer.Option(min=0, max=1, help="0: the most valid ones, 1: the most different.")] = 0.0,
     exposure: Annotated[Path | None, typer.Option(help="File of what was seen: steer away from it, add to it.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Draws one when left out.")] = None,

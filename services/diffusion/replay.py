@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from services.bounds import STRENGTH
 from services.diffusion.density.subject import Subject
-from services.diffusion.kandinsky.schedule import STRENGTH
 from services.diffusion.steering.belief import Belief
 from services.diffusion.steering.clusters import Cluster, Steering
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from services.base_models import StoredModel
+from services.bounds import STRENGTH
 from services.objects.keys import job_prefix, upload_prefix
 from services.texts.concepts import DEFAULT_PROMPT
 
@@ -32,7 +33,7 @@ class AcceptedPicture(StoredModel):
 
     upload: str | None = None
     output: str | None = None
-    strength: float = 0.5
+    strength: float = STRENGTH
 
     @property
     def prefix(self) -> str:

@@ -17,13 +17,12 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from services.base_models import Form, WireModel
-from services.bounds import MAX_KEEP_S, MAX_RUN_S
+from services.bounds import MAX_KEEP_S, MAX_RUN_S, OUTPUTS, STRENGTH
 from services.jobs.accepted import AcceptedRequest, JobEvent
 from services.texts.concepts import DEFAULT_PROMPT, canonical, has_word
 from services.texts.unseen import first_unseen
 
 METADATA_LIMIT_BYTES = 1024
-OUTPUTS = 16  # of a job
 RUNG_BITS = 0.5  # how far a picture may be beyond its rung: the next one is no nearer
 URL_LIMIT = 2048
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
@@ -120,7 +119,7 @@ class PictureRef(OneOf):
     upload: UploadId | None = None
     output: OutputRef | None = None
     strength: float = Field(
-        default=0.5, ge=0, le=1, description="From 0, the same with other noise, to 1, only its family."
+        default=STRENGTH, ge=0, le=1, description="From 0, the same with other noise, to 1, only its family."
     )
 
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 from torch.nn.functional import pad
 
+from services.bounds import STRENGTH
 from services.diffusion.density.calibration import Survival
 from services.diffusion.density.mixture import Mixture, Subspace
 from services.diffusion.density.subject import Subject, key_of
-from services.diffusion.kandinsky.schedule import STRENGTH
 from services.diffusion.runtime.checkpoint import described
 
 WEIGHTS, META = "density.safetensors", "density.json"

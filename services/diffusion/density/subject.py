@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from services.diffusion.kandinsky.schedule import STRENGTH
+from services.bounds import STRENGTH
 from services.texts.concepts import canonical
 
 

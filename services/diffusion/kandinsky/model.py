@@ -10,13 +10,13 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from services.bounds import STRENGTH
 from services.checkpoints import check_equal, check_spaces
 from services.diffusion.kandinsky.decoder import Decoder, Generators
 from services.diffusion.kandinsky.encoding import Encoding, Tokens
 from services.diffusion.kandinsky.graphs import Graphs
 from services.diffusion.kandinsky.multilingual_clip import empty_prompt
 from services.diffusion.kandinsky.prior import Sampler
-from services.diffusion.kandinsky.schedule import STRENGTH
 from services.diffusion.runtime.checkpoint import (
     checkpoint_folder,
     load_config,

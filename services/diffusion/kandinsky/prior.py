@@ -9,11 +9,12 @@ from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from services.bounds import STRENGTH
 from services.diffusion.kandinsky.decoder import Generators, guide
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.layout import Layout
 from services.diffusion.kandinsky.lora import Factors
-from services.diffusion.kandinsky.schedule import STRENGTH, VARIATION_STEPS, Step, schedule_of, variation_of
+from services.diffusion.kandinsky.schedule import VARIATION_STEPS, Step, schedule_of, variation_of
 from services.diffusion.kandinsky.transformer import Past, Predictor, Transformer
 
 Noise = Float[Tensor, "steps batch dim"]

@@ -12,7 +12,6 @@ from services.errors import CheckpointError
 
 PRIOR_STEPS = 5
 VARIATION_STEPS = 3
-STRENGTH = 0.5  # of a variation, unless it says: its steps are then the last of the prior's own
 FRINGE = 0.05  # of the timesteps, at either end of strengths: no noise has no density, noise alone no picture
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from services.bounds import STRENGTH
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.subject import Subject
 from services.diffusion.generate import generate, replay, sample_plain, threads, trials_for
-from services.diffusion.kandinsky.schedule import STRENGTH
 from services.diffusion.replay import GenerationConfig, from_json, to_json
 from services.diffusion.run import Run
 from services.diffusion.steering.clusters import History, Steering, steer

@@ -10,10 +10,11 @@ from diffusers import KandinskyPriorPipeline
 from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from services.bounds import STRENGTH
 from services.diffusion.kandinsky.decoder import noise_of
 from services.diffusion.kandinsky.encoding import Encoding
 from services.diffusion.kandinsky.model import Kandinsky
-from services.diffusion.kandinsky.schedule import FRINGE, STRENGTH, VARIATION_STEPS, variation_of
+from services.diffusion.kandinsky.schedule import FRINGE, VARIATION_STEPS, variation_of
 from services.diffusion.runtime.checkpoint import checkpoint_folder
 from services.errors import CheckpointError
 
