@@ -26,7 +26,8 @@ def counts_of(metrics: Metrics, outputs: Sequence[StoredOutput], target_bits: fl
             counts[_bucket(f"stage:{stage}", SECONDS, ms / 1000)] += 1
             counts[f"stage:{stage}:ms"] += ms
     for output in outputs:
-        counts[_bucket("bits", BITS, output.rarity.bits - target_bits)] += 1
+        asked = output.rarity.rung.bits if output.rarity.rung else target_bits
+        counts[_bucket("bits", BITS, output.rarity.bits - asked)] += 1
         counts[f"pictures:{verdict_of(output.validity)}"] += 1
     return counts
 
