@@ -90,7 +90,7 @@ class Decoder:
     ) -> list[Image.Image]:
         """Decode to square pictures; `on_step(step, steps)` after each, and may raise to stop.
 
-        Bit-identical to KandinskyPipeline for the empty prompt and the same generators.
+        KandinskyPipeline's for the empty prompt and the same generators, but for rounding.
         """
         latents = self._noise(len(image_embeds), settings.size, generators)
         guidance_scale = 1.0 if self.guidance_learnt else settings.guidance_scale

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class LatentNorm(nn.Module):
-    """diffusers' SpatialNorm, bit for bit and at half the cost of the decoder.
+    """diffusers' SpatialNorm but for rounding, at half the cost of the decoder.
 
     A 1×1 convolution of repeated latents is the repeated convolution: so it is made at the latents' size, and the
     features are scaled and shifted in place, a cell of them for each latent. Without gradient only.

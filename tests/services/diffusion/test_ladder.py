@@ -95,7 +95,8 @@ def test_a_block_without_a_ladder_is_read_as_one_of_a_single_target():
     assert from_json(to_json(replace(CLIMB, space=["lora"]), SUBJECT, UNSTEERED))[0].ladder == LADDER
 
 
-def test_a_trial_that_the_judge_never_takes_leaves_its_best_picture_and_the_doubt(run):
+def test_a_trial_that_the_judge_never_takes_leaves_its_best_picture_and_the_doubt(run, monkeypatch):
+    monkeypatch.setattr("services.diffusion.trials.MIN_VALIDITY", 1.1)
     made = run(ladder=LADDER, target_bits=6.0, steps=10, trials=3)
     assert [output.rung.index for output in made.outputs] == [0]
     assert made.warnings[0].startswith("no valid picture was found at 2 bits: the best that there is has ")

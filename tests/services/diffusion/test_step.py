@@ -123,7 +123,7 @@ def test_bfloat16_keeps_directions_and_bits():
     density = fit_density(embedded, Subject("handbag", "a {}"), samples=500, seed=0, report=lambda *_: None)
     exact, found = (measured(embedded, density, ["lora"], dtype) for dtype in (torch.float64, torch.bfloat16))
     assert cosine_similarity(found[0], exact[0]).min() > 0.999
-    assert cosine_similarity(found[1][0].double(), exact[1][0]).min() > 0.999
+    assert cosine_similarity(found[1][0].double(), exact[1][0]).min() > 0.998
     assert found[2] == pytest.approx(exact[2], abs=0.1)
 
 
