@@ -7,9 +7,10 @@ from fastapi.exceptions import RequestValidationError
 
 from api.deps import Gateway
 from api.webhooks import BodyProblem, webhook_problems
-from services.errors import OtherModelError, UnreadableError, UploadExpiredError, UploadNotFoundError
+from services.errors import OtherConceptError, OtherModelError, UnreadableError, UploadExpiredError, UploadNotFoundError
 from services.jobs.record import JobRecord
 from services.jobs.request import JobRequest
+from services.texts.concepts import canonical
 
 Location = tuple[str | int, ...]
 
@@ -31,9 +32,19 @@ async def find_problems(gateway: Gateway, requests: Sequence[JobRequest]) -> lis
     missing = uploads | absent | await _of_another_model(gateway, outputs)
     return [
         [problem_at(location, missing[value]) for location, value in references if value in missing]
+        + list(_of_another_concept(request, outputs))
         + list(webhook_problems(gateway.settings, request.webhook))
         for references, request in zip(named, requests, strict=True)
     ]
+
+
+def _of_another_concept(request: JobRequest, outputs: dict[str, tuple[JobRecord, int]]) -> Iterator[BodyProblem]:
+    """That what is to be drawn again is of another concept."""
+    if not (request.found and (found := outputs.get(request.found.output))):
+        return
+    own, asked = (canonical(concept) for concept in (found[0].request.concept, request.concept))
+    if own != asked:
+        yield problem_at(("found", "output"), str(OtherConceptError(request.found.output, own, asked)))
 
 
 async def find_outputs(gateway: Gateway, outputs: Iterable[str]) -> dict[str, tuple[JobRecord, int]]:
@@ -95,6 +106,8 @@ def _references(request: JobRequest) -> Iterator[tuple[Location, str]]:
     """Where the request names an upload or an output, and which."""
     if request.image and request.image.upload:
         yield ("image", "upload"), request.image.upload
+    if request.found:
+        yield ("found", "output"), request.found.output
     if request.image and request.image.output:
         yield ("image", "output"), request.image.output
     for name, directions in (("avoid", request.avoid), ("toward", request.toward)):

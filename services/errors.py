@@ -69,6 +69,16 @@ class OtherModelError(ServiceError):
         super().__init__(f"the output {output} is of {whose}, {own}")
 
 
+class OtherConceptError(ServiceError):
+    """A found thing that the request names is of another concept."""
+
+    code = "other_concept"
+    title = "What the job is to draw again is of another concept"
+
+    def __init__(self, output: str, own: str, asked: str) -> None:
+        super().__init__(f"the output {output} is of the concept ‘{own}’, not of ‘{asked}’")
+
+
 class UnsafeContentError(ServiceError):
     """Content safety is on, and refuses the picture to start from or all that were made."""
 

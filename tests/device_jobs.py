@@ -23,6 +23,7 @@ from services.diffusion.checkers.safety import SafetyChecker, load_safety_checke
 from services.diffusion.density.fit import fit_density
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
+from services.diffusion.found import Found
 from services.diffusion.generate import generate, replay, sample_plain
 from services.diffusion.kandinsky.decoder import Decoder
 from services.diffusion.kandinsky.model import Kandinsky
@@ -49,10 +50,15 @@ class Bench:
     density: DensityModel
     subject: Subject = SUBJECT
 
-    def run(self, config: GenerationConfig = CONFIG, steering: Steering = UNSTEERED, **more: Any) -> list[Output]:
-        return generate(
-            Run(self.model, self.density, self.checker, self.subject, config, steering), silent, **more
-        ).outputs
+    def run(
+        self,
+        config: GenerationConfig = CONFIG,
+        steering: Steering = UNSTEERED,
+        found: Found | None = None,
+        **more: Any,
+    ) -> list[Output]:
+        run = Run(self.model, self.density, self.checker, self.subject, config, steering, found)
+        return generate(run, silent, **more).outputs
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,14 @@ def varied(bench: Bench) -> Outcome:
     return optimised(replace(bench, density=density, subject=subject))
 
 
+def found_again(bench: Bench) -> Outcome:
+    """What was found is drawn again from its file, in another sentence."""
+    found = Found.load(bench.run(replace(CONFIG, space=["token", "lora"]))[0].found.save(), "the file")
+    subject = found.subject("a {} on the beach")
+    density = fit_density(bench.model, subject, samples=SAMPLES, seed=0, report=silent)
+    return Outcome.of(replace(bench, density=density, subject=subject).run(found=found))
+
+
 def resumed(bench: Bench) -> Outcome:
     """A run goes on from its savepoint, and ends as it did without a break."""
     kept: list[bytes] = []
@@ -236,6 +250,7 @@ JOBS: dict[str, Job] = {
     "avoid, toward and exposure": partial(steered, mode="calibrated"),
     "avoid, toward and exposure in mode paper": partial(steered, mode="paper"),
     "a start from a picture": varied,
+    "a found thing again": found_again,
     "a savepoint": resumed,
     "a replay": replayed,
     "preloading": preloaded,

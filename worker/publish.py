@@ -9,7 +9,7 @@ from PIL import Image
 from services.diffusion.density.fit import Report
 from services.diffusion.run import Output
 from services.jobs.leases import Claim
-from services.jobs.record import ReachedRarity, StoredOutput
+from services.jobs.record import FoundLikeness, ReachedRarity, StoredOutput
 from services.objects.keys import output_key, state_key
 from services.objects.storage import Storage
 
@@ -24,7 +24,7 @@ def upload(storage: Storage, claim: Claim, outputs: list[Output], report: Report
         data = encode(output.image, claim.request.format)
         key = output_key(claim.id, claim.attempt, index, claim.request.format)
         media_type = f"image/{claim.request.format}"
-        storage.put(state_key(claim.id, claim.attempt, index), output.learnt(), "application/octet-stream")
+        storage.put(state_key(claim.id, claim.attempt, index), output.found.save(), "application/octet-stream")
         storage.put(key, data, media_type)
         stored.append(_describe(output, key, data, media_type))
     return stored
@@ -50,5 +50,6 @@ def _describe(output: Output, key: str, data: bytes, media_type: str) -> StoredO
         anchor=output.anchor,
         validity=output.validity,
         novelty_bits=output.novelty_bits,
+        likeness=FoundLikeness.model_validate(asdict(output.likeness)) if output.likeness else None,
         replay=output.replay,
     )

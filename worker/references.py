@@ -7,11 +7,12 @@ from services.diffusion.checkers.safety import SafetyChecker, require_safe
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
+from services.diffusion.found import Found
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.runtime.checkpoint import described
 from services.diffusion.steering.clusters import History, Steering, Weighed, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
-from services.errors import OtherModelError, PictureError, ReferenceGoneError, UnreadableError
+from services.errors import OtherConceptError, OtherModelError, PictureError, ReferenceGoneError, UnreadableError
 from services.jobs.accepted import AcceptedDirection, AcceptedPicture, AcceptedRequest
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobRecord
@@ -19,6 +20,7 @@ from services.objects.keys import state_key, upload_key
 from services.objects.storage import Storage
 from services.pictures.pixels import read_picture
 from services.sampler.requests import history_of
+from services.texts.concepts import canonical
 
 
 class References:
@@ -28,11 +30,19 @@ class References:
     def __init__(self, model: Kandinsky, safety: SafetyChecker | None, storage: Storage, leases: Leases) -> None:
         self._model, self._safety, self._storage, self._leases = model, safety, storage, leases
 
-    def subject(self, request: AcceptedRequest) -> Subject:
+    def found(self, request: AcceptedRequest) -> Found | None:
+        """What is to be drawn again. OtherConceptError; CheckpointError for a damaged one."""
+        if request.found is None:
+            return None
+        found = Found.load(self._learnt(request.found.output)[0], f"what the output {request.found.output} learnt")
+        if found.facts.concept != canonical(request.concept):
+            raise OtherConceptError(request.found.output, found.facts.concept, canonical(request.concept))
+        return found
+
+    def subject(self, request: AcceptedRequest, found: Found | None = None) -> Subject:
         """The concept in its prompt, and the embedding of the picture to start from; PromptError for too many words."""
-        start = None if request.image is None else self._picture(request.image)
-        strength = {} if request.image is None else {"strength": request.image.strength}
-        subject = Subject(request.concept, request.prompt, start, **strength)
+        start = (self._picture(request.image), request.image.strength) if request.image else ()
+        subject = found.subject(request.prompt) if found else Subject(request.concept, request.prompt, *start)
         named = [direction for direction in (*request.avoid, *request.toward) if direction.weight]
         wishes = [direction.text for direction in named if direction.text]
         require_fitting(self._model, subject, wishes + before_the_concept(request.space))
@@ -75,6 +85,10 @@ class References:
 
     def _image_embeds(self, output: str) -> Tensor:
         """The output's embedding, (dim,); CheckpointError for a damaged one."""
+        return self._learnt(output)[1]
+
+    def _learnt(self, output: str) -> tuple[bytes, Tensor]:
+        """The file of what the output's trial has learnt, and the embedding in it, which this model knows."""
         job_id, _, index = output.partition("/")
         record: JobRecord | None = self._leases.find(job_id)
         if record is None or int(index) >= len(record.outputs):
@@ -86,7 +100,7 @@ class References:
         if not self._model.knows(image_embeds, model):
             whose = f"the model {model[:12]}" if model else f"a model of {len(image_embeds)} dimensions"
             raise OtherModelError(output, whose, self._model.fingerprint)
-        return image_embeds
+        return data, image_embeds
 
     def _object(self, key: str, name: str) -> bytes:
         if not self._storage.exists(key):

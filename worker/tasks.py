@@ -142,8 +142,7 @@ class Runner:
 
     def _density(self, attempt: Attempt, subject: Subject) -> Artefact:
         """The density of what is to be drawn, which the record names from now on."""
-        image = attempt.request.image
-        picture = image.prefix if image else ""
+        picture = "" if subject.start is None else attempt.request.picture_prefix
         lock = partial(owned, self._leases, picture, self._fit_lock)
         artefact = self._models.densities.get(subject, attempt.report, lock, picture)
         attempt.name_density(self._models.densities.facts(subject, artefact), listed=subject.start is None)
@@ -163,11 +162,12 @@ class Runner:
         attempt.report("load", 0, 1, None)
         models.model.decoder.settings(request.size, request.decoder_steps, request.guidance_scale)  # or no fit
         begin = time.perf_counter()
-        subject = self._references.subject(request)
+        found = self._references.found(request)
+        subject = self._references.subject(request, found)
         density = self._density(attempt, subject).density
         steering = self._references.steering(attempt.claim, density, subject, attempt.report)
         attempt.metrics.fit_ms = _ms_since(begin)
-        return Run(models.model, density, models.checker, subject, config_of(request), steering)
+        return Run(models.model, density, models.checker, subject, config_of(request), steering, found)
 
     def _upload(self, attempt: Attempt, generation: Generation) -> list[StoredOutput]:
         begin = time.perf_counter()
@@ -180,8 +180,8 @@ def views_of(claim: Claim, outputs: list[Output]) -> list[View]:
     """The outputs as their user's history has them: shown, and not judged yet."""
     concept = claim.request.concept
     return [
-        View.of(f"{claim.id}/{i}", concept, Feedback.NEUTRAL, output.image_embeds.numpy().tobytes(), output.model)
-        for i, output in enumerate(outputs)
+        View.of(f"{claim.id}/{i}", concept, Feedback.NEUTRAL, found.image_embeds.numpy().tobytes(), found.facts.model)
+        for i, found in enumerate(output.found for output in outputs)
     ]
 
 

@@ -136,6 +136,11 @@ def generate(
         Wishes,
         typer.Option(parser=weighed, metavar="WISH", help="Words or a picture to lean to; ::0 to ::2 is its weight."),
     ] = None,
+    prompt: Annotated[str, typer.Option(help="A sentence with {} for the concept.")] = DEFAULT_PROMPT,
+    found: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Draw this picture's thing again, in the prompt."),
+    ] = None,
     image: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Vary this picture.")] = None,
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="How far from it: 0 the same, 1 only its family.")
@@ -155,6 +160,7 @@ def generate(
         options = {"mode": mode, "space": space} if space else {"mode": mode}
         asked = JobRequest(
             concept=concept,
+            prompt=prompt,
             count=count,
             rarity=rarity,
             seed=seed,
@@ -163,11 +169,13 @@ def generate(
             variety=variety,
             **options,
         )
+        if found and (avoid or toward or image or asked.optimised):
+            raise typer.BadParameter("what is found is drawn again, with nothing to optimise", param_hint="--found")
         request = asked.accepted(seed=secrets.randbelow(2**32))
         with needing("embedded"):
             from deploy.local.making import make
         start = None if image is None else (image, strength)
-        made = make(request, avoid or [], toward or [], image=start, exposure=exposure, data=data, out=out)
+        made = make(request, avoid or [], toward or [], image=start, found=found, exposure=exposure, data=data, out=out)
         print(*made, sep="\n")
 
 
@@ -181,6 +189,10 @@ def _rungs(ladder: str) -> list[float]:
 @app.command()
 def replay(
     figures: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Its JSON.")],
+    found: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="What it was drawn of, with --found."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to save it.")] = Path("replay.png"),
     data: Data = Path("data"),
 ) -> None:
@@ -188,7 +200,7 @@ def replay(
     with one_sentence():
         with needing("embedded"):
             from deploy.local.making import make_again
-        print(make_again(figures, data=data, out=out))
+        print(make_again(figures, found=found, data=data, out=out))
 
 
 @app.command()

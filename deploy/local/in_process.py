@@ -15,17 +15,21 @@ from services.diffusion.checkers.safety import is_safe, require_safe
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
+from services.diffusion.found import Found
 from services.diffusion.generate import Generation
 from services.diffusion.replay import GenerationConfig, from_json
 from services.diffusion.run import Output, Run
+from services.diffusion.runtime.checkpoint import described
 from services.diffusion.steering.clusters import History, Named, Weighed, require_fitting, steer
 from services.diffusion.steering.spaces import before_the_concept
+from services.errors import OtherConceptError, OtherModelError
 from services.exposure import View
 from services.objects.storage import open_storage
 from services.pictures.pixels import read_picture
 from services.sampler.models import Models, load_models
 from services.sampler.requests import history_of
 from services.settings import Settings
+from services.texts.concepts import canonical
 
 
 def load(data: Path) -> Models:
@@ -49,6 +53,7 @@ def generate(
     avoid: Sequence[tuple[str, float]] = (),
     toward: Sequence[tuple[str, float]] = (),
     seen: Sequence[View] | None = None,
+    found: Found | None = None,
 ) -> Generation:
     """What a worker would make; a wish is words, or the path of a picture, with its weight.
 
@@ -61,14 +66,29 @@ def generate(
     own = density(models, subject, report)
     history: History | None = None if seen is None else history_of(seen, subject.concept, models.model)
     steering = steer(models.model, own, subject, avoid=avoided, toward=wished, history=history, report=report)
-    made = sampler.generate(Run(models.model, own, models.checker, subject, config, steering), report)
+    made = sampler.generate(Run(models.model, own, models.checker, subject, config, steering, found), report)
     return made.withhold(models.safety)
 
 
-def replay(models: Models, block: dict[str, Any], report: Report) -> Output:
-    """The picture that `block` came with; ReplayError when model, density or checker differ, UnsafeContentError."""
+def found(models: Models, path: Path, concept: str) -> Found:
+    """What lies beside a picture, or is in the file itself. OtherModelError, OtherConceptError, CheckpointError."""
+    learnt = path.with_suffix(".safetensors")
+    with described(str(learnt)):
+        data = learnt.read_bytes()
+    thing = Found.load(data, str(learnt))
+    if thing.facts.model != models.model.fingerprint:
+        raise OtherModelError(str(path), f"the model {thing.facts.model[:12]}", models.model.fingerprint)
+    if thing.facts.concept != canonical(concept):
+        raise OtherConceptError(str(path), thing.facts.concept, canonical(concept))
+    return thing
+
+
+def replay(models: Models, block: dict[str, Any], report: Report, of: Path | None) -> Output:
+    """The picture that `block` came with, `of` what was found, if it was; ReplayError when model, density or checker
+    differ, UnsafeContentError."""
     _, subject, _ = from_json(block["recipe"])
-    output = sampler.replay(models.model, density(models, subject, report), models.checker, block, report)
+    thing = found(models, of, subject.concept) if of else None
+    output = sampler.replay(models.model, density(models, subject, report), models.checker, block, report, thing)
     require_safe(output.image, "replay", models.safety)
     return output
 

@@ -12,19 +12,20 @@ from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.checkers.safety import SafetyChecker, is_safe
 from services.diffusion.density.fit import Report
 from services.diffusion.density.model import DensityModel
+from services.diffusion.found import Found
 from services.diffusion.judge import Judge
 from services.diffusion.kandinsky.decoder import Decoder, DecodeSettings
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.optimize import Optimization
 from services.diffusion.paper import DEVIATION, Paper, look, unchecked
-from services.diffusion.replay import from_json
+from services.diffusion.replay import GenerationConfig, from_json
 from services.diffusion.run import Output, Run, Rung
 from services.diffusion.runtime.batching import ALONE, Batching
 from services.diffusion.runtime.observer import Observer, unobserved
 from services.diffusion.runtime.savepoint import NOWHERE, Savepoint
-from services.diffusion.steering.objective import SHELL_BITS, Objective
+from services.diffusion.steering.objective import SHELL_BITS, Figures, Objective
 from services.diffusion.steering.spaces import Space
-from services.diffusion.trials import Checked, Trial, columns, ranked
+from services.diffusion.trials import Checked, Trial, columns, ranked, states_of
 from services.errors import ReplayError, UnsafeContentError
 
 Chosen = tuple[Checked, Rung | None]
@@ -58,7 +59,8 @@ def generate(
     batching: Batching = ALONE,
 ) -> Generation:
     """`run.config.count` pictures of the subject at the wanted rarity, each the best of its trial; with a ladder as
-    many columns, one after the other, each of the pictures of one trial at the rungs that it passed.
+    many columns, one after the other, each of the pictures of one trial at the rungs that it passed; of a found thing
+    the most valid pictures of as many as there would be trials.
 
     From a savepoint of the same run it goes on, with the pictures that it would have given without a break. `observer`
     sees the trials before each step is reported. `batching` is how rows come to the device, by themselves at first.
@@ -78,17 +80,32 @@ def generate(
     return Generation(outputs, told, {name: round(1000 * value) for name, value in seconds.items()})
 
 
-def replay(model: Kandinsky, density: DensityModel, checker: Checker, block: dict[str, Any], report: Report) -> Output:
-    """The output that `block` came with, bit for bit on the same machine; ReplayError where that cannot be."""
+def replay(
+    model: Kandinsky,
+    density: DensityModel,
+    checker: Checker,
+    block: dict[str, Any],
+    report: Report,
+    found: Found | None = None,
+) -> Output:
+    """The output that `block` came with, bit for bit on the same machine; ReplayError where that cannot be.
+
+    That of a found thing needs it.
+    """
     config, subject, steering = from_json(block["recipe"])
-    found = {"model": model.fingerprint, "density": density.fingerprint, "checker": checker.fingerprint}
-    same = {part: block[part] == fingerprint for part, fingerprint in found.items()}
+    own = {"model": model.fingerprint, "density": density.fingerprint, "checker": checker.fingerprint}
+    same = {part: block[part] == fingerprint for part, fingerprint in own.items()}
     same["density"] = density.is_named(block["density"], subject)
-    for part, fingerprint in found.items():
+    for part, fingerprint in own.items():
         if not same[part]:
             raise ReplayError(f"the picture is of the {part} {block[part][:12]}, this one is {fingerprint[:12]}")
+    if "found" not in block:
+        found = None
+    elif found is None or found.digest != block["found"]:
+        given = f"this one is {found.digest[:12]}" if found else "whose file is needed"
+        raise ReplayError(f"the picture is of the found thing {block['found'][:12]}, {given}")
     with threads(block["threads"]):
-        generation = generate(Run(model, density, checker, subject, config, steering), report)
+        generation = generate(Run(model, density, checker, subject, config, steering, found), report)
     for output in generation.outputs:
         if output.seed == block["row_seed"] and output.replay.get("rung") == block.get("rung"):
             return output
@@ -130,10 +147,29 @@ class _Work:
 
     def make(self) -> tuple[list[Chosen], list[str]]:
         config = self.run.config
-        if config.mode == "calibrated" and config.ladder:
+        if self.run.found:
+            chosen, warnings = self.again(self.run.found)
+        elif config.mode == "paper":
+            chosen, warnings = self.paper()
+        elif config.ladder:
             return self.ladder()
-        chosen, warnings = self.paper() if config.mode == "paper" else self.calibrated()
+        else:
+            chosen, warnings = self.calibrated()
         return [(check, None) for check in chosen], warnings
+
+    @torch.no_grad()
+    def again(self, found: Found) -> tuple[list[Checked], list[str]]:
+        """One embedding, and a drawing of it for each seed."""
+        run, config = self.run, self.run.config
+        image_embeds, learnt = found.sample(run.space, config.found_strength)
+        figures = Figures.of(run.density, image_embeds[None], run.space.positive.text_embeds)
+        [state] = states_of(run.density, [config.seed], 0, image_embeds[None], figures.table(run.density))
+        states = [replace(state, seed=config.seed + i) for i in range(trials_of(config))]
+        verdicts = self.judge([state.seed for state in states], image_embeds.expand(len(states), -1))
+        checks = [Checked(state, learnt, *verdict) for state, verdict in zip(states, verdicts, strict=True)]
+        best_first = sorted(checks, key=lambda check: check.validity or 0.0, reverse=True)
+        chosen = self.judge.hand_out(best_first, config.count)
+        return chosen, doubtful(chosen)
 
     def calibrated(self) -> tuple[list[Checked], list[str]]:
         density, config = self.run.density, self.run.config
@@ -158,15 +194,12 @@ class _Work:
     def _optimized(self, objective: Objective) -> list[Trial]:
         """The trials that were looked at; of a ladder each rung has the steps of a single target."""
         config = self.run.config
-        trials = trials_for(config.count) if config.trials is None else config.trials
-        if not 1 <= config.count <= trials:
-            raise ValueError(f"{config.count} images need at least as many trials, got {trials}")
         optimization = Optimization(
             self.run.space,
             self.run.density,
             objective,
             seed=config.seed,
-            trials=trials,
+            trials=trials_of(config),
             count=config.count,
             ladder=config.ladder,
             batching=self.batching,
@@ -188,6 +221,14 @@ class _Work:
         chosen = self.judge.draw(looked_at)
         missed = shortfalls(chosen, density.d2_at(config.target_bits), config.target_bits)
         return chosen, [DEVIATION, *unchecked(self.judge.reading), *missed]
+
+
+def trials_of(config: GenerationConfig) -> int:
+    """How many trials there are; ValueError for fewer than pictures."""
+    trials = trials_for(config.count) if config.trials is None else config.trials
+    if not 1 <= config.count <= trials:
+        raise ValueError(f"{config.count} images need at least as many trials, got {trials}")
+    return trials
 
 
 def trials_for(count: int) -> int:

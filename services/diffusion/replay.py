@@ -20,7 +20,7 @@ class GenerationConfig:
     """What a caller decides beside subject and steering; None leaves it to the mode or to the model.
 
     With a `ladder` of bits, ascending, each of `count` trials leaves a picture at every rung; `target_bits` is the
-    last, and `steps` are those to each rung.
+    last, and `steps` are those to each rung. `found_strength` is as `Found.sample` takes it.
     """
 
     target_bits: float
@@ -35,9 +35,15 @@ class GenerationConfig:
     guidance_scale: float | None = None
     variety: float = 0.0
     ladder: Sequence[float] = ()
+    found_strength: float | None = None
 
 
-OF_BEFORE: dict[str, Any] = {"variety": 0.0, "ladder": [], "strength": STRENGTH}  # in blocks that know none of them
+OF_BEFORE: dict[str, Any] = {  # in blocks that know none of them
+    "variety": 0.0,
+    "ladder": [],
+    "strength": STRENGTH,
+    "found_strength": None,
+}
 
 
 def to_json(config: GenerationConfig, subject: Subject, steering: Steering) -> dict[str, Any]:

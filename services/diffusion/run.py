@@ -7,18 +7,19 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from jaxtyping import Float
 from PIL import Image
-from safetensors.torch import save
 from torch import Tensor
 
 from services.diffusion.checkers.open_clip import Checker
 from services.diffusion.density.model import DensityModel
 from services.diffusion.density.subject import Subject
+from services.diffusion.found import Found, Likeness
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.schedule import PRIOR_STEPS
 from services.diffusion.replay import GenerationConfig, to_json
 from services.diffusion.steering.clusters import UNSTEERED, Steering
 from services.diffusion.steering.spaces import Space
 from services.diffusion.trials import Checked, State
+from services.found import FoundFacts
 
 LIBRARIES = ("rarebit", "torch", "diffusers", "transformers", "open_clip_torch")
 
@@ -36,8 +37,9 @@ class Rung:
 class Output:
     """A picture and its own figures; `rarity` has percentile, bits, d2 and residual (a quantile of the baseline's).
 
-    `rung` is None without a ladder. `image_embeds` is what was decoded. `validity` is None where the judge knows no
-    noun of the concept. `novelty_bits` is its surprisal to who has seen the history, if there is one.
+    `rung` is None without a ladder. `found` has what was decoded, and what led there. `validity` is None where the
+    judge knows no noun of the concept. `novelty_bits` is its surprisal to who has seen the history, if there is one,
+    and `likeness` that to the found thing of which it is a picture.
     """
 
     image: Image.Image
@@ -46,25 +48,25 @@ class Output:
     anchor: float
     validity: float | None
     novelty_bits: float | None
-    image_embeds: Float[Tensor, "dim"]
+    found: Found
     replay: dict[str, object]
     rung: Rung | None = None
+    likeness: Likeness | None = None
 
     @property
-    def model(self) -> str:
-        """The fingerprint of the model in whose space `image_embeds` is."""
-        return str(self.replay["model"])
-
-    def learnt(self) -> bytes:
-        """What later requests can steer by, as safetensors: `image_embeds` (dim,), and the `model` of its space."""
-        return save({"image_embeds": self.image_embeds}, {"model": self.model})
+    def image_embeds(self) -> Float[Tensor, "dim"]:
+        """What was decoded, float32 on the CPU."""
+        return self.found.image_embeds
 
 
 @dataclass
 class Run:
     """All that a run's pictures depend on, on the model's device; the density is the subject's.
 
-    Raises ValueError for a density of another model, text or start, and for a size or steps that cannot be.
+    With `found` they are pictures of that, and nothing is optimised.
+
+    Raises ValueError for a density of another model, text or start, for a found thing of another model, and for a size
+    or steps that cannot be.
     """
 
     model: Kandinsky
@@ -73,9 +75,12 @@ class Run:
     subject: Subject
     config: GenerationConfig
     steering: Steering = UNSTEERED
+    found: Found | None = None
 
     def __post_init__(self) -> None:
         self.density = fitting(self.density, self.model, self.subject)
+        if self.found and self.found.facts.model != self.model.fingerprint:
+            raise ValueError(f"what is found is of the model {self.found.facts.model[:12]}")
         self.steering = self.steering.to(self.model.device)
         config, decoder = self.config, self.model.decoder
         self.settings = decoder.settings(config.size, config.decoder_steps, config.guidance_scale)
@@ -83,14 +88,15 @@ class Run:
 
     @cached_property
     def space(self) -> Space:
-        """What is optimised; ValueError for a space that there is not."""
-        return Space(self.model, self.subject, self.config.space)
+        """What is optimised, or was; ValueError for a space that there is not."""
+        return Space(self.model, self.subject, self.found.facts.space if self.found else self.config.space)
 
     @torch.no_grad()
     def output(self, check: Checked, rung: Rung | None = None) -> Output:
         """One picture with its figures."""
         state = check.state
         figures = {"percentile": self.density.percentile(state.d2), "bits": state.bits, "d2": state.d2}
+        found = self._found(check)
         return Output(
             image=check.image,
             seed=state.seed,
@@ -98,9 +104,30 @@ class Run:
             anchor=state.anchor,
             validity=check.validity,
             novelty_bits=self._novelty_bits(state),
-            image_embeds=state.image_embeds.float().cpu(),
+            found=found,
             replay=self.described() | {"row_seed": state.seed, "step": state.step} | _named(rung),
             rung=rung,
+            likeness=self.found.likeness(found) if self.found else None,
+        )
+
+    def _found(self, check: Checked) -> Found:
+        """What the picture's trial had learnt."""
+        looks = self.checker.embed([check.image])
+        return Found(
+            FoundFacts(
+                model=self.model.fingerprint,
+                checker=self.checker.fingerprint,
+                concept=self.subject.concept,
+                prompt=self.subject.prompt,
+                space=self.space.names,
+                seed=self.found.facts.seed if self.found else check.state.seed,
+                strength=self.subject.strength,
+            ),
+            image_embeds=check.state.image_embeds.float().cpu(),
+            mean=self.density.subspace.mean.float().cpu(),
+            learnt=[part.cpu() for part in check.learnt],
+            start=None if self.subject.start is None else self.subject.start.cpu(),
+            looks=None if looks is None else looks[0].float().cpu(),
         )
 
     def _novelty_bits(self, state: State) -> float | None:
@@ -124,7 +151,7 @@ class Run:
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "versions": {name: version_of(name) for name in LIBRARIES},
-        }
+        } | ({"found": self.found.digest} if self.found else {})
 
 
 def _named(rung: Rung | None) -> dict[str, object]:

@@ -113,7 +113,7 @@ class Trial:
 
     def climb(self, check: Checked, rungs: int) -> None:
         """What was passed at a rung: the trial goes on to the next of them, and ends at the last."""
-        self.climbed.append(replace(check, learnt=[]))  # from here on `best` is what it goes on from
+        self.climbed.append(replace(check, learnt=[part.cpu() for part in check.learnt]))  # many, and rarely read again
         self.arrived = self.ended = len(self.climbed) == rungs
 
     def snapshot(self, image: Image.Image | None = None, *, ladder: bool = False) -> Snapshot | None:

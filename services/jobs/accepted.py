@@ -35,10 +35,10 @@ class AcceptedPicture(StoredModel):
     output: str | None = None
     strength: float = STRENGTH
 
-    @property
-    def prefix(self) -> str:
-        """All that belongs to the upload, or to the job whose output it is, in the object store."""
-        return job_prefix(self.output.partition("/")[0]) if self.output else upload_prefix(self.upload or "")
+
+class AcceptedFound(StoredModel):
+    output: str
+    strength: float | None = None
 
 
 class AcceptedDirection(StoredModel):
@@ -70,6 +70,7 @@ class AcceptedRequest(StoredModel):
     trials: int | None = None
     seed: int
     image: AcceptedPicture | None = None
+    found: AcceptedFound | None = None
     avoid: list[AcceptedDirection] = Field(default_factory=list)
     toward: list[AcceptedDirection] = Field(default_factory=list)
     variety: float = 0.0
@@ -84,3 +85,11 @@ class AcceptedRequest(StoredModel):
     expires_in: int
     webhook: AcceptedWebhook | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def picture_prefix(self) -> str:
+        """What belongs, in the object store, to the upload or the output's job that it begins with; "" without one."""
+        if self.image and self.image.upload:
+            return upload_prefix(self.image.upload)
+        beginning = self.found or self.image
+        return job_prefix(beginning.output.partition("/")[0]) if beginning and beginning.output else ""

@@ -18,8 +18,8 @@ VALID = 0.5  # P(valid) from which on a picture is more likely of the concept th
 Buckets = list[tuple[str, float]]
 
 
-def counts_of(metrics: Metrics, outputs: Sequence[StoredOutput], target_bits: float) -> Counter[str]:
-    """What an ended job adds to the counters."""
+def counts_of(metrics: Metrics, outputs: Sequence[StoredOutput], target_bits: float | None) -> Counter[str]:
+    """What an ended job adds to the counters; `target_bits` is None where no rarity was asked for."""
     counts: Counter[str] = Counter()
     for stage in STAGES:
         if ms := getattr(metrics, f"{stage}_ms"):
@@ -27,7 +27,8 @@ def counts_of(metrics: Metrics, outputs: Sequence[StoredOutput], target_bits: fl
             counts[f"stage:{stage}:ms"] += ms
     for output in outputs:
         asked = output.rarity.rung.bits if output.rarity.rung else target_bits
-        counts[_bucket("bits", BITS, output.rarity.bits - asked)] += 1
+        if asked is not None:
+            counts[_bucket("bits", BITS, output.rarity.bits - asked)] += 1
         counts[f"pictures:{verdict_of(output.validity)}"] += 1
     return counts
 

@@ -196,7 +196,7 @@ class Leases:
         more: list[str | int] = [replay]
         if claim.request.exposure is not None:
             more += write_views(claim.tenant, claim.request.exposure, views, self._bounds)
-        counts = counts_of(metrics, outputs, claim.request.rarity.target_bits)
+        counts = counts_of(metrics, outputs, None if claim.request.found else claim.request.rarity.target_bits)
         return self._finish(claim, JobStatus.SUCCEEDED, result, metrics, counts, *more)
 
     def fail(self, claim: Claim, error: JobError, metrics: Metrics) -> JobStatus:

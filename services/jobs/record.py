@@ -107,8 +107,17 @@ class ReachedRarity(StoredModel):
     rung: ReachedRung | None = None
 
 
+class FoundLikeness(StoredModel):
+    """How like the found thing a picture of it is, 1 for the same: by its embedding, 0 for what the concept is on
+    average, and by the judge's features of the picture, null where it has none."""
+
+    embedding: float
+    picture: float | None = None
+
+
 class PictureFacts(StoredModel):
-    """One image: what it is; `validity` is null where the judge does not know the concept, as a warning says."""
+    """One image: what it is; `validity` is null where the judge does not know the concept, as a warning says.
+    `likeness` is of pictures of a found thing."""
 
     media_type: str
     width: int
@@ -120,6 +129,7 @@ class PictureFacts(StoredModel):
     anchor: float
     validity: float | None
     novelty_bits: float | None = None
+    likeness: FoundLikeness | None = None
 
 
 class StoredOutput(PictureFacts):

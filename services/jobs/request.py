@@ -28,6 +28,7 @@ URL_LIMIT = 2048
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
 
 _URL = TypeAdapter(AnyHttpUrl)
+_OPTIMISED = ("rarity", "mode", "space", "steps", "image", "avoid", "toward", "variety")
 _ENDINGS: list[JobEvent] = ["job.succeeded", "job.failed", "job.canceled"]
 
 
@@ -123,6 +124,18 @@ class PictureRef(OneOf):
     )
 
 
+class FoundRef(WireModel):
+    """What an output's trial has learnt, to draw it again: as it was, or in another sentence."""
+
+    output: OutputRef
+    strength: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Of what was learnt; null: all in its own sentence, in another what leaves that half of its say.",
+    )
+
+
 class Direction(OneOf):
     """Where to go, or what to stay away from: words, or what another job's output learnt; and how much it counts."""
 
@@ -190,6 +203,9 @@ class JobRequest(WireModel):
     )
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="null: drawn, and reported here.")
     image: PictureRef | None = Field(default=None, description="The picture to start from.")
+    found: FoundRef | None = Field(
+        default=None, description="An output of the same concept that is drawn again, with nothing to optimise."
+    )
     avoid: list[Direction] = Field(default=[], max_length=8, description="Stay away from these.")
     toward: list[Direction] = Field(default=[], max_length=8, description="Lean to these.")
     variety: float = Field(
@@ -257,6 +273,17 @@ class JobRequest(WireModel):
         if self.variety and (self.mode == "paper" or self.rarity.ladder):
             raise _refusal(("variety",), "is of the calibrated mode with a single target")
         return self
+
+    @model_validator(mode="after")
+    def _nothing_to_optimise(self) -> Self:
+        if self.found and (name := next(iter(self.optimised), None)):
+            raise _refusal((name,), "is of what is optimised; what is found is only drawn again")
+        return self
+
+    @property
+    def optimised(self) -> list[str]:
+        """What it says of how pictures are to be found."""
+        return [name for name in _OPTIMISED if getattr(self, name) != type(self).model_fields[name].default]
 
     @model_validator(mode="after")
     def _few_outputs(self) -> Self:

@@ -29,6 +29,7 @@ def config_of(request: AcceptedRequest) -> GenerationConfig:
         guidance_scale=request.guidance_scale,
         variety=request.variety,
         ladder=tuple(request.rarity.ladder or ()),
+        found_strength=request.found.strength if request.found else None,
     )
 
 

@@ -54,6 +54,7 @@ async def test_request_keeps_what_it_refers_to(gateway, output, upload):
         ({"image": {"output": f"{UNKNOWN}/0"}}, "/image/output", f"{UNKNOWN}/0"),
         ({"avoid": [{"text": "neon"}, {"output": f"{UNKNOWN}/15"}]}, "/avoid/1/output", f"{UNKNOWN}/15"),
         ({"toward": [{"output": f"{UNKNOWN}/0"}]}, "/toward/0/output", f"{UNKNOWN}/0"),
+        ({"found": {"output": f"{UNKNOWN}/0"}}, "/found/output", f"{UNKNOWN}/0"),
     ],
 )
 async def test_missing_reference_is_named_and_nothing_is_recorded(gateway, fields, pointer, value):
@@ -125,3 +126,32 @@ async def test_an_output_of_another_model_is_named_and_nothing_is_recorded(gatew
     assert detail == told + "to which its embedding says nothing"
     assert [await ask(output) for output in outputs[1:]] == [(202, [])] * 2
     assert len((await gateway.get("/jobs?status=queued")).json()["jobs"]) == 5
+
+
+async def test_what_is_found_is_drawn_again_in_its_concept_alone(gateway, output):
+    taken = await gateway.post("/jobs", json={"concept": "Handbags", "found": {"output": output}, "prompt": "a red {}"})
+    assert (taken.status_code, taken.json()["request"]["found"]) == (202, {"output": output, "strength": None})
+    refused = await gateway.post("/jobs", json=lamp(found={"output": output}))
+    [error] = refused.json()["errors"]
+    assert (refused.status_code, error["pointer"]) == (422, "/found/output")
+    assert error["detail"] == f"the output {output} is of the concept ‘handbag’, not of ‘lamp’"
+
+
+@pytest.mark.parametrize(
+    "optimised",
+    [
+        {"rarity": {"bits": 4}},
+        {"mode": "paper"},
+        {"space": ["token"]},
+        {"steps": 9},
+        {"image": {"upload": UNKNOWN}},
+        {"avoid": [{"text": "red"}]},
+        {"toward": [{"text": "red"}]},
+        {"variety": 0.5},
+    ],
+)
+async def test_nothing_is_optimised_of_what_is_found(gateway, output, optimised):
+    answer = await gateway.post("/jobs", json={"concept": "handbag", "found": {"output": output}} | optimised)
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["pointer"]) == (422, f"/{next(iter(optimised))}")
+    assert error["detail"] == "is of what is optimised; what is found is only drawn again"

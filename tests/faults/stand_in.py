@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 
 import worker.app
+from services.diffusion.found import Found
 from services.diffusion.generate import Generation
 from services.diffusion.run import Output
+from services.found import FoundFacts
 from services.jobs.accepted import AcceptedRequest
 from services.objects.storage import Storage
 from services.sampler.models import open_batching
@@ -45,6 +47,8 @@ class StandIn(Runner):
 def _output(request: AcceptedRequest, index: int) -> Output:
     """The same on every attempt, as the sampler's are."""
     seed = (request.seed or 0) + index
+    names = {"model": "stand-in", "checker": "none", "concept": request.concept, "prompt": request.prompt}
+    facts = FoundFacts(**names, space=[], seed=seed, strength=0.5)
     return Output(
         image=Image.new("RGB", (64, 64), (seed % 256, seed // 256 % 256, index)),
         seed=seed,
@@ -52,7 +56,7 @@ def _output(request: AcceptedRequest, index: int) -> Output:
         anchor=0.3,
         validity=0.9,
         novelty_bits=None,
-        image_embeds=torch.full((DIM,), float(seed)),
+        found=Found(facts, torch.full((DIM,), float(seed)), torch.zeros(DIM), []),
         replay={"model": "stand-in"},
     )
 

@@ -17,7 +17,7 @@ from services.diffusion.density.subject import Subject
 from services.exposure import Feedback, View
 from services.jobs.leases import Leases
 from services.jobs.record import JobStatus, Metrics
-from services.jobs.request import Direction, PictureRef
+from services.jobs.request import Direction, FoundRef, PictureRef
 from services.jobs.store import connect
 from services.objects.keys import state_key, upload_key
 from services.sampler.densities import Densities
@@ -55,7 +55,7 @@ async def test_what_was_learnt_lies_beside_each_picture(run, storage, models):
     dim = models.model.prior.config.embedding_dim
     assert state["image_embeds"].shape == (dim,)
     with safe_open(storage.path(state_key(record.id, record.attempt, 1)), "pt") as file:
-        assert file.metadata() == {"model": models.model.fingerprint}
+        assert file.metadata()["model"] == models.model.fingerprint
 
 
 async def test_who_asked_first_has_no_part_in_what_the_same_text_gives_to_others(jobs, make_runner, models, tmp_path):
@@ -84,6 +84,31 @@ async def test_avoiding_an_output_or_words_changes_the_pictures_and_the_replay_b
     assert {o.sha256 for o in plain.outputs}.isdisjoint(o.sha256 for o in steered.outputs)
 
 
+async def test_what_an_output_learnt_is_drawn_again_and_likeness_is_told(run, storage):
+    first = await run(space=["token"])
+    again = await run(found=FoundRef(output=f"{first.id}/0"), steps=50, seed=90, prompt="a {} on the beach")
+    assert (again.status, again.error, len(again.outputs)) == (JobStatus.SUCCEEDED, None, 2)
+    assert {output.seed for output in again.outputs} <= {90, 91, 92, 93}
+    for output in again.outputs:
+        assert -1 <= output.likeness.embedding <= 1 >= output.likeness.picture >= -1
+        assert len(output.replay["found"]) == 64
+    assert first.outputs[0].likeness is None
+    assert again.progress.phase == "upload"
+
+
+async def test_what_is_found_of_another_concept_or_not_kept_fails_the_job(run, storage):
+    first = await run()
+    output = f"{first.id}/1"
+    other = await run(found=FoundRef(output=output), steps=50, concept="chair")
+    told = f"the output {output} is of the concept ‘handbag’, not of ‘chair’"
+    assert (other.error.code, other.error.detail) == ("other_concept", told)
+    key = state_key(first.id, first.attempt, 1)
+    storage.put(key, save({"image_embeds": load(storage.get(key))["image_embeds"]}), "application/octet-stream")
+    before = await run(found=FoundRef(output=output), steps=50)
+    assert before.error.code == "checkpoint"
+    assert before.error.detail.endswith(f"{output} learnt: only its embedding is kept, and not what was learnt")
+
+
 async def test_an_uploaded_picture_and_an_output_are_varied_and_the_density_lies_near_it(run, storage, models):
     first = await run()
     start = load(storage.get(state_key(first.id, first.attempt, 0)))["image_embeds"]
@@ -110,6 +135,7 @@ async def test_an_uploaded_picture_and_an_output_are_varied_and_the_density_lies
         {"image": PictureRef(upload="b" * 32)},
         {"image": PictureRef(output="c" * 32 + "/0")},
         {"toward": [Direction(output="c" * 32 + "/0")]},
+        {"found": FoundRef(output="c" * 32 + "/0"), "steps": 50},
     ],
 )
 async def test_a_reference_that_is_gone_fails_the_job_and_says_so(run, own):

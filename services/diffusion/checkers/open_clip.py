@@ -36,6 +36,9 @@ class Checker(Protocol):
     def p_valid(self, images: list[Image.Image], concept: str) -> Float[Tensor, "batch"]:
         """P(the main subject is what the reading has of the concept) of each picture, float64 on the CPU."""
 
+    def embed(self, images: list[Image.Image]) -> Float[Tensor, "batch width"] | None:
+        """Unit embeddings of pictures; None from who has none without a question."""
+
 
 def validity_of(checker: Checker, images: list[Image.Image], concept: str, reading: Reading) -> list[float | None]:
     """P(valid) of each picture, None where the checker's reading of the concept has no noun."""

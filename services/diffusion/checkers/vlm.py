@@ -68,6 +68,9 @@ class VisionLanguageChecker:
         log_odds = logits[:, self.yes].logsumexp(-1) - logits[:, self.no].logsumexp(-1)
         return log_odds.sigmoid().cpu()
 
+    def embed(self, _images: list[Image.Image]) -> None:
+        """None: what it makes of a picture depends on the question."""
+
     @torch.no_grad()
     def next_token_logits(self, images: list[Image.Image], text: str) -> Float[Tensor, "batch vocabulary"]:
         """Logits of the first token of the answer to the same question about each picture."""

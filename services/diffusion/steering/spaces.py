@@ -31,7 +31,7 @@ class Space:
     def __init__(self, model: Kandinsky, subject: Subject, names: Sequence[str]) -> None:
         if unknown := set(names) - set(PARTS):
             raise ValueError(f"there is no space {unknown.pop()!r}, only {', '.join(PARTS)}")
-        self.model, self.subject = model, subject
+        self.model, self.subject, self.names = model, subject, list(names)
         words = Words(model, subject, adjective="adjective" in names, token="token" in names)
         self.words = words if len(words.places) else None
         self.low_rank = LowRank(model.prior) if "lora" in names else None

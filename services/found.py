@@ -1,0 +1,28 @@
+"""What is said of a found thing in its own file, safetensors, which the gateway reads without torch."""
+
+import json
+
+from services.base_models import StoredModel
+
+FACTS = "found"  # a metadatum of the file, JSON; beside it `model`
+
+
+class FoundFacts(StoredModel):
+    """Of which concept a trial is, in which sentence and spaces it has learnt, the seed of its noise in the prior, the
+    strength of its variation, and the fingerprints of model and checker."""
+
+    model: str
+    checker: str
+    concept: str
+    prompt: str
+    space: list[str]
+    seed: int
+    strength: float
+
+
+def read_facts(data: bytes) -> FoundFacts:
+    """Of the file's head; ValueError for what is none, or has been written without them."""
+    head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    if (facts := head.get("__metadata__", {}).get(FACTS)) is None:
+        raise ValueError("only its embedding is kept, and not what was learnt")
+    return FoundFacts.model_validate_json(facts)
