@@ -31,6 +31,7 @@ from api.openai import PATH as OPENAI
 from api.openai import routes as openai
 from api.openai.errors import OpenAIError, answer_in_openai_shape, errors
 from api.openai.forms import FORM_BYTES
+from api.pictures import FoundThings, Uploads
 from api.problems.errors import Problem, answer_with_problems, problems
 from api.routes import (
     batches,
@@ -38,6 +39,7 @@ from api.routes import (
     density_models,
     exposures,
     files,
+    found,
     health,
     images,
     jobs,
@@ -47,7 +49,6 @@ from api.routes import (
     studio,
 )
 from api.store_check import StoreCheck
-from api.uploads import Uploads
 from api.webhooks import describe, secret_of
 from services import __version__, tracing
 from services.jobs.batches import Batches
@@ -73,6 +74,7 @@ _MODULES = (  # as routers of their own they would each be asked twice whether a
     batches,
     quarantine,
     images,
+    found,
     density_models,
     exposures,
     openai,
@@ -115,7 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks=deliveries.calls,
         routes=[route for module in _MODULES for route in module.router.routes],
     )
-    of_pictures = {images.PATH: 0, openai.VARIATIONS: FORM_BYTES}  # and what comes beside one
+    of_pictures = {images.PATH: 0, found.FILES: 0, openai.VARIATIONS: FORM_BYTES}  # and what comes beside one
     exceptions = {path: settings.picture_limit_bytes + more for path, more in of_pictures.items()}
     app.add_middleware(BodyLimit, limit_bytes=settings.body_limit_bytes, exceptions=exceptions)
     if settings.auth == "keys":
@@ -143,6 +145,7 @@ async def _lifespan(app: _App, settings: Settings) -> AsyncIterator[None]:
             notifications=notifications,
             quarantine=Quarantine(client),
             uploads=Uploads(client),
+            found=FoundThings(client),
             outbox=Outbox(client),
             density_models=DensityModels(client),
             storage=storage,

@@ -13,8 +13,8 @@ from api.density_models import DensityModels
 from api.documents.links import Links
 from api.http.limits import WHOLE_BATCH, RateLimiter, batch_cost, page_cost
 from api.metrics import GatewayMetrics
+from api.pictures import FoundThings, Uploads
 from api.store_check import StoreCheck
-from api.uploads import Uploads
 from services.errors import ForbiddenError, StorageError
 from services.jobs.batches import Batches
 from services.jobs.lifecycle import Jobs
@@ -39,6 +39,7 @@ class Gateway:
     notifications: Notifications
     quarantine: Quarantine
     uploads: Uploads
+    found: FoundThings
     outbox: Outbox
     density_models: DensityModels
     storage: Storage
@@ -59,6 +60,7 @@ class Gateway:
             jobs=self.jobs.of(tenant),
             batches=self.batches.of(tenant),
             uploads=self.uploads.of(tenant),
+            found=self.found.of(tenant),
             outbox=self.outbox.of(tenant),
             density_models=self.density_models.of(tenant),
         )

@@ -2,12 +2,21 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from fastapi.exceptions import RequestValidationError
 
 from api.deps import Gateway
+from api.pictures import KeptFound
 from api.webhooks import BodyProblem, webhook_problems
-from services.errors import OtherConceptError, OtherModelError, UnreadableError, UploadExpiredError, UploadNotFoundError
+from services.errors import (
+    FoundNotKeptError,
+    OtherConceptError,
+    OtherModelError,
+    UnreadableError,
+    UploadExpiredError,
+    UploadNotFoundError,
+)
 from services.jobs.record import JobRecord
 from services.jobs.request import JobRequest
 from services.texts.concepts import canonical
@@ -29,22 +38,25 @@ async def find_problems(gateway: Gateway, requests: Sequence[JobRequest]) -> lis
     outputs = await find_outputs(gateway, _values(named, "output"))
     uploads = await _missing_uploads(gateway, _values(named, "upload"))
     absent = {output: _absent(output) for output in _values(named, "output") - outputs.keys()}
-    missing = uploads | absent | await _of_another_model(gateway, outputs)
+    kept = await _find_kept(gateway, _values(named, "kept"))
+    gone = {found: str(FoundNotKeptError(found)) for found in _values(named, "kept") - kept.keys()}
+    missing = uploads | absent | gone | await _of_another_model(gateway, outputs, kept)
+    concepts = {output: record.request.concept for output, (record, _) in outputs.items()}
+    concepts |= {found: thing.concept for found, thing in kept.items()}
     return [
         [problem_at(location, missing[value]) for location, value in references if value in missing]
-        + list(_of_another_concept(request, outputs))
+        + list(_of_another_concept(request, concepts))
         + list(webhook_problems(gateway.settings, request.webhook))
         for references, request in zip(named, requests, strict=True)
     ]
 
 
-def _of_another_concept(request: JobRequest, outputs: dict[str, tuple[JobRecord, int]]) -> Iterator[BodyProblem]:
-    """That what is to be drawn again is of another concept."""
-    if not (request.found and (found := outputs.get(request.found.output))):
-        return
-    own, asked = (canonical(concept) for concept in (found[0].request.concept, request.concept))
-    if own != asked:
-        yield problem_at(("found", "output"), str(OtherConceptError(request.found.output, own, asked)))
+def _of_another_concept(request: JobRequest, concepts: dict[str, str]) -> Iterator[BodyProblem]:
+    """That what is to be drawn again is of another concept; `concepts` are by output and by found thing."""
+    for location, value in _found(request):
+        own, asked = canonical(concepts.get(value, request.concept)), canonical(request.concept)
+        if own != asked:
+            yield problem_at(location, str(OtherConceptError(_named(value), own, asked)))
 
 
 async def find_outputs(gateway: Gateway, outputs: Iterable[str]) -> dict[str, tuple[JobRecord, int]]:
@@ -87,27 +99,52 @@ async def _missing_uploads(gateway: Gateway, uploads: set[str]) -> dict[str, str
     return {upload: detail for upload, detail in found if detail}
 
 
-async def _of_another_model(gateway: Gateway, outputs: dict[str, tuple[JobRecord, int]]) -> dict[str, str]:
-    """Which of the outputs another model made than is served; where it is not known which, the worker looks."""
-    served = await gateway.density_models.served_model() if outputs else None
+async def _of_another_model(
+    gateway: Gateway, outputs: dict[str, tuple[JobRecord, int]], kept: dict[str, KeptFound]
+) -> dict[str, str]:
+    """Which of them another model made than is served; where it is not known which, the worker looks."""
+    served = await gateway.density_models.served_model() if outputs or kept else None
     made = {output: record.outputs[index].model for output, (record, index) in outputs.items()}
+    made |= {found: thing.model for found, thing in kept.items()}
     return {
-        output: str(OtherModelError(output, f"the model {model[:12]}", served))
-        for output, model in made.items()
+        value: str(OtherModelError(_named(value), f"the model {model[:12]}", served))
+        for value, model in made.items()
         if model and served and model != served
     }
+
+
+async def _find_kept(gateway: Gateway, found: set[str]) -> dict[str, KeptFound]:
+    """The found things that the tenant keeps, of these."""
+
+    async def look(found_id: str) -> KeptFound | None:
+        with suppress(FoundNotKeptError, UnreadableError):
+            return await gateway.found.get(found_id)
+        return None
+
+    things = zip(found, await asyncio.gather(*map(look, found)), strict=True)
+    return {found_id: thing for found_id, thing in things if thing}
+
+
+def _named(value: str) -> str:
+    return f"the output {value}" if "/" in value else f"the found thing {value}"
 
 
 def _values(named: Iterable[Iterable[tuple[Location, str]]], kind: str) -> set[str]:
     return {value for references in named for location, value in references if location[-1] == kind}
 
 
+def _found(request: JobRequest) -> Iterator[tuple[Location, str]]:
+    if request.found and request.found.output:
+        yield ("found", "output"), request.found.output
+    if request.found and request.found.kept:
+        yield ("found", "kept"), request.found.kept
+
+
 def _references(request: JobRequest) -> Iterator[tuple[Location, str]]:
     """Where the request names an upload or an output, and which."""
     if request.image and request.image.upload:
         yield ("image", "upload"), request.image.upload
-    if request.found:
-        yield ("found", "output"), request.found.output
+    yield from _found(request)
     if request.image and request.image.output:
         yield ("image", "output"), request.image.output
     for name, directions in (("avoid", request.avoid), ("toward", request.toward)):

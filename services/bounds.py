@@ -5,6 +5,7 @@ from dataclasses import dataclass
 MAX_KEEP_S = 30 * 86400
 MAX_RUN_S = 86400
 OUTPUTS = 16  # of a job
+FOUND = 200  # kept by a tenant: a list has all of them
 STRENGTH = 0.5  # of a variation, unless it says: its steps are then the last of the prior's own
 MIN_DENSITY_SAMPLES = 200  # fewer leave too few held out for a tail
 

@@ -59,14 +59,14 @@ class ReferenceGoneError(ServiceError):
 
 
 class OtherModelError(ServiceError):
-    """An output that the request names is of another model, in whose space its embedding means something else."""
+    """What the request names is of another model, in whose space its embedding means something else."""
 
     code = "other_model"
     title = "A picture that the job names is of another model"
 
-    def __init__(self, output: str, whose: str, own: str) -> None:
+    def __init__(self, what: str, whose: str, own: str) -> None:
         own = f"the service has the model {own[:12]}, to which its embedding says nothing"
-        super().__init__(f"the output {output} is of {whose}, {own}")
+        super().__init__(f"{what} is of {whose}, {own}")
 
 
 class OtherConceptError(ServiceError):
@@ -75,8 +75,8 @@ class OtherConceptError(ServiceError):
     code = "other_concept"
     title = "What the job is to draw again is of another concept"
 
-    def __init__(self, output: str, own: str, asked: str) -> None:
-        super().__init__(f"the output {output} is of the concept ‘{own}’, not of ‘{asked}’")
+    def __init__(self, what: str, own: str, asked: str) -> None:
+        super().__init__(f"{what} is of the concept ‘{own}’, not of ‘{asked}’")
 
 
 class UnsafeContentError(ServiceError):
@@ -148,6 +148,21 @@ class NotQuarantinedError(ServiceError):
     """No job with this id is in quarantine, or not any more."""
 
     code = "not_quarantined"
+
+
+class FoundNotKeptError(ServiceError):
+    """No found thing with this id is kept."""
+
+    code = "not_found"
+
+    def __init__(self, found_id: str) -> None:
+        super().__init__(f"there is no found thing {found_id}")
+
+
+class FoundLimitError(ServiceError):
+    """As many found things are kept as may be."""
+
+    code = "found_limit"
 
 
 class UploadNotFoundError(ServiceError):

@@ -9,7 +9,7 @@ FACTS = "found"  # a metadatum of the file, JSON; beside it `model`
 
 class FoundFacts(StoredModel):
     """Of which concept a trial is, in which sentence and spaces it has learnt, the seed of its noise in the prior, the
-    strength of its variation, and the fingerprints of model and checker."""
+    strength of its variation, and the fingerprints of model and checker; and its picture's figures."""
 
     model: str
     checker: str
@@ -18,6 +18,8 @@ class FoundFacts(StoredModel):
     space: list[str]
     seed: int
     strength: float
+    bits: float
+    validity: float | None
 
 
 def read_facts(data: bytes) -> FoundFacts:

@@ -16,8 +16,9 @@ from services.errors import OtherConceptError, OtherModelError, PictureError, Re
 from services.jobs.accepted import AcceptedDirection, AcceptedPicture, AcceptedRequest
 from services.jobs.leases import Claim, Leases
 from services.jobs.record import JobRecord
-from services.objects.keys import state_key, upload_key
+from services.objects.keys import found_key, state_key, upload_key
 from services.objects.storage import Storage
+from services.pictures.files import carried
 from services.pictures.pixels import read_picture
 from services.sampler.requests import history_of
 from services.texts.concepts import canonical
@@ -34,9 +35,16 @@ class References:
         """What is to be drawn again. OtherConceptError; CheckpointError for a damaged one."""
         if request.found is None:
             return None
-        found = Found.load(self._learnt(request.found.output)[0], f"what the output {request.found.output} learnt")
-        if found.facts.concept != canonical(request.concept):
-            raise OtherConceptError(request.found.output, found.facts.concept, canonical(request.concept))
+        if output := request.found.output:
+            what, data = f"the output {output}", self._learnt(output)[0]
+        else:
+            what = f"the found thing {request.found.kept}"
+            data = carried(self._object(found_key(request.found.kept or ""), what)) or b""
+        found, own = Found.load(data, f"what {what} learnt"), canonical(request.concept)
+        if found.facts.model != self._model.fingerprint:
+            raise OtherModelError(what, f"the model {found.facts.model[:12]}", self._model.fingerprint)
+        if found.facts.concept != own:
+            raise OtherConceptError(what, found.facts.concept, own)
         return found
 
     def subject(self, request: AcceptedRequest, found: Found | None = None) -> Subject:
@@ -99,7 +107,7 @@ class References:
         model = record.outputs[int(index)].model
         if not self._model.knows(image_embeds, model):
             whose = f"the model {model[:12]}" if model else f"a model of {len(image_embeds)} dimensions"
-            raise OtherModelError(output, whose, self._model.fingerprint)
+            raise OtherModelError(f"the output {output}", whose, self._model.fingerprint)
         return data, image_embeds
 
     def _object(self, key: str, name: str) -> bytes:

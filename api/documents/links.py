@@ -22,11 +22,13 @@ class Links:
         """A path of the gateway's as the public has it."""
         return self.prefix + path
 
-    def expiry(self, erased_at: datetime) -> datetime:
-        """When a picture's URL of now ends: with it, or in `url_ttl_s` at most, at the same time for half as long."""
+    def expiry(self, erased_at: datetime | None) -> datetime:
+        """When a picture's URL of now ends: with it, if it has an end, or in `url_ttl_s` at most, at the same time for
+        half as long."""
         half_s = self.url_ttl_s / 2
         rounded = (time.time() // half_s + 2) * half_s
-        return min(datetime.fromtimestamp(int(rounded), UTC), erased_at.replace(microsecond=0))
+        at = datetime.fromtimestamp(int(rounded), UTC)
+        return at if erased_at is None else min(at, erased_at.replace(microsecond=0))
 
     def picture(self, key: str, expires_at: datetime, saved_as: str = "") -> str:
         """The URL of the stored picture until then; one by which a browser saves it, where it is given a name."""

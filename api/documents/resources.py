@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from api.density_models import Fit
 from api.documents.links import Links
+from api.pictures import KeptFound, Upload
 from api.problems.errors import Problem, problem_of
-from api.uploads import Upload
 from services.density_models import DensityFacts, Point
 from services.errors import JobExpiredError, QueueFullError, UnreadableError
 from services.exposure import Feedback, View
@@ -29,7 +29,7 @@ from services.jobs.record import (
     QueuePlace,
     StoredOutput,
 )
-from services.objects.keys import upload_key
+from services.objects.keys import found_key, found_picture_key, upload_key
 
 Shown = TypeVar("Shown", bound="PublishedPicture")
 _NAME_CHARACTERS = 60  # of a file's name
@@ -247,6 +247,30 @@ class Picture(Upload):
         return cls(**upload.model_dump(), url=url, url_expires_at=url_expires_at)
 
 
+class FoundThing(KeptFound):
+    """A found thing, its picture, and where to save it: as a picture that carries what led to it."""
+
+    url: str
+    url_expires_at: datetime
+    download_url: str
+
+    @classmethod
+    def of(cls, found: KeptFound, links: Links) -> Self:
+        url_expires_at = links.expiry(None)
+        return cls(
+            **found.model_dump(),
+            url=links.picture(found_picture_key(found.id), url_expires_at),
+            url_expires_at=url_expires_at,
+            download_url=links.picture(found_key(found.id), url_expires_at, f"{_words(found.name) or found.id}.png"),
+        )
+
+
+class FoundList(BaseModel):
+    """All found things that the caller keeps, the newest first."""
+
+    found: list[FoundThing]
+
+
 class Exposure(BaseModel):
     """A history in numbers: how many images were seen, what was thought of them, and of which concepts they were."""
 
@@ -284,5 +308,9 @@ def pictures_of(kind: type[Shown], record: JobRecord, links: Links) -> list[Show
 
 def _file_name(concept: str, job_id: str, index: int, key: str) -> str:
     """Of a saved picture: `red-chair-0b5f3e3c-1.png`."""
-    words = re.sub(r"\W+", "-", concept)[:_NAME_CHARACTERS].strip("-")
-    return f"{words}-{job_id[:8]}-{index + 1}.{key.rpartition('.')[2]}"
+    return f"{_words(concept)}-{job_id[:8]}-{index + 1}.{key.rpartition('.')[2]}"
+
+
+def _words(text: str) -> str:
+    """Of the text, as a file's name has them."""
+    return re.sub(r"\W+", "-", text)[:_NAME_CHARACTERS].strip("-")

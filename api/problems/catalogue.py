@@ -93,6 +93,14 @@ _KINDS = (
         "The header `Allow` has the methods that the path takes.",
     ),
     Kind(
+        "found_limit",
+        409,
+        "As many found things are kept as may be",
+        "There is a bound on the found things that a tenant keeps; `detail` has it.",
+        "Erase one that is not needed (`DELETE /found/{found_id}`); its `download_url` gives it as a file before.",
+        "200 found things are kept, which is as many as may be: erase one first",
+    ),
+    Kind(
         "expired",
         410,
         "It has expired",
@@ -253,14 +261,20 @@ _FAILURES = (
     ),
     Failure(
         "reference_gone",
-        "A picture that the request names in `image`, `avoid` or `toward` was erased, or expired, before the job ran.",
-        "Upload the picture again, or ask for longer-lived outputs (`expires_in`) where others are to start from them.",
+        "What the request names in `image`, `found`, `avoid` or `toward` was erased, or expired, before the job ran.",
+        "Upload the picture again, or keep what is to be drawn again (`POST /found`) or ask for longer-lived outputs "
+        "(`expires_in`) where others are to start from them.",
     ),
     Failure(
         "other_model",
-        "An output that the request names in `image`, `avoid` or `toward` was made by another model than the worker's, "
+        "What the request names in `image`, `found`, `avoid` or `toward` was made by another model than the worker's, "
         "to which its embedding says nothing.",
         "Name an output of the present model; to start from an older picture, upload it (`POST /images`).",
+    ),
+    Failure(
+        "other_concept",
+        "What the request names in `found` is of another concept; `detail` names both.",
+        "Ask for the found thing's own `concept`; the sentence around it (`prompt`) is yours.",
     ),
     Failure(
         "unsafe_content",

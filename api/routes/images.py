@@ -12,8 +12,8 @@ from api.deps import CurrentGateway, Gateway
 from api.documents.resources import Picture
 from api.http.body import check_media_type
 from api.http.routing import FILE, Router
+from api.pictures import Upload
 from api.problems.errors import problems
-from api.uploads import Upload
 from services.objects.keys import upload_key, upload_prefix
 from services.pictures.pixels import MEDIA_TYPES, encode_png, media_type_of, read_picture
 

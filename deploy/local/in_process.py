@@ -25,6 +25,7 @@ from services.diffusion.steering.spaces import before_the_concept
 from services.errors import OtherConceptError, OtherModelError
 from services.exposure import View
 from services.objects.storage import open_storage
+from services.pictures.files import carried
 from services.pictures.pixels import read_picture
 from services.sampler.models import Models, load_models
 from services.sampler.requests import history_of
@@ -71,11 +72,11 @@ def generate(
 
 
 def found(models: Models, path: Path, concept: str) -> Found:
-    """What lies beside a picture, or is in the file itself. OtherModelError, OtherConceptError, CheckpointError."""
+    """What a picture carries, or lies beside it. OtherModelError, OtherConceptError, CheckpointError."""
     learnt = path.with_suffix(".safetensors")
     with described(str(learnt)):
-        data = learnt.read_bytes()
-    thing = Found.load(data, str(learnt))
+        data = carried(path.read_bytes()) or learnt.read_bytes()
+    thing = Found.load(data, f"what led to {path}")
     if thing.facts.model != models.model.fingerprint:
         raise OtherModelError(str(path), f"the model {thing.facts.model[:12]}", models.model.fingerprint)
     if thing.facts.concept != canonical(concept):

@@ -70,7 +70,8 @@ class Found:
     def digest(self) -> str:
         """SHA-256 of all that pictures of it depend on."""
         drawn = self._learnt() | ({} if self.start is None else {"start": self.start})
-        return hashlib.sha256(save(drawn, {FACTS: self.facts.model_dump_json(exclude={"checker"})})).hexdigest()
+        facts = self.facts.model_dump_json(exclude={"checker", "bits", "validity"})
+        return hashlib.sha256(save(drawn, {FACTS: facts})).hexdigest()
 
     def subject(self, prompt: str) -> Subject:
         """What it is of, in a sentence."""

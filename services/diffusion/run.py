@@ -122,6 +122,8 @@ class Run:
                 space=self.space.names,
                 seed=self.found.facts.seed if self.found else check.state.seed,
                 strength=self.subject.strength,
+                bits=check.state.bits,
+                validity=check.validity,
             ),
             image_embeds=check.state.image_embeds.float().cpu(),
             mean=self.density.subspace.mean.float().cpu(),

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from services.base_models import StoredModel
 from services.bounds import STRENGTH
-from services.objects.keys import job_prefix, upload_prefix
+from services.objects.keys import found_prefix, job_prefix, upload_prefix
 from services.texts.concepts import DEFAULT_PROMPT
 
 JobEvent = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
@@ -37,7 +37,10 @@ class AcceptedPicture(StoredModel):
 
 
 class AcceptedFound(StoredModel):
-    output: str
+    """One of the first two is set."""
+
+    output: str | None = None
+    kept: str | None = None
     strength: float | None = None
 
 
@@ -88,8 +91,10 @@ class AcceptedRequest(StoredModel):
 
     @property
     def picture_prefix(self) -> str:
-        """What belongs, in the object store, to the upload or the output's job that it begins with; "" without one."""
+        """All that belongs, in the store, to the upload, found thing or output's job that it begins with; or ""."""
         if self.image and self.image.upload:
             return upload_prefix(self.image.upload)
+        if self.found and self.found.kept:
+            return found_prefix(self.found.kept)
         beginning = self.found or self.image
         return job_prefix(beginning.output.partition("/")[0]) if beginning and beginning.output else ""

@@ -2,7 +2,7 @@
 
 import unicodedata
 from itertools import pairwise
-from typing import Annotated, Literal, LiteralString, Self
+from typing import Annotated, ClassVar, Literal, LiteralString, Self
 
 from pydantic import (
     AfterValidator,
@@ -32,7 +32,8 @@ _OPTIMISED = ("rarity", "mode", "space", "steps", "image", "avoid", "toward", "v
 _ENDINGS: list[JobEvent] = ["job.succeeded", "job.failed", "job.canceled"]
 
 
-def _seen(text: str) -> str:
+def seen(text: str) -> str:
+    """The text, which has nothing in it that cannot be seen."""
     if unseen := first_unseen(text):
         raise PydanticCustomError("unseen", "has a character that cannot be seen: {unseen}", {"unseen": unseen})
     return text
@@ -61,11 +62,12 @@ Prompt = Annotated[
     str,
     Field(max_length=1000, description="Has exactly one {} for the concept."),
     AfterValidator(_one_place),
-    AfterValidator(_seen),
+    AfterValidator(seen),
 ]
-SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_some_word), AfterValidator(_seen)]
+SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_some_word), AfterValidator(seen)]
 ExposureKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_nameable)]
 MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
+FoundId = Annotated[str, Form("^[0-9a-f]{32}$", "has to be the `id` of a found thing")]
 UploadId = Annotated[str, Form("^[0-9a-f]{32}$", "has to be the `id` of a picture")]
 OutputRef = Annotated[
     str,
@@ -77,11 +79,14 @@ OutputRef = Annotated[
 
 
 class OneOf(WireModel):
-    """A document that has exactly one of its fields that are null by default."""
+    """A document that has exactly one of its fields that are null by default, and are not `beside` them."""
+
+    beside: ClassVar[set[str]] = set()
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        names = [name for name, field in type(self).model_fields.items() if field.default is None]
+        fields = {name: field for name, field in type(self).model_fields.items() if name not in self.beside}
+        names = [name for name, field in fields.items() if field.default is None]
         if sum(getattr(self, name) is not None for name in names) != 1:
             *others, last = names
             listed = f"{', '.join(others)} and {last}"
@@ -124,10 +129,13 @@ class PictureRef(OneOf):
     )
 
 
-class FoundRef(WireModel):
-    """What an output's trial has learnt, to draw it again: as it was, or in another sentence."""
+class FoundRef(OneOf):
+    """What an output's trial has learnt, or is kept of that, to draw it again: as it was, or in another sentence."""
 
-    output: OutputRef
+    beside: ClassVar[set[str]] = {"strength"}
+
+    output: OutputRef | None = None
+    kept: FoundId | None = None
     strength: float | None = Field(
         default=None,
         ge=0,
@@ -204,7 +212,7 @@ class JobRequest(WireModel):
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, description="null: drawn, and reported here.")
     image: PictureRef | None = Field(default=None, description="The picture to start from.")
     found: FoundRef | None = Field(
-        default=None, description="An output of the same concept that is drawn again, with nothing to optimise."
+        default=None, description="What is drawn again, of the same concept, with nothing to optimise."
     )
     avoid: list[Direction] = Field(default=[], max_length=8, description="Stay away from these.")
     toward: list[Direction] = Field(default=[], max_length=8, description="Lean to these.")

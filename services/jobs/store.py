@@ -24,7 +24,7 @@ from services.errors import StoreUnsafeError
 from services.exposure import View
 from services.jobs.queue import HINTS, hint_pieces
 from services.jobs.record import TRANSITIONS, JobError
-from services.objects.keys import JOBS, SAVEPOINTS, UPLOADS
+from services.objects.keys import FOUND, JOBS, SAVEPOINTS, UPLOADS
 from services.redis_url import open_client, open_client_async
 
 Views = list[View]  # oldest first, each output once
@@ -46,6 +46,7 @@ _SCRIPTS = (
     "quarantine",
     "leases",
     "uploads",
+    "found",
     "batches",
     "density_models",
     "stats",
@@ -129,7 +130,8 @@ def library() -> tuple[str, str]:
     """
     transitions = [f"{old} = {_table(new.value for new in states)}" for old, states in TRANSITIONS.items()]
     late = json.dumps({"error": _LATE.model_dump()})
-    words = {"LATE": late, "HINTS": HINTS, "JOBS": JOBS, "UPLOADS": UPLOADS, "SAVEPOINTS": SAVEPOINTS}
+    prefixes = {"JOBS": JOBS, "UPLOADS": UPLOADS, "FOUND": FOUND, "SAVEPOINTS": SAVEPOINTS}
+    words = {"LATE": late, "HINTS": HINTS, **prefixes}
     values = [f"local TRANSITIONS, HINT = {{{', '.join(transitions)}}}, {_table(hint_pieces())}"]
     values += [f"local {name} = [==[{word}]==]" for name, word in words.items()]
     files = [(_FOLDER / f"{name}.lua").read_text() for name in _SCRIPTS]

@@ -1,10 +1,10 @@
 """Every key of the object store: whose it is, and so when it ends (docs/lifetimes.md).
 
-An object ends with the job or the upload below whose prefix it lies; the Redis functions plan these erasures
+An object ends with the job, upload or found thing below whose prefix it lies; the Redis functions plan these erasures
 (`jobs/lua/erasures.lua`). Only what belongs to no picture lies elsewhere.
 """
 
-JOBS, UPLOADS = "jobs/", "uploads/"
+JOBS, UPLOADS, FOUND = "jobs/", "uploads/", "found/"
 SAVEPOINTS = "savepoint/"  # below a job's prefix, beside its attempts'
 DENSITIES = "densities/"  # of texts; and below a picture's prefix, those of its variations
 CHECKPOINTS = "checkpoints/"  # what loading one has found out
@@ -26,7 +26,7 @@ def output_key(job_id: str, attempt: int, index: int, suffix: str) -> str:
 
 
 def state_key(job_id: str, attempt: int, index: int) -> str:
-    """Where an attempt keeps what later jobs steer by: the output's `image_embeds` (dim,), float32."""
+    """Where an attempt keeps what later jobs steer by and draw again: what the output's trial has learnt."""
     return output_key(job_id, attempt, index, "safetensors")
 
 
@@ -43,3 +43,18 @@ def upload_prefix(upload_id: str) -> str:
 def upload_key(upload_id: str) -> str:
     """Where an uploaded picture lies."""
     return f"{upload_prefix(upload_id)}picture.png"
+
+
+def found_prefix(found_id: str) -> str:
+    """All that belongs to a found thing."""
+    return f"{FOUND}{found_id}/"
+
+
+def found_picture_key(found_id: str) -> str:
+    """Where a found thing's picture lies."""
+    return f"{found_prefix(found_id)}picture.png"
+
+
+def found_key(found_id: str) -> str:
+    """Where the found thing lies: the picture, and in it what was learnt."""
+    return f"{found_prefix(found_id)}found.png"

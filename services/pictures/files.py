@@ -17,6 +17,7 @@ MAX_SCANS = 100  # a progressive JPEG has some ten; 42 bytes make one more, whic
 _MAX_PROFILE_BYTES = 16 * 1024 * 1024  # a printer's takes 3 MB
 _PNG_HEAD_BYTES = 8
 _PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"eXIf"}
+_LEARNT = b"raRb"  # a chunk of our own, which other programs leave alone: what led to the picture
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)  # without those that stand alone in a scan
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _JPEG_DROPPED = {0xFE, *range(0xE3, 0xEE), 0xEF}  # comments and applications' own; not JFIF, EXIF, profile, Adobe
@@ -38,6 +39,19 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         length, name = struct.unpack_from(">I4s", data, at)
         yield name, data[at : at + length + 12]
         at += length + 12
+
+
+def carrying(png: bytes, learnt: bytes) -> bytes:
+    """The PNG with what led to its picture in it, which programs that show it do not see."""
+    end = png.rindex(b"IEND") - 4
+    chunk = struct.pack(">I", len(learnt)) + _LEARNT + learnt + struct.pack(">I", zlib.crc32(_LEARNT + learnt))
+    return png[:end] + chunk + png[end:]
+
+
+def carried(png: bytes) -> bytes | None:
+    """What led to the picture; None where it does not carry that, or is no PNG."""
+    found = (chunk for name, chunk in _chunks(png) if name == _LEARNT)
+    return next((chunk[8:-4] for chunk in found if len(chunk) >= 12), None)
 
 
 def _inflated(packed: bytes) -> bytes | None:

@@ -12,11 +12,15 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 
 from api.app import create_app
 from servers import Server, served, url_of
+from services.found import FACTS, FoundFacts
+from services.pictures.files import carrying
 
 SEEN = {"output": "0" * 32 + "/0", "feedback": "liked"}
 
@@ -27,10 +31,19 @@ def png():
     return file.getvalue()
 
 
+def found_file():
+    names = {"model": "none", "checker": "none", "concept": "handbag", "prompt": "a {}", "space": []}
+    facts = FoundFacts(**names, seed=0, strength=0.5, bits=1.0, validity=None).model_dump_json()
+    learnt = save({"image_embeds": np.zeros(3, "f4")}, {FACTS: facts})
+    return {"content": carrying(png(), learnt), "headers": {"content-type": "image/png"}}
+
+
 BODIES = {
     ("POST", "/jobs"): {"json": {"concept": "handbag"}},
     ("POST", "/batches"): {"json": {"jobs": [{"concept": "handbag"}]}},
     ("POST", "/images"): {"content": png(), "headers": {"content-type": "image/png"}},
+    ("POST", "/found"): {"json": {"output": "0" * 32 + "/0", "name": "the arch"}},
+    ("POST", "/found/files"): {"params": {"name": "the arch"}, **found_file()},
     ("POST", "/exposures/{key}/views"): {"json": {"views": [SEEN]}},
     ("POST", "/v1/images/generations"): {"json": {"prompt": "handbag"}},
     ("POST", "/v1/images/variations"): {"files": {"image": png()}},

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 from pydantic import TypeAdapter
 
-from api.documents.resources import Batch, Job, JobList
+from api.documents.resources import Batch, FoundThing, Job, JobList
 from api.problems.catalogue import FAILURES, PROBLEMS
 from api.problems.errors import Problem
 from api.routes.batches import BatchRequest
@@ -20,7 +20,9 @@ from services.jobs.request import JobRequest
 
 GUIDE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 TOKENS = MarkdownIt("commonmark").enable("table").parse(GUIDE)
-MODELS = {model.__name__: model for model in (Batch, BatchRequest, Job, JobList, JobRequest, Problem, Views)}
+MODELS = {
+    model.__name__: model for model in (Batch, BatchRequest, FoundThing, Job, JobList, JobRequest, Problem, Views)
+}
 FENCES = [token for token in TOKENS if token.type == "fence"]
 
 

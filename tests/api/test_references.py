@@ -130,7 +130,8 @@ async def test_an_output_of_another_model_is_named_and_nothing_is_recorded(gatew
 
 async def test_what_is_found_is_drawn_again_in_its_concept_alone(gateway, output):
     taken = await gateway.post("/jobs", json={"concept": "Handbags", "found": {"output": output}, "prompt": "a red {}"})
-    assert (taken.status_code, taken.json()["request"]["found"]) == (202, {"output": output, "strength": None})
+    request = {"output": output, "kept": None, "strength": None}
+    assert (taken.status_code, taken.json()["request"]["found"]) == (202, request)
     refused = await gateway.post("/jobs", json=lamp(found={"output": output}))
     [error] = refused.json()["errors"]
     assert (refused.status_code, error["pointer"]) == (422, "/found/output")

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from dark_classifier import save_dark_classifier
 from deploy.local.pictures import picture_paths, validity_in_words
-from services.errors import PictureError, ReplayError, UnsafeContentError
+from services.errors import CheckpointError, OtherConceptError, PictureError, ReplayError, UnsafeContentError
+from services.pictures.files import carrying
 from tests.accepted import accepted
 
 QUICK = accepted(concept="handbag", count=2, steps=2, trials=4, decoder_steps=2, seed=7)
@@ -27,10 +28,10 @@ def data(tmp_path_factory):
 def make(data, tmp_path):
     from deploy.local.making import make
 
-    def run(name, request=QUICK, avoid=(), toward=(), image=None, strength=0.5, exposure=None):
+    def run(name, request=QUICK, avoid=(), toward=(), image=None, strength=0.5, found=None, exposure=None):
         wishes = ([(word, 1.0) for word in words] for words in (avoid, toward))
         start = image and (image, strength)
-        return make(request, *wishes, image=start, exposure=exposure, data=data, out=tmp_path / name)
+        return make(request, *wishes, image=start, found=found, exposure=exposure, data=data, out=tmp_path / name)
 
     return run
 
@@ -47,7 +48,7 @@ def test_every_picture_comes_again_from_the_json_beside_it(make, data, tmp_path)
 
     *_warnings, first, _second = make("first", avoid=["red"])
     assert first.startswith(f"{tmp_path}/first/handbag-1.png: ")
-    again = make_again(tmp_path / "first/handbag-2.json", data=data, out=tmp_path / "again.png")
+    again = make_again(tmp_path / "first/handbag-2.json", found=None, data=data, out=tmp_path / "again.png")
     assert again.read_bytes() == (tmp_path / "first/handbag-2.png").read_bytes()
 
 
@@ -60,6 +61,29 @@ def test_a_picture_on_disk_can_be_avoided_or_varied_with_or_without_what_was_lea
     make("embedded", toward=[str(picture)], image=picture)
     results = {(tmp_path / name / "handbag-1.png").read_bytes() for name in ("learnt", "embedded")}
     assert len(results | {first}) == 3
+
+
+def test_a_found_thing_is_drawn_in_another_sentence_from_its_file_alone_and_replays_with_it(make, data, tmp_path):
+    from deploy.local.making import make_again
+
+    make("first")
+    picture = tmp_path / "first/handbag-1.png"
+    file = tmp_path / "file.png"
+    file.write_bytes(carrying(picture.read_bytes(), picture.with_suffix(".safetensors").read_bytes()))
+    asked = QUICK.model_copy(update={"prompt": "a {} on the beach"})
+    *_, line, _ = make("beach", asked, found=picture)
+    make("file", asked, found=file)
+    beach = tmp_path / "beach/handbag-1.png"
+    assert ", likeness 0." in line
+    assert beach.read_bytes() == (tmp_path / "file/handbag-1.png").read_bytes()
+    again = make_again(beach.with_suffix(".json"), found=file, data=data, out=tmp_path / "again.png")
+    assert again.read_bytes() == beach.read_bytes()
+    with pytest.raises(ReplayError, match=r"is of the found thing .*, whose file is needed"):
+        make_again(beach.with_suffix(".json"), found=None, data=data, out=tmp_path / "again.png")
+    with pytest.raises(OtherConceptError, match="is of the concept ‘handbag’, not of ‘chair’"):
+        make("chair", asked.model_copy(update={"concept": "chair"}), found=picture)
+    with pytest.raises(CheckpointError, match="cannot load "):
+        make("nothing", asked, found=tmp_path / "again.png")
 
 
 def test_what_another_model_learnt_of_a_picture_is_found_out_anew_from_the_picture(make, tmp_path):
@@ -115,7 +139,7 @@ def test_what_is_no_picture_and_what_is_no_replay_block_is_one_sentence(make, da
         make("out", image=broken)
     broken.write_text('{"replay": {"recipe": {}}}')
     with pytest.raises(ReplayError, match=r"broken\.png holds no replay block"):
-        make_again(broken, data=data, out=tmp_path / "out.png")
+        make_again(broken, found=None, data=data, out=tmp_path / "out.png")
 
 
 def test_content_safety_holds_here_too_for_what_is_made_replayed_and_given(make, data, tmp_path, monkeypatch):
@@ -127,7 +151,7 @@ def test_content_safety_holds_here_too_for_what_is_made_replayed_and_given(make,
         make("refused")
     assert not list(tmp_path.glob("refused/*"))
     with pytest.raises(UnsafeContentError, match=r"^replay: "):
-        make_again(tmp_path / "first/handbag-1.json", data=data, out=tmp_path / "again.png")
+        make_again(tmp_path / "first/handbag-1.json", found=None, data=data, out=tmp_path / "again.png")
     assert not (tmp_path / "again.png").exists()
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "own.png")
     with pytest.raises(UnsafeContentError, match=f"^{tmp_path}/own.png: content safety refuses the picture$"):

@@ -48,7 +48,7 @@ def _output(request: AcceptedRequest, index: int) -> Output:
     """The same on every attempt, as the sampler's are."""
     seed = (request.seed or 0) + index
     names = {"model": "stand-in", "checker": "none", "concept": request.concept, "prompt": request.prompt}
-    facts = FoundFacts(**names, space=[], seed=seed, strength=0.5)
+    facts = FoundFacts(**names, space=[], seed=seed, strength=0.5, bits=10.0, validity=0.9)
     return Output(
         image=Image.new("RGB", (64, 64), (seed % 256, seed // 256 % 256, index)),
         seed=seed,

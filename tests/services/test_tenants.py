@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.uploads import Upload, Uploads
+from api.pictures import Upload, Uploads
 from services.errors import JobExpiredError, JobNotFoundError, TenantError, UnauthorizedError, UploadNotFoundError
 from services.exposure import Feedback, View
 from services.jobs.record import Metrics

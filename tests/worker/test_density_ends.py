@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from api.uploads import Upload, Uploads
+from api.pictures import Upload, Uploads
 from services.bounds import Bounds
 from services.diffusion.density.subject import Subject
 from services.jobs.accepted import AcceptedPicture

@@ -15,10 +15,20 @@ from services.errors import StoreUnsafeError, UnreadableError
 from services.jobs.answers import pairs, read_view
 from services.jobs.record import JobRecord
 from services.jobs.store import EVERYBODY, Operations, connect
-from services.objects.keys import DENSITIES, JOBS, UPLOADS, state_key, upload_key
+from services.objects.keys import (
+    DENSITIES,
+    FOUND,
+    JOBS,
+    UPLOADS,
+    found_key,
+    found_picture_key,
+    state_key,
+    upload_key,
+)
 from services.objects.storage import Storage, open_storage
 from services.settings import Settings
 
+_PICTURES = {UPLOADS: (upload_key,), FOUND: (found_key, found_picture_key)}
 SILENCE_S = 60  # after which a worker counts as gone: WORKER_MS
 _TOLD = {
     "running": "ran when Redis was saved; to be run again",
@@ -29,8 +39,8 @@ _TOLD = {
 
 @dataclass(frozen=True)
 class Differences:
-    """Ids of jobs that ran when Redis was saved, prefixes whose objects no record names, and those of jobs and uploads
-    whose records name objects that are missing."""
+    """Ids of jobs that ran when Redis was saved, prefixes whose objects no record names, and those of jobs, uploads and
+    found things whose records name objects that are missing."""
 
     running: list[str]
     unnamed: list[str]
@@ -83,12 +93,12 @@ class Store:
     def differences(self) -> Differences:
         """What there is to do; nothing is changed."""
         recorded = {prefix for part in parts(self._operations, "kept") for prefix in part if prefix}
-        seen = [*self._jobs(), *self._uploads(recorded), *self._densities()]
+        seen = [*self._jobs(), *self._pictures(recorded), *self._densities()]
         apart = recorded - {one.prefix for one in seen if one.whole}
         return Differences(
             running=[job.id for job in Overview(self._client).jobs("running")],
             unnamed=[prefix for one in seen for prefix in one.unnamed],
-            missing=sorted(prefix for prefix in apart if prefix.startswith(UPLOADS) or self._named(prefix)),
+            missing=sorted(prefix for prefix in apart if prefix.startswith((UPLOADS, FOUND)) or self._named(prefix)),
         )
 
     def settle(self, found: Differences) -> None:
@@ -105,10 +115,11 @@ class Store:
             named = self._named(prefix)
             yield Seen(prefix, [prefix]) if named is None else Seen(prefix, _stray(prefix, keys, named), named <= keys)
 
-    def _uploads(self, recorded: set[str]) -> Iterator[Seen]:
-        for prefix, keys in self._listed(UPLOADS):
-            unnamed = [] if prefix in recorded else [prefix]
-            yield Seen(prefix, unnamed, upload_key(prefix.split("/")[1]) in keys)
+    def _pictures(self, recorded: set[str]) -> Iterator[Seen]:
+        for kind, own in _PICTURES.items():
+            for prefix, keys in self._listed(kind):
+                unnamed = [] if prefix in recorded else [prefix]
+                yield Seen(prefix, unnamed, {key(prefix.split("/")[1]) for key in own} <= keys)
 
     def _densities(self) -> Iterator[Seen]:
         used = {f"{DENSITIES}models/"} | {
@@ -118,7 +129,7 @@ class Store:
             yield Seen(prefix, [] if prefix in used else [prefix])
 
     def _listed(self, kind: str) -> Iterator[tuple[str, set[str]]]:
-        """Prefixes of jobs, uploads or densities, each with its keys."""
+        """Prefixes of one kind, each with its keys."""
         for prefix, keys in groupby(self._storage.keys(kind), key=_prefix):
             yield prefix, set(keys)
 

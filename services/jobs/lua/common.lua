@@ -1,7 +1,7 @@
 -- What the job store's scripts share: the clock, who calls, and by which right an operation works.
 -- store.py reads the files in the order that it names, and puts values before them: NAME (the library's), TRANSITIONS
 -- (status -> allowed next ones), HINTS (Celery's list), HINT (a message, in the pieces between which its id stands),
--- LATE (the result of a job that was not started in time), JOBS, UPLOADS and SAVEPOINTS (parts of prefixes).
+-- LATE (the result of a job that was not started in time), JOBS, UPLOADS, FOUND and SAVEPOINTS (parts of prefixes).
 -- Times are the server's, in ms. No loop is longer than BATCH, or than a constant: Redis serves nobody else meanwhile.
 
 local BATCH = 100

@@ -44,7 +44,7 @@ end
 -- Somebody is about to store below the prefix of a picture, which may be erased meanwhile.
 function frees.lend(prefix)
   local kind, id = string.match(prefix, '^(%l+)/([^/]+)/$')
-  local record = kind == 'jobs' and job(id) or upload(id)
+  local record = kind == 'jobs' and job(id) or kind == 'found' and found_thing(id) or upload(id)
   if redis.call('EXISTS', record) == 1 then redis.call('HSET', record, 'lent', 1) else plan(prefix, true) end
 end
 

@@ -12,10 +12,11 @@ local function watched(id) return P .. 'watched:' .. id end        -- while some
 local function claimed_with(token) return P .. 'claim:' .. token end
 local function gone(prefix) return P .. 'gone:' .. prefix end      -- a tombstone: whose the job or upload was
 
--- A batch's, an upload's
+-- A batch's, an upload's, a found thing's
 local function batch(id) return P .. 'batch:' .. id end
 local function open_jobs(id) return P .. 'batch:' .. id .. ':open' end
 local function upload(id) return P .. 'upload:' .. id end
+local function found_thing(id) return P .. 'found:' .. id end
 
 -- Jobs by what they are at
 local QUEUE, HELD, STARTS = P .. 'queue', P .. 'held', P .. 'starts'  -- by turn, by turn, by the latest start
@@ -33,6 +34,7 @@ local function idempotency(tenant, key) return P .. 'spent:' .. tenant .. ':' ..
 local function models_of(tenant) return P .. 'models:' .. tenant end             -- name -> what a worker says of it
 local function model_order_of(tenant) return P .. 'models-order:' .. tenant end  -- names by their last use
 local function fits_of(tenant) return P .. 'fits:' .. tenant end                 -- name -> the job that fits it
+local function found_of(tenant) return P .. 'kept:' .. tenant end               -- by when they were kept
 local function exposures_of(tenant) return P .. 'exposures:' .. tenant end       -- names by their last use
 local function exposure(name) return P .. 'exposure:' .. name end          -- output -> view
 local function order(name) return P .. 'exposure:' .. name .. ':order' end  -- outputs as they were seen
@@ -62,3 +64,4 @@ local function outputs(id) return JOBS .. id .. '/' end
 local function outputs_of(id, attempt) return outputs(id) .. attempt .. '/' end
 local function savepoints(id) return outputs(id) .. SAVEPOINTS end
 local function picture(id) return UPLOADS .. id .. '/' end
+local function found_objects(id) return FOUND .. id .. '/' end

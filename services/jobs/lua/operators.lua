@@ -23,19 +23,19 @@ end
 -- The stored densities of texts, or those about to be, each followed by the time of its last use.
 function reads.densities(first) return part(DENSITIES, first, 'WITHSCORES') end
 
--- The prefixes of ended jobs and of uploads that have a record, each in its place among those that are to be erased; ''
+-- The prefixes of ended jobs, uploads and found things that have a record, each in its place among those with an end; ''
 -- in the place of others.
 function reads.kept(first)
   local prefixes = part(EXPIRY, first)
   for i, prefix in ipairs(prefixes) do
     local kind, id = string.match(prefix, '^(%l+)/([^/]+)/$')
-    local record = kind == 'jobs' and job(id) or kind == 'uploads' and upload(id)
+    local record = kind == 'jobs' and job(id) or kind == 'uploads' and upload(id) or kind == 'found' and found_thing(id)
     if not record or redis.call('EXISTS', record) == 0 then prefixes[i] = '' end
   end
   return prefixes
 end
 
--- What of the job's or upload's objects is left is erased, and its record says so from then on.
+-- What of the job's, upload's or found thing's objects is left is erased, and its record says so from then on.
 function frees.expire(prefix) plan(prefix) end
 
 -- A part of those that run wait again: nobody has died with them. Answers with how many these are.

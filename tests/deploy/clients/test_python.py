@@ -50,6 +50,20 @@ class Lossy(httpx.HTTPTransport):
         return response
 
 
+def test_a_found_thing_is_kept_taken_out_and_in_named_in_a_job_and_erased(client):
+    image = client.generate("chair", steps=1, seed=7)[0]
+    kept = client.keep(image, "the arch")
+    again = client.keep_file(client.found_file(kept), "once more")
+    assert [(thing.id, thing.name) for thing in client.found()] == [(again.id, "once more"), (kept.id, "the arch")]
+    for found in ({"kept": again.id, "strength": 0.7}, image):
+        job = client.submit("chair", found=found, prompt="a {} on the beach")
+        assert job.request["found"]["kept"] == (again.id if found is not image else None)
+        client.cancel(job.id)
+    for thing in (kept, again):
+        client.delete_found(thing.id)
+    assert client.found() == []
+
+
 def test_generate_tells_progress_and_gives_pictures_with_their_figures(client, tmp_path):
     told: list[Progress] = []
     images = client.generate("chair", count=2, steps=3, seed=7, on_progress=told.append)

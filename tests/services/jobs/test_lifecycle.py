@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.uploads import Upload, Uploads
+from api.pictures import Upload, Uploads
 from servers import url_of
 from services.errors import (
     IdempotencyConflictError,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from api.uploads import Upload, Uploads
+from api.pictures import Upload, Uploads
 from services.errors import JobNotFoundError, UploadNotFoundError
 from services.exposure import Feedback, View
 from services.jobs.record import Metrics, Progress

@@ -12,7 +12,7 @@ from hypothesis import settings as limits
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from hypothesis.stateful import run_state_machine_as_test as run
 
-from api.uploads import Upload, Uploads
+from api.pictures import Upload, Uploads
 from services.bounds import Bounds
 from services.errors import JobExpiredError, LeaseLostError
 from services.jobs.leases import Leases

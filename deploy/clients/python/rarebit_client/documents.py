@@ -83,6 +83,14 @@ class Rarity(Document):
     rung: Rung | None = None
 
 
+class Likeness(Document):
+    """How like the found thing a picture of it is, 1 for the same: by its embedding, 0 for what the concept is on
+    average, and by the judge's features of the picture, None where it has none."""
+
+    embedding: float
+    picture: float | None = None
+
+
 class PublishedPicture(Document):
     """One image and where to fetch it, until `url_expires_at`."""
 
@@ -99,6 +107,7 @@ class PublishedPicture(Document):
     anchor: float
     validity: float | None
     novelty_bits: float | None = None
+    likeness: Likeness | None = None
 
 
 class Output(PublishedPicture):
@@ -237,6 +246,30 @@ class Upload(Document):
     bytes: int
     sha256: str
     expires_at: datetime
+
+
+class FoundThing(Document):
+    """What an output's trial has learnt, kept until it is erased; `download_url` gives it as a file."""
+
+    id: str
+    name: str
+    concept: str
+    prompt: str
+    model: str
+    bits: float
+    validity: float | None
+    width: int
+    height: int
+    created_at: datetime
+    url: str
+    url_expires_at: datetime
+    download_url: str
+
+
+class FoundThings(Document):
+    """All that are kept."""
+
+    found: list[FoundThing]
 
 
 class Exposure(Document):

@@ -23,6 +23,14 @@ class Start(TypedDict, total=False):
     strength: float
 
 
+class Found(TypedDict, total=False):
+    """What is drawn again, and how much of it: `{"output": image.ref, "strength": 0.7}`, or `{"kept": found.id}`."""
+
+    output: str
+    kept: str
+    strength: float | None
+
+
 Direction = str | Image | Weighed
 
 
@@ -45,6 +53,7 @@ class JobOptions(TypedDict, total=False):
     trials: int | None
     seed: int | None
     image: Image | Path | bytes | Start | None  # a path or bytes are uploaded first
+    found: Image | Found | None
     avoid: Sequence[Direction]
     toward: Sequence[Direction]
     variety: float
@@ -72,8 +81,8 @@ def body_of(fields: JobFields) -> dict[str, Any]:
     body: dict[str, Any] = {**fields}
     for name in {"avoid", "toward"} & body.keys():
         body[name] = [_reference(direction) for direction in body[name]]
-    if "image" in body:
-        body["image"] = _reference(body["image"])
+    for name in {"image", "found"} & body.keys():
+        body[name] = _reference(body[name])
     return body
 
 

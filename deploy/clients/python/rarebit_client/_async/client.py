@@ -25,6 +25,8 @@ from rarebit_client.documents import (
     Event,
     Exposure,
     Feedback,
+    FoundThing,
+    FoundThings,
     Job,
     JobPage,
     JobStatus,
@@ -219,6 +221,29 @@ class AsyncClient:
     async def delete_upload(self, upload_id: str) -> None:
         """Erase the picture."""
         await self._transport.send("DELETE", _path("images", upload_id))
+
+    async def keep(self, output: Image | str, name: str) -> FoundThing:
+        """Keep what an output (or its `ref`) has learnt beyond its job: `found={"kept": ID}` draws it again."""
+        body = {"output": output if isinstance(output, str) else output.ref, "name": name}
+        return await self._transport.read(FoundThing, "POST", "/found", json=body)
+
+    async def keep_file(self, file: bytes | Path, name: str) -> FoundThing:
+        """Keep what `found_file` gave, here or elsewhere."""
+        content = file.read_bytes() if isinstance(file, Path) else file
+        sent: dict[str, Any] = {"content": content, "headers": {"Content-Type": "image/png"}, "params": {"name": name}}
+        return await self._transport.read(FoundThing, "POST", "/found/files", **sent)
+
+    async def found_file(self, found: FoundThing) -> bytes:
+        """The found thing as one PNG, which shows it and carries what was learnt; to be fetched while its URL lasts."""
+        return (await self._transport.send("GET", found.download_url, auth=None)).content
+
+    async def found(self) -> list[FoundThing]:
+        """What is kept, the newest first."""
+        return (await self._transport.read(FoundThings, "GET", "/found")).found
+
+    async def delete_found(self, found_id: str) -> None:
+        """Keep it no longer."""
+        await self._transport.send("DELETE", _path("found", found_id))
 
     async def exposure(self, key: str) -> Exposure:
         """What the user behind the key has seen, in numbers."""

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.ts';
 import { type Client, type ClientMeta, formDataBodySerializer, type Options as Options2, type RequestResult, type ServerSentEventsResult, type TDataShape } from './client/index.ts';
-import type { BatchesCancelData, BatchesCancelErrors, BatchesCancelResponses, BatchesReadData, BatchesReadErrors, BatchesReadResponses, BatchesSubmitData, BatchesSubmitErrors, BatchesSubmitResponses, DensityModelsFitData, DensityModelsFitErrors, DensityModelsFitResponses, DensityModelsListData, DensityModelsListErrors, DensityModelsListResponses, ExposuresAddData, ExposuresAddErrors, ExposuresAddResponses, ExposuresForgetData, ExposuresForgetErrors, ExposuresForgetResponses, ExposuresReadData, ExposuresReadErrors, ExposuresReadResponses, FilesReadFileData, FilesReadFileErrors, FilesReadFileResponses, HealthLiveData, HealthLiveResponses, HealthReadyData, HealthReadyErrors, HealthReadyResponses, ImagesEraseData, ImagesEraseErrors, ImagesEraseResponses, ImagesReadData, ImagesReadErrors, ImagesReadResponses, ImagesUploadData, ImagesUploadErrors, ImagesUploadResponses, JobsBaselineData, JobsBaselineErrors, JobsBaselineResponses, JobsCancelData, JobsCancelErrors, JobsCancelResponses, JobsEraseData, JobsEraseErrors, JobsEraseResponses, JobsListData, JobsListErrors, JobsListResponses, JobsReadData, JobsReadErrors, JobsReadResponses, JobsStreamData, JobsStreamErrors, JobsStreamResponse, JobsStreamResponses, JobsSubmitData, JobsSubmitErrors, JobsSubmitResponses, MetricsReadData, MetricsReadErrors, MetricsReadResponses, OpenaiGenerateData, OpenaiGenerateErrors, OpenaiGenerateResponses, OpenaiListModelsData, OpenaiListModelsErrors, OpenaiListModelsResponses, OpenaiReadModelData, OpenaiReadModelErrors, OpenaiReadModelResponses, OpenaiVaryData, OpenaiVaryErrors, OpenaiVaryResponses, QuarantineListData, QuarantineListErrors, QuarantineListResponses, QuarantineReplayData, QuarantineReplayErrors, QuarantineReplayResponses, WebhooksListOfBatchData, WebhooksListOfBatchErrors, WebhooksListOfBatchResponses, WebhooksListOfJobData, WebhooksListOfJobErrors, WebhooksListOfJobResponses, WebhooksRedeliverOfBatchData, WebhooksRedeliverOfBatchErrors, WebhooksRedeliverOfBatchResponses, WebhooksRedeliverOfJobData, WebhooksRedeliverOfJobErrors, WebhooksRedeliverOfJobResponses } from './types.gen.ts';
+import type { BatchesCancelData, BatchesCancelErrors, BatchesCancelResponses, BatchesReadData, BatchesReadErrors, BatchesReadResponses, BatchesSubmitData, BatchesSubmitErrors, BatchesSubmitResponses, DensityModelsFitData, DensityModelsFitErrors, DensityModelsFitResponses, DensityModelsListData, DensityModelsListErrors, DensityModelsListResponses, ExposuresAddData, ExposuresAddErrors, ExposuresAddResponses, ExposuresForgetData, ExposuresForgetErrors, ExposuresForgetResponses, ExposuresReadData, ExposuresReadErrors, ExposuresReadResponses, FilesReadFileData, FilesReadFileErrors, FilesReadFileResponses, FoundEraseData, FoundEraseErrors, FoundEraseResponses, FoundIndexData, FoundIndexErrors, FoundIndexResponses, FoundKeepData, FoundKeepErrors, FoundKeepResponses, FoundReadData, FoundReadErrors, FoundReadResponses, FoundTakeInData, FoundTakeInErrors, FoundTakeInResponses, HealthLiveData, HealthLiveResponses, HealthReadyData, HealthReadyErrors, HealthReadyResponses, ImagesEraseData, ImagesEraseErrors, ImagesEraseResponses, ImagesReadData, ImagesReadErrors, ImagesReadResponses, ImagesUploadData, ImagesUploadErrors, ImagesUploadResponses, JobsBaselineData, JobsBaselineErrors, JobsBaselineResponses, JobsCancelData, JobsCancelErrors, JobsCancelResponses, JobsEraseData, JobsEraseErrors, JobsEraseResponses, JobsListData, JobsListErrors, JobsListResponses, JobsReadData, JobsReadErrors, JobsReadResponses, JobsStreamData, JobsStreamErrors, JobsStreamResponse, JobsStreamResponses, JobsSubmitData, JobsSubmitErrors, JobsSubmitResponses, MetricsReadData, MetricsReadErrors, MetricsReadResponses, OpenaiGenerateData, OpenaiGenerateErrors, OpenaiGenerateResponses, OpenaiListModelsData, OpenaiListModelsErrors, OpenaiListModelsResponses, OpenaiReadModelData, OpenaiReadModelErrors, OpenaiReadModelResponses, OpenaiVaryData, OpenaiVaryErrors, OpenaiVaryResponses, QuarantineListData, QuarantineListErrors, QuarantineListResponses, QuarantineReplayData, QuarantineReplayErrors, QuarantineReplayResponses, WebhooksListOfBatchData, WebhooksListOfBatchErrors, WebhooksListOfBatchResponses, WebhooksListOfJobData, WebhooksListOfJobErrors, WebhooksListOfJobResponses, WebhooksRedeliverOfBatchData, WebhooksRedeliverOfBatchErrors, WebhooksRedeliverOfBatchResponses, WebhooksRedeliverOfJobData, WebhooksRedeliverOfJobErrors, WebhooksRedeliverOfJobResponses } from './types.gen.ts';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -262,6 +262,70 @@ export const imagesErase = <ThrowOnError extends boolean = false>(options: Optio
 export const imagesRead = <ThrowOnError extends boolean = false>(options: Options<ImagesReadData, ThrowOnError>): RequestResult<ImagesReadResponses, ImagesReadErrors, ThrowOnError> => (options.client ?? client).get<ImagesReadResponses, ImagesReadErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/images/{upload_id}',
+    ...options
+});
+
+/**
+ * Index
+ *
+ * All that is kept, the newest first.
+ */
+export const foundIndex = <ThrowOnError extends boolean = false>(options?: Options<FoundIndexData, ThrowOnError>): RequestResult<FoundIndexResponses, FoundIndexErrors, ThrowOnError> => (options?.client ?? client).get<FoundIndexResponses, FoundIndexErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/found',
+    ...options
+});
+
+/**
+ * Keep
+ *
+ * Keep what an output's trial has learnt, and its picture, until it is erased, also beyond the job's end.
+ */
+export const foundKeep = <ThrowOnError extends boolean = false>(options: Options<FoundKeepData, ThrowOnError>): RequestResult<FoundKeepResponses, FoundKeepErrors, ThrowOnError> => (options.client ?? client).post<FoundKeepResponses, FoundKeepErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/found',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Take In
+ *
+ * Keep what was found elsewhere: a file that `download_url` gave.
+ */
+export const foundTakeIn = <ThrowOnError extends boolean = false>(options: Options<FoundTakeInData, ThrowOnError>): RequestResult<FoundTakeInResponses, FoundTakeInErrors, ThrowOnError> => (options.client ?? client).post<FoundTakeInResponses, FoundTakeInErrors, ThrowOnError>({
+    bodySerializer: null,
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/found/files',
+    ...options,
+    headers: {
+        'Content-Type': 'image/png',
+        ...options.headers
+    }
+});
+
+/**
+ * Erase
+ *
+ * Erase it; a job that has not drawn it yet will fail.
+ */
+export const foundErase = <ThrowOnError extends boolean = false>(options: Options<FoundEraseData, ThrowOnError>): RequestResult<FoundEraseResponses, FoundEraseErrors, ThrowOnError> => (options.client ?? client).delete<FoundEraseResponses, FoundEraseErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/found/{found_id}',
+    ...options
+});
+
+/**
+ * Read
+ *
+ * One of them.
+ */
+export const foundRead = <ThrowOnError extends boolean = false>(options: Options<FoundReadData, ThrowOnError>): RequestResult<FoundReadResponses, FoundReadErrors, ThrowOnError> => (options.client ?? client).get<FoundReadResponses, FoundReadErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/found/{found_id}',
     ...options
 });
 

@@ -27,6 +27,26 @@ export type AcceptedDirection = {
 };
 
 /**
+ * AcceptedFound
+ *
+ * One of the first two is set.
+ */
+export type AcceptedFound = {
+    /**
+     * Output
+     */
+    output?: string | null;
+    /**
+     * Kept
+     */
+    kept?: string | null;
+    /**
+     * Strength
+     */
+    strength?: number | null;
+};
+
+/**
  * AcceptedPicture
  *
  * One of the first two is set.
@@ -108,6 +128,7 @@ export type AcceptedRequest = {
      */
     seed: number;
     image?: AcceptedPicture | null;
+    found?: AcceptedFound | null;
     /**
      * Avoid
      */
@@ -561,6 +582,117 @@ export type FieldProblem = {
 };
 
 /**
+ * FoundLikeness
+ *
+ * How like the found thing a picture of it is, 1 for the same: by its embedding, 0 for what the concept is on
+ * average, and by the judge's features of the picture, null where it has none.
+ */
+export type FoundLikeness = {
+    /**
+     * Embedding
+     */
+    embedding: number;
+    /**
+     * Picture
+     */
+    picture?: number | null;
+};
+
+/**
+ * FoundList
+ *
+ * All found things that the caller keeps, the newest first.
+ */
+export type FoundList = {
+    /**
+     * Found
+     */
+    found: Array<FoundThing>;
+};
+
+/**
+ * FoundRef
+ *
+ * What an output's trial has learnt, or is kept of that, to draw it again: as it was, or in another sentence.
+ */
+export type FoundRef = {
+    /**
+     * Output
+     */
+    output?: string | null;
+    /**
+     * Kept
+     */
+    kept?: string | null;
+    /**
+     * Strength
+     *
+     * Of what was learnt; null: all in its own sentence, in another what leaves that half of its say.
+     */
+    strength?: number | null;
+};
+
+/**
+ * FoundThing
+ *
+ * A found thing, its picture, and where to save it: as a picture that carries what led to it.
+ */
+export type FoundThing = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Concept
+     */
+    concept: string;
+    /**
+     * Prompt
+     */
+    prompt: string;
+    /**
+     * Model
+     */
+    model: string;
+    /**
+     * Bits
+     */
+    bits: number;
+    /**
+     * Validity
+     */
+    validity: number | null;
+    /**
+     * Width
+     */
+    width: number;
+    /**
+     * Height
+     */
+    height: number;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Url
+     */
+    url: string;
+    /**
+     * Url Expires At
+     */
+    url_expires_at: string;
+    /**
+     * Download Url
+     */
+    download_url: string;
+};
+
+/**
  * GeneratedImage
  *
  * One image; `output` names it in other requests, `bits`, `validity` and `novelty_bits` are its own figures.
@@ -957,6 +1089,10 @@ export type JobRequest = {
      */
     image?: PictureRef | null;
     /**
+     * What is drawn again, of the same concept, with nothing to optimise.
+     */
+    found?: FoundRef | null;
+    /**
      * Avoid
      *
      * Stay away from these.
@@ -1101,6 +1237,24 @@ export type JobSummary = {
 };
 
 /**
+ * Keep
+ *
+ * An output to keep, and how to call it.
+ */
+export type Keep = {
+    /**
+     * Output
+     *
+     * JOB_ID/INDEX
+     */
+    output: string;
+    /**
+     * Name
+     */
+    name: string;
+};
+
+/**
  * Metrics
  *
  * Where the time went, in milliseconds, and how many attempts it took.
@@ -1179,6 +1333,7 @@ export type Output = {
      * Novelty Bits
      */
     novelty_bits?: number | null;
+    likeness?: FoundLikeness | null;
     /**
      * Index
      */
@@ -1389,6 +1544,7 @@ export type PublishedPicture = {
      * Novelty Bits
      */
     novelty_bits?: number | null;
+    likeness?: FoundLikeness | null;
     /**
      * Index
      */
@@ -2771,6 +2927,234 @@ export type ImagesReadResponses = {
 };
 
 export type ImagesReadResponse = ImagesReadResponses[keyof ImagesReadResponses];
+
+export type FoundIndexData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/found';
+};
+
+export type FoundIndexErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type FoundIndexError = FoundIndexErrors[keyof FoundIndexErrors];
+
+export type FoundIndexResponses = {
+    /**
+     * Successful Response
+     */
+    200: FoundList;
+};
+
+export type FoundIndexResponse = FoundIndexResponses[keyof FoundIndexResponses];
+
+export type FoundKeepData = {
+    body: Keep;
+    path?: never;
+    query?: never;
+    url: '/found';
+};
+
+export type FoundKeepErrors = {
+    /**
+     * Bad Request
+     */
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type FoundKeepError = FoundKeepErrors[keyof FoundKeepErrors];
+
+export type FoundKeepResponses = {
+    /**
+     * Successful Response
+     */
+    201: FoundThing;
+};
+
+export type FoundKeepResponse = FoundKeepResponses[keyof FoundKeepResponses];
+
+export type FoundTakeInData = {
+    body: Blob | File;
+    path?: never;
+    query: {
+        /**
+         * Name
+         */
+        name: string;
+    };
+    url: '/found/files';
+};
+
+export type FoundTakeInErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type FoundTakeInError = FoundTakeInErrors[keyof FoundTakeInErrors];
+
+export type FoundTakeInResponses = {
+    /**
+     * Successful Response
+     */
+    201: FoundThing;
+};
+
+export type FoundTakeInResponse = FoundTakeInResponses[keyof FoundTakeInResponses];
+
+export type FoundEraseData = {
+    body?: never;
+    path: {
+        /**
+         * Found Id
+         *
+         * As the found thing's `id` has it.
+         */
+        found_id: string;
+    };
+    query?: never;
+    url: '/found/{found_id}';
+};
+
+export type FoundEraseErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type FoundEraseError = FoundEraseErrors[keyof FoundEraseErrors];
+
+export type FoundEraseResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type FoundEraseResponse = FoundEraseResponses[keyof FoundEraseResponses];
+
+export type FoundReadData = {
+    body?: never;
+    path: {
+        /**
+         * Found Id
+         *
+         * As the found thing's `id` has it.
+         */
+        found_id: string;
+    };
+    query?: never;
+    url: '/found/{found_id}';
+};
+
+export type FoundReadErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Too Many Requests
+     */
+    429: Problem;
+    /**
+     * Service Unavailable
+     */
+    503: Problem;
+};
+
+export type FoundReadError = FoundReadErrors[keyof FoundReadErrors];
+
+export type FoundReadResponses = {
+    /**
+     * Successful Response
+     */
+    200: FoundThing;
+};
+
+export type FoundReadResponse = FoundReadResponses[keyof FoundReadResponses];
 
 export type DensityModelsListData = {
     body?: never;
