@@ -26,6 +26,9 @@ Count = Annotated[int, Field(ge=1, le=OUTPUTS, description="Images wanted")]
 Bits = Annotated[float, Field(ge=1, le=30, description="How rare: 10 bits are one plain sample in 1,024")]
 Wishes = Annotated[list[str] | None, Field(max_length=8, description="Words, or outputs as JOB_ID/INDEX")]
 Seed = Annotated[int | None, Field(ge=0, description="To have the same again; null draws one")]
+Found = Annotated[str, Field(pattern=_OUTPUT.pattern, description="An output as JOB_ID/INDEX")]
+Sentence = Annotated[str | None, Field(description="With {} for the concept, as: a photo of a {} on a beach")]
+Strength = Annotated[float | None, Field(ge=0, le=1, description="How much of what was found counts; null balances")]
 Picture = Annotated[str, Field(description="An output as JOB_ID/INDEX, or the path of a PNG, JPEG or WebP file")]
 
 
@@ -67,6 +70,22 @@ class Tools:
         image: Path | Start = {"output": picture} if _OUTPUT.fullmatch(picture) else Path(picture).expanduser()
         return await self._make(concept, ctx, {"image": image, **_options(count, seed, bits, avoid, toward)})
 
+    async def draw_again(
+        self,
+        picture: Found,
+        concept: Concept,
+        ctx: Context[Any],
+        prompt: Sentence = None,
+        count: Count = 1,
+        strength: Strength = None,
+        seed: Seed = None,
+    ) -> CallToolResult:
+        """Draw what an earlier picture shows again: the same thing in another sentence, or in other drawings; its
+        concept has to be named. Answers as generate does."""
+        options: JobOptions = {"found": {"output": picture, "strength": strength}, "count": count, "seed": seed}
+        sentence: JobOptions = {"prompt": prompt} if prompt else {}
+        return await self._make(concept, ctx, {**options, **sentence, "format": "webp"})
+
     async def job_status(self, job_id: str) -> dict[str, Any]:
         """Where a job stands: queued with its place, running with its progress, or how it ended."""
         try:
@@ -99,7 +118,7 @@ def serve(url: str | None) -> None:
 async def _serve(url: str | None) -> None:
     async with AsyncClient(url) as client:
         server, tools = MCPServer("rarebit", version=__version__), Tools(client)
-        for tool in (tools.generate, tools.vary, tools.job_status):
+        for tool in (tools.generate, tools.vary, tools.draw_again, tools.job_status):
             server.add_tool(tool)
         await server.run_stdio_async()
 

@@ -20,9 +20,8 @@ from services.jobs.request import JobRequest
 
 GUIDE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 TOKENS = MarkdownIt("commonmark").enable("table").parse(GUIDE)
-MODELS = {
-    model.__name__: model for model in (Batch, BatchRequest, FoundThing, Job, JobList, JobRequest, Problem, Views)
-}
+EXAMPLES = (Batch, BatchRequest, FoundThing, Job, JobList, JobRequest, Problem, Views)
+MODELS = {model.__name__: model for model in EXAMPLES}
 FENCES = [token for token in TOKENS if token.type == "fence"]
 
 

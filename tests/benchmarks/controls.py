@@ -8,7 +8,6 @@ from functools import cache
 from statistics import fmean
 
 import torch
-from jaxtyping import Float
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -77,8 +76,8 @@ def weighed(kind: str, weight: float) -> str:
 
 
 @cache
-def described() -> Float[Tensor, "dim"]:
-    """The mean embedding that the prior gives for the concept with the word before it."""
+def described() -> Tensor:
+    """The mean embedding (dim,) that the prior gives for the concept with the word before it."""
     worded = setup.subject(f"{WORD} {WEIGHED}")
     return draw_baseline(setup.models().model, worded, TEXT_SAMPLES, TEXT_SEED, setup.progress).mean(0)
 
