@@ -200,13 +200,24 @@ class BatchUrls(BaseModel):
     cancel: str
 
 
+class SweptField(BaseModel):
+    """An axis of a sweep."""
+
+    field: str
+    values: list[Any]
+
+
 class Batch(BaseModel):
-    """Jobs that were submitted together, in the order of the request; finished when the last of them has ended."""
+    """Jobs that were submitted together, in the order of the request; finished when the last of them has ended.
+
+    Those of a `sweep` are a grid: the last axis runs fastest.
+    """
 
     id: str
     created_at: datetime
     finished_at: datetime | None
     items: list[BatchItem]
+    sweep: list[SweptField] = []
     urls: BatchUrls
 
     @classmethod
@@ -230,6 +241,7 @@ class Batch(BaseModel):
             created_at=batch.created_at,
             finished_at=batch.finished_at,
             items=[item(one) for one in batch.items],
+            sweep=[SweptField.model_validate(axis) for axis in batch.sweep],
             urls=BatchUrls(self=path, cancel=f"{path}/cancel"),
         )
 

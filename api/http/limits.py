@@ -1,7 +1,7 @@
 """Rate limits: how many requests a tenant may send a minute, what counts as several, and what answers say of it."""
 
 import time
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import redis.asyncio
@@ -31,8 +31,12 @@ def page_cost(request: Request) -> int:
 async def batch_cost(request: Request) -> int:
     """As how many requests a new batch counts: one for each of its jobs, which are checked later."""
     body = await request.json() if await request.body() else None
-    jobs = body.get("jobs") if isinstance(body, dict) else None
-    return max(1, len(jobs)) if isinstance(jobs, list) else 1
+    if not isinstance(body, dict):
+        return 1
+    jobs, sweep = body.get("jobs"), body.get("sweep")
+    values = [axis.get("values") for axis in sweep if isinstance(axis, dict)] if isinstance(sweep, list) else []
+    swept = prod(len(one) for one in values if isinstance(one, list)) if values else 0
+    return max(1, len(jobs) if isinstance(jobs, list) else 0, swept)
 
 
 class RateLimiter:

@@ -2,12 +2,17 @@
 
 import hashlib
 import json
+import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any
+from copy import deepcopy
+from itertools import product
+from math import prod
+from typing import Annotated, Any, Self
 
 from fastapi import Path, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.deps import BatchGateway, Gateway, NewBatchGateway
 from api.documents.resources import Batch
@@ -16,9 +21,9 @@ from api.problems.errors import invalid_request, problems
 from api.references import find_problems
 from api.routes.jobs import IdempotencyKey, accept
 from api.webhooks import BodyProblem, webhook_problems
-from services.base_models import WireModel
+from services.base_models import Form, WireModel
 from services.jobs.accepted import AcceptedRequest
-from services.jobs.request import BatchWebhook, JobRequest
+from services.jobs.request import BatchWebhook, JobRequest, refusal
 
 MAX_JOBS = 100
 
@@ -28,14 +33,55 @@ BatchId = Annotated[str, Path(description="As the batch's `id` has it.")]
 Fields = dict[str, Any]
 
 
-class BatchRequest(WireModel):
-    """Jobs as `POST /jobs` takes them, 100 at most; each has the fields of `shared` that it does not have itself."""
+class SweepAxis(WireModel):
+    """The values that a field takes, one after the other."""
 
-    jobs: list[Fields] = Field(
-        min_length=1, max_length=MAX_JOBS, examples=[[{"concept": "chair"}, {"concept": "lamp"}]]
-    )
+    field: Annotated[
+        str,
+        Form("^(/[a-z_]+){1,2}$", "has to be a JSON pointer to a field of a job, as /rarity/bits"),
+        Field(examples=["/rarity/bits"]),
+    ]
+    values: list[Any] = Field(min_length=1, max_length=MAX_JOBS, examples=[[2, 5, 10]])
+
+
+class BatchRequest(WireModel):
+    """Jobs as `POST /jobs` takes them, 100 at most: those of `jobs`, or one for each combination of the values of a
+    `sweep`, the last axis running fastest. Each has the fields of `shared` that it does not have itself."""
+
+    jobs: list[Fields] = Field(default=[], max_length=MAX_JOBS, examples=[[{"concept": "chair"}, {"concept": "lamp"}]])
+    sweep: list[SweepAxis] = Field(default=[], max_length=3, description="Without a seed, all have the same drawn one.")
     shared: Fields = Field(default={}, examples=[{"count": 4}])
     webhook: BatchWebhook | None = Field(default=None, description="Who is told when the last of the jobs has ended.")
+
+    @model_validator(mode="after")
+    def _jobs_or_sweep(self) -> Self:
+        if bool(self.jobs) == bool(self.sweep):
+            raise PydanticCustomError("one_of", "give exactly one of jobs and sweep, and not empty")
+        if (asked := prod(len(axis.values) for axis in self.sweep)) > MAX_JOBS:
+            raise refusal(("sweep",), "asks for {asked} jobs, {most} are taken at once", asked=asked, most=MAX_JOBS)
+        for index, axis in enumerate(self.sweep):
+            if axis.field in [other.field for other in self.sweep[:index]]:
+                raise refusal(("sweep", index, "field"), "is an axis already")
+        return self
+
+    def fields(self, seed: int) -> list[Fields]:
+        """Of each job; those of a sweep have `seed` unless they say otherwise."""
+        if self.jobs:
+            return [self.shared | fields for fields in self.jobs]
+        shared = self.shared if self.shared.get("seed") is not None else self.shared | {"seed": seed}
+        return [self._swept(shared, values) for values in product(*(axis.values for axis in self.sweep))]
+
+    def _swept(self, shared: Fields, values: Sequence[Any]) -> Fields:
+        fields = deepcopy(shared)
+        for axis, value in zip(self.sweep, values, strict=True):
+            *above, name = axis.field.split("/")[1:]
+            holder = fields
+            for part in above:
+                if not isinstance(holder.get(part), dict):
+                    holder[part] = {}
+                holder = holder[part]
+            holder[name] = value
+        return fields
 
 
 @router.post("", status_code=202, responses=problems(400, 404, 413, 415, 422, 503))
@@ -49,9 +95,10 @@ async def submit(
     await gateway.store.require()
     if found := list(webhook_problems(gateway.settings, request.webhook)):
         raise RequestValidationError(found)
-    requests = await _jobs(gateway, [request.shared | fields for fields in request.jobs])
+    requests = await _jobs(gateway, request.fields(seed=secrets.randbelow(2**32)))
     submitted = await gateway.batches.submit(
         requests,
+        sweep=[axis.model_dump() for axis in request.sweep],
         webhook=request.webhook,
         keep_s=gateway.settings.output_ttl_s,
         max_queued=gateway.settings.max_queued,

@@ -25,13 +25,14 @@ Item = str | dict[str, Any]  # a job's id, or the problem that the client was to
 class Batch:
     """A batch as the store keeps it; `refused` jobs found the queue full, `jobs` lacks those that are erased.
 
-    Records of `unreadable` jobs cannot be read.
+    `sweep` has its axes, if it is one. Records of `unreadable` jobs cannot be read.
     """
 
     id: str
     created_at: datetime
     finished_at: datetime | None
     items: Sequence[Item]
+    sweep: Sequence[dict[str, Any]]
     refused: frozenset[str]
     jobs: Mapping[str, Found]
     unreadable: frozenset[str]
@@ -52,6 +53,7 @@ class Batches(Recorded):
         self,
         requests: Sequence[AcceptedRequest | dict[str, Any]],
         *,
+        sweep: Sequence[dict[str, Any]] = (),
         webhook: BatchWebhook | None = None,
         keep_s: int,
         max_queued: int,
@@ -74,7 +76,7 @@ class Batches(Recorded):
         key = (idempotency_key, body_hash, IDEMPOTENCY_MS)
         about: tracing.Attributes = {"rarebit.jobs": len(jobs), "rarebit.tenant": self._tenant}
         with tracing.span("submit", kind=SpanKind.PRODUCER, attributes=about):
-            own = (*arguments, *key, tracing.traceparent())
+            own = (*arguments, *key, tracing.traceparent(), json.dumps(list(sweep)))
             verdict, *answer = await self._call("submit_batch", uuid.uuid4().hex, *own)
         refuse(verdict, answer, max_queued)
         batch = await self._batch("of this idempotency key", answer[0])
@@ -102,6 +104,7 @@ def _batch(jobs: Mapping[str, Found], unreadable: frozenset[str], fields: Mappin
         created_at=time_of(fields["created_at"]),
         finished_at=time_of(fields["finished_at"]) if "finished_at" in fields else None,
         items=json.loads(fields["items"]),
+        sweep=json.loads(fields.get("sweep", "[]")),
         refused=frozenset(json.loads(fields["refused"])),
         jobs=jobs,
         unreadable=unreadable,

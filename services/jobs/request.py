@@ -94,7 +94,7 @@ class OneOf(WireModel):
         return self
 
 
-def _refusal(location: tuple[str | int, ...], detail: LiteralString, **values: float) -> ValidationError:
+def refusal(location: tuple[str | int, ...], detail: LiteralString, **values: float) -> ValidationError:
     """The error of a place below the model that a validator of the whole model finds wrong."""
     error = PydanticCustomError("refused", detail, values)
     return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=location, input=None)])
@@ -115,7 +115,7 @@ class Rarity(OneOf):
         for index, (one, following) in enumerate(pairwise(self.ladder or []), start=1):
             if following < one + RUNG_BITS:
                 detail = "is {bits} after {before}, needs to be half a bit above it at least"
-                raise _refusal(("ladder", index), detail, bits=following, before=one)
+                raise refusal(("ladder", index), detail, bits=following, before=one)
         return self
 
 
@@ -267,25 +267,25 @@ class JobRequest(WireModel):
             meanings = [direction.weight and direction.meaning for direction in getattr(self, name)]
             for index, meaning in enumerate(meanings):
                 if meaning and meaning in meanings[:index]:
-                    raise _refusal((name, index), "is in the list twice")
+                    raise refusal((name, index), "is in the list twice")
                 if name == "avoid" and meaning in toward:
-                    raise _refusal((name, index), "is in toward too")
+                    raise refusal((name, index), "is in toward too")
         return self
 
     @model_validator(mode="after")
     def _as_published(self) -> Self:
         if self.mode == "paper" and any(direction.weight for direction in self.toward):
-            raise _refusal(("toward",), "is no part of mode paper")
+            raise refusal(("toward",), "is no part of mode paper")
         if self.mode == "paper" and self.rarity.ladder:
-            raise _refusal(("rarity", "ladder"), "is no part of mode paper")
+            raise refusal(("rarity", "ladder"), "is no part of mode paper")
         if self.variety and (self.mode == "paper" or self.rarity.ladder):
-            raise _refusal(("variety",), "is of the calibrated mode with a single target")
+            raise refusal(("variety",), "is of the calibrated mode with a single target")
         return self
 
     @model_validator(mode="after")
     def _nothing_to_optimise(self) -> Self:
         if self.found and (name := next(iter(self.optimised), None)):
-            raise _refusal((name,), "is of what is optimised; what is found is only drawn again")
+            raise refusal((name,), "is of what is optimised; what is found is only drawn again")
         return self
 
     @property
@@ -298,7 +298,7 @@ class JobRequest(WireModel):
         if (rungs := len(self.rarity.ladder or [])) * self.count > OUTPUTS:
             detail = "is {count}, with {rungs} rungs there are {most} columns at most: a job has {outputs} images"
             values = {"count": self.count, "rungs": rungs, "most": OUTPUTS // rungs, "outputs": OUTPUTS}
-            raise _refusal(("count",), detail, **values)
+            raise refusal(("count",), detail, **values)
         return self
 
     @field_validator("metadata")

@@ -104,3 +104,45 @@ async def test_a_batch_without_a_body_is_refused_as_a_job_without_one_is(gateway
     ]
     assert batch.status_code == job.status_code == 422
     assert batch.json()["errors"] == job.json()["errors"]
+
+
+def swept(*axes):
+    return [{"field": field, "values": values} for field, values in axes]
+
+
+async def test_a_sweep_is_a_job_for_each_combination_with_one_seed(gateway):
+    axes = swept(("/rarity/bits", [2, 5]), ("/toward", [[], [{"text": "red"}], [{"text": ""}]]))
+    shared = {"concept": "chair", "rarity": {"bits": 20}, "count": 2}
+    batch = (await gateway.post("/batches", json={"sweep": axes, "shared": shared})).json()
+    assert statuses(batch) == [202, 202, 422] * 2
+    assert batch["items"][2]["problem"]["errors"][0]["pointer"] == "/toward/0/text"
+    requests = [item["job"]["request"] for item in batch["items"] if item.get("job")]
+    grid = [(request["rarity"]["bits"], [wish["text"] for wish in request["toward"]]) for request in requests]
+    assert grid == [(2, []), (2, ["red"]), (5, []), (5, ["red"])]
+    assert len({request["seed"] for request in requests}) == 1
+    assert (await gateway.get(batch["urls"]["self"])).json()["sweep"] == axes
+
+
+@pytest.mark.parametrize(("shared", "seeds"), [({}, [7, 7, 8, 8]), ({"seed": 3}, [7, 7, 8, 8])])
+async def test_seeds_that_are_named_hold(gateway, shared, seeds):
+    axes = swept(("/seed", [7, 8]), ("/concept", ["chair", "cup"]))
+    batch = (await gateway.post("/batches", json={"sweep": axes, "shared": shared})).json()
+    assert [item["job"]["request"]["seed"] for item in batch["items"]] == seeds
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "told"),
+    [
+        ({}, "", "give exactly one of jobs and sweep, and not empty"),
+        ({"jobs": [{"concept": "cup"}], "sweep": swept(("/seed", [1]))}, "", "give exactly one of jobs and sweep"),
+        ({"sweep": swept(("/seed", [1]), ("/seed", [2]))}, "/sweep/1/field", "is an axis already"),
+        ({"sweep": swept(("/seed", [*range(11)]), ("/steps", [*range(10)]))}, "/sweep", "asks for 110 jobs, 100 are"),
+        ({"sweep": swept(("seed", [1]))}, "/sweep/0/field", "has to be a JSON pointer to a field of a job"),
+        ({"sweep": swept(("/seed", []))}, "/sweep/0/values", ""),
+    ],
+)
+async def test_a_sweep_that_cannot_be_is_named(gateway, body, pointer, told):
+    refused = await gateway.post("/batches", json=body)
+    [error] = refused.json()["errors"]
+    assert (refused.status_code, error["pointer"]) == (422, pointer)
+    assert told in error["detail"]

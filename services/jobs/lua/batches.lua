@@ -27,14 +27,15 @@ end
 
 -- `items` says what the caller was told of each; `jobs` has, of those that can become one, [id, request, keep_ms];
 -- `webhook` is as outbox.add takes it, or ''.
-function writes.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key, body_hash, keep_key_ms, traceparent)
+function writes.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key, body_hash, keep_key_ms, traceparent,
+    sweep)
   if redis.call('EXISTS', batch(id)) == 1 then return {'created', view_batch(id)} end  -- our own call, sent again
   local first, conflicts = spent(key, body_hash)
   if conflicts and first then return {'conflict'} end
   if first then return {'replayed', reads.get_batch(first)} end
   local taken, refused = {}, {}
   redis.call('HSET', batch(id), 'id', id, 'tenant', TENANT, 'items', items, 'webhook', webhook,
-    'traceparent', traceparent, 'created_at', now, 'expires_at', now + keep_ms)
+    'traceparent', traceparent, 'sweep', sweep, 'created_at', now, 'expires_at', now + keep_ms)
   for _, one in ipairs(cjson.decode(jobs)) do
     if full(TENANT, max_queued) then
       table.insert(refused, one[1])

@@ -19,7 +19,8 @@ async def test_assistant_makes_pictures_varies_one_and_hears_what_is_refused(ser
         heard.append((told, said))
 
     async with Assistant(stdio_client(_parameters(service.url))) as assistant:
-        assert {tool.name for tool in (await assistant.list_tools()).tools} == {"generate", "vary", "job_status"}
+        tools = {tool.name for tool in (await assistant.list_tools()).tools}
+        assert tools == {"generate", "vary", "draw_again", "job_status"}
         asked = {"concept": "chair", "count": 2, "bits": 12, "avoid": ["red"], "seed": 7}
         made = await assistant.call_tool("generate", asked, progress_callback=hear)
         told, (_, *pictures) = made.structured_content, made.content
@@ -34,11 +35,17 @@ async def test_assistant_makes_pictures_varies_one_and_hears_what_is_refused(ser
             status = await assistant.call_tool("job_status", {"job_id": more.structured_content["job"]})
             assert status.structured_content["status"] == "succeeded"
 
+        again = {"picture": told["images"][1]["output"], "concept": "chair", "prompt": "a {} on a beach"}
+        drawn = await assistant.call_tool("draw_again", again)
+        assert [one["validity"] for one in drawn.structured_content["images"]] == [0.9]
+
         lost = await assistant.call_tool("vary", {"picture": "0" * 32 + "/0", "concept": "chair"})
         assert (lost.is_error, "/image/output" in lost.content[0].text) == (True, True)
     with Client(service.url) as rarebit:
         request = rarebit.get(told["job"]).request
+        found = rarebit.get(drawn.structured_content["job"]).request
     assert (request["rarity"]["bits"], request["avoid"][0]["text"]) == (12, "red")
+    assert (found["found"]["output"], found["prompt"]) == (again["picture"], again["prompt"])
 
 
 async def test_call_that_is_cancelled_cancels_its_job(url, alone):

@@ -50,6 +50,14 @@ class Lossy(httpx.HTTPTransport):
         return response
 
 
+def test_a_sweep_has_a_job_for_each_combination(client):
+    batch = client.sweep("chair", {"/rarity/bits": [2, 5], "/seed": [7, 8]}, steps=1)
+    client.cancel_batch(batch.id)
+    requests = [item.job.request for item in batch.items]
+    assert [(one["rarity"]["bits"], one["seed"]) for one in requests] == [(2, 7), (2, 8), (5, 7), (5, 8)]
+    assert [axis.field for axis in batch.sweep] == ["/rarity/bits", "/seed"]
+
+
 def test_a_found_thing_is_kept_taken_out_and_in_named_in_a_job_and_erased(client):
     image = client.generate("chair", steps=1, seed=7)[0]
     kept = client.keep(image, "the arch")

@@ -203,6 +203,13 @@ class BatchItem(Document):
     problem: dict[str, Any] | None = None
 
 
+class SweptField(Document):
+    """An axis of a sweep."""
+
+    field: str
+    values: list[Any]
+
+
 class Batch(Document):
     """Jobs that were submitted together, in the order of the request; finished when the last of them has ended."""
 
@@ -210,6 +217,7 @@ class Batch(Document):
     created_at: datetime
     finished_at: datetime | None = None
     items: list[BatchItem]
+    sweep: list[SweptField] = []
     urls: dict[str, str]
 
 

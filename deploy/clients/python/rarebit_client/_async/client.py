@@ -196,6 +196,22 @@ class AsyncClient:
         body = {"jobs": [await self._body(fields) for fields in jobs], "shared": await self._body(shared or {})}
         return await self._transport.read(Batch, "POST", "/batches", json=body, headers=_once(idempotency_key))
 
+    async def sweep(
+        self,
+        concept: str,
+        axes: Mapping[str, Sequence[Any]],
+        *,
+        idempotency_key: str | None = None,
+        **shared: Unpack[JobOptions],
+    ) -> Batch:
+        """Queue a job for each combination of values, 100 at most: `{"/rarity/bits": [2, 5], "/seed": [7, 8]}`.
+
+        The last axis runs fastest in the batch's `items`.
+        """
+        sweep = [{"field": field, "values": [*values]} for field, values in axes.items()]
+        body = {"sweep": sweep, "shared": await self._body({"concept": concept, **shared})}
+        return await self._transport.read(Batch, "POST", "/batches", json=body, headers=_once(idempotency_key))
+
     async def get_batch(self, batch_id: str) -> Batch:
         """The batch and its jobs as they stand."""
         return await self._transport.read(Batch, "GET", _path("batches", batch_id))

@@ -204,6 +204,8 @@ export type AcceptedWebhook = {
  * Batch
  *
  * Jobs that were submitted together, in the order of the request; finished when the last of them has ended.
+ *
+ * Those of a `sweep` are a grid: the last axis runs fastest.
  */
 export type Batch = {
     /**
@@ -222,6 +224,10 @@ export type Batch = {
      * Items
      */
     items: Array<BatchItem>;
+    /**
+     * Sweep
+     */
+    sweep?: Array<SweptField>;
     urls: BatchUrls;
 };
 
@@ -291,15 +297,22 @@ export type BatchNotification = {
 /**
  * BatchRequest
  *
- * Jobs as `POST /jobs` takes them, 100 at most; each has the fields of `shared` that it does not have itself.
+ * Jobs as `POST /jobs` takes them, 100 at most: those of `jobs`, or one for each combination of the values of a
+ * `sweep`, the last axis running fastest. Each has the fields of `shared` that it does not have itself.
  */
 export type BatchRequest = {
     /**
      * Jobs
      */
-    jobs: Array<{
+    jobs?: Array<{
         [key: string]: unknown;
     }>;
+    /**
+     * Sweep
+     *
+     * Without a seed, all have the same drawn one.
+     */
+    sweep?: Array<SweepAxis>;
     /**
      * Shared
      */
@@ -1697,6 +1710,38 @@ export type ServedModels = {
      * Data
      */
     data: Array<ServedModel>;
+};
+
+/**
+ * SweepAxis
+ *
+ * The values that a field takes, one after the other.
+ */
+export type SweepAxis = {
+    /**
+     * Field
+     */
+    field: string;
+    /**
+     * Values
+     */
+    values: Array<unknown>;
+};
+
+/**
+ * SweptField
+ *
+ * An axis of a sweep.
+ */
+export type SweptField = {
+    /**
+     * Field
+     */
+    field: string;
+    /**
+     * Values
+     */
+    values: Array<unknown>;
 };
 
 /**
