@@ -16,7 +16,7 @@ from .pictures import sheet_of, tensor_of
 _OUTPUT = re.compile("[0-9a-f]{32}/[0-9]{1,2}")
 _POLL_S = 0.2
 _SHEET_PIXELS = 512
-_SHARES = {"load": (0, 5), "fit": (5, 20), "optimize": (20, 80), "decode": (80, 95), "upload": (95, 100)}  # percent
+_PARTS = {"load": 0.05, "fit": 0.2, "optimize": 0.6, "check": 0.05, "decode": 0.2, "upload": 0.9}
 
 
 async def make(concept: str, options: JobOptions, *, avoid: str, toward: str) -> tuple[Tensor, str]:
@@ -31,18 +31,8 @@ async def make(concept: str, options: JobOptions, *, avoid: str, toward: str) ->
 
 
 async def _generate(client: AsyncClient, concept: str, options: JobOptions) -> list[Image]:
-    """Its progress is the node's, on one bar that never goes back; checks come in between and do not move it."""
-    bar = comfy.utils.ProgressBar(100)
-
-    def move(progress: WatchedProgress) -> None:
-        begin, end = _SHARES.get(progress.phase, (0, 0))
-        percent = begin + (end - begin) * progress.step / progress.steps
-        bar.update_absolute(max(bar.current, round(percent)))
-
-    def show(preview: Preview) -> None:
-        bar.update_absolute(bar.current, preview=("JPEG", sheet_of(preview), _SHEET_PIXELS))
-
-    making = asyncio.create_task(client.generate(concept, on_progress=move, on_preview=show, **options))
+    bar = Bar()
+    making = asyncio.create_task(client.generate(concept, on_progress=bar.move, on_preview=bar.show, **options))
     try:
         while not making.done():
             comfy.model_management.throw_exception_if_processing_interrupted()
@@ -51,6 +41,24 @@ async def _generate(client: AsyncClient, concept: str, options: JobOptions) -> l
         making.cancel()
         await asyncio.wait({making})  # for the job to be cancelled
     return making.result()
+
+
+class Bar:
+    """The node's: each phase takes its part of what is left, since checks and decodes may come between steps."""
+
+    def __init__(self) -> None:
+        self._bar = comfy.utils.ProgressBar(100)
+        self._phase, self._percent, self._step = "", 0, 0
+
+    def move(self, progress: WatchedProgress) -> None:
+        if progress.phase != self._phase:
+            self._phase, self._percent, self._step = progress.phase, self._bar.current, progress.step
+        done = (progress.step - self._step) / max(1, progress.steps - self._step)
+        percent = self._percent + (100 - self._percent) * _PARTS.get(progress.phase, 0) * done
+        self._bar.update_absolute(max(self._bar.current, round(percent)))
+
+    def show(self, preview: Preview) -> None:
+        self._bar.update_absolute(self._bar.current, preview=("JPEG", sheet_of(preview), _SHEET_PIXELS))
 
 
 def _directions(wishes: str) -> list[Direction]:

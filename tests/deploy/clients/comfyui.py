@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageOps
 
 _CONVERTED = {"INT": int, "FLOAT": float, "STRING": str}
-_node_id: ContextVar[str] = ContextVar("node_id")
+_node_id: ContextVar[str] = ContextVar("node_id", default="")
 
 
 class InterruptProcessingException(Exception):  # noqa: N818  ComfyUI's name

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from rarebit_client import InvalidRequest
+from rarebit_client.documents import WatchedProgress
 from servers import eventually
 from services import __version__
 from tests.deploy.clients.comfyui import ComfyUI, InterruptProcessingException
@@ -77,6 +78,19 @@ def test_node_shows_what_its_job_is_at(comfyui, pack, run, service, monkeypatch)
     assert {(shown.node_id, shown.total) for shown in comfyui.shown} == {("1", 100)}
     (sheet,) = (Image.open(BytesIO(shown.preview)) for shown in comfyui.shown if shown.preview)
     assert (sheet.size, sheet.format) == ((512, 512), "JPEG")
+
+
+def test_bar_still_moves_when_checks_and_decodes_come_between_the_steps(comfyui, pack):
+    bar, ends = pack.job.Bar(), []
+    for begin in range(0, 200, 25):
+        legs = [("optimize", [*range(begin, begin + 25)], 200), ("check", [0, 1], 1), ("decode", [0, 1], 1)]
+        for phase, steps, total in legs:
+            for step in steps:
+                bar.move(WatchedProgress(phase=phase, step=step, steps=total))
+        ends.append(comfyui.shown[-1].value)
+    values = [shown.value for shown in comfyui.shown]
+    assert (values, ends[:4]) == (sorted(values), sorted(set(ends[:4])))
+    assert 90 < values[-1] <= 100
 
 
 def test_cancel_in_comfyui_cancels_the_job(comfyui, run, url, alone, monkeypatch):
