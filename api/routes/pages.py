@@ -15,6 +15,7 @@ from api.problems.errors import example_of
 GUIDES = {  # of docs/
     "api": "The API",
     "webhooks": "Webhooks",
+    "tools": "In the tools you use",
     "operating": "Operating the service",
     "kubernetes": "On Kubernetes",
     "proxies": "Behind a proxy",

@@ -16,6 +16,7 @@ import worker.app
 from services.diffusion.found import Found
 from services.diffusion.generate import Generation
 from services.diffusion.run import Output
+from services.diffusion.runtime.observer import Snapshot
 from services.found import FoundFacts
 from services.jobs.accepted import AcceptedRequest
 from services.objects.storage import Storage
@@ -29,11 +30,12 @@ logger = logging.getLogger(__name__)
 
 
 class StandIn(Runner):
-    """Goes through the phases of a run: one step in each, `request.steps` in the optimisation."""
+    """Goes through the phases of a run, and checks what it hands out: one step in each, `request.steps` to optimise."""
 
     def _generate(self, attempt: Attempt) -> Generation:
         request = attempt.request
         step_s, dies_in = float(request.metadata.get("step_s", 0)), request.metadata.get("dies_in")
+        outputs = [_output(request, index) for index in range(request.count)]
         logger.info("job %s: attempt %d: runs", attempt.claim.id, attempt.claim.attempt)
         for phase in ("load", "fit", "optimize", "check", "decode"):
             for step in range(steps := request.steps if phase == "optimize" else 1):
@@ -41,7 +43,9 @@ class StandIn(Runner):
                 if phase == dies_in:
                     os.kill(os.getpid(), signal.SIGKILL)
                 time.sleep(step_s)
-        return Generation([_output(request, index) for index in range(request.count)], [], {})
+            if phase == "optimize":
+                attempt.observe(request.steps, [_seen(output) for output in outputs])
+        return Generation(outputs, [], {})
 
 
 def _output(request: AcceptedRequest, index: int) -> Output:
@@ -59,6 +63,11 @@ def _output(request: AcceptedRequest, index: int) -> Output:
         found=Found(facts, torch.full((DIM,), float(seed)), torch.zeros(DIM), []),
         replay={"model": "stand-in"},
     )
+
+
+def _seen(output: Output) -> Snapshot:
+    """As a check sees it."""
+    return Snapshot(output.rarity["bits"], output.validity, 0.0, 0.0, "arrived", output.image)
 
 
 def load_models(settings: Settings, _storage: Storage) -> SimpleNamespace:

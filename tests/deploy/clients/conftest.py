@@ -15,6 +15,7 @@ from nginx import nginx
 from rarebit_client import Client
 from servers import SIGNING_KEY, Server, eventually, free_port, redis_binaries, redis_server, served, url_of
 from tests.faults.fleet import Fleet
+from tests.receiver import SECRET
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def service() -> Iterator[Service]:
         "RAREBIT_DATA_DIR": str(folder),
         "RAREBIT_SIGNING_KEY": SIGNING_KEY,
         "RAREBIT_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "RAREBIT_WEBHOOK_SECRET": SECRET,
+        "RAREBIT_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
     }
     gateway, fleet = Server([*RAREBIT, "gateway", "--port", str(port)], port, env), Fleet(env, folder)
     try:

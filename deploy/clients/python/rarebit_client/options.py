@@ -18,7 +18,7 @@ class Weighed(TypedDict, total=False):
 class Start(TypedDict, total=False):
     """A picture to start from, and how far to go from it: `{"output": image.ref, "strength": 0.2}`."""
 
-    upload: str
+    upload: str | Path | bytes  # its id, or a file that is uploaded first
     output: str
     strength: float
 

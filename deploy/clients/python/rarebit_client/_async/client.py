@@ -31,6 +31,7 @@ from rarebit_client.documents import (
     JobPage,
     JobStatus,
     JobSummary,
+    Preview,
     StatusChange,
     Upload,
     WatchedProgress,
@@ -93,18 +94,22 @@ class AsyncClient:
         concept: str,
         *,
         on_progress: Callable[[WatchedProgress], None] | None = None,
+        on_preview: Callable[[Preview], None] | None = None,
         **options: Unpack[JobOptions],
     ) -> list[Image]:
-        """Make pictures of the concept, telling `on_progress` meanwhile; whatever ends the call early cancels the job.
+        """Make pictures of the concept; whatever ends the call early cancels the job.
 
-        JobFailed, also when its `start_within` or `run_within` is over; JobCanceled when somebody else cancels it.
+        Meanwhile `on_progress` hears of each step, and `on_preview` of what a check has just looked at. JobFailed, also
+        when its `start_within` or `run_within` is over; JobCanceled when somebody else cancels it.
         """
         job = await self.submit(concept, **options)
         try:
-            async with aclosing(self.events(job.id)) as events:
+            async with aclosing(self.events(job.id, previews=on_preview is not None)) as events:
                 async for event in events:
                     if on_progress and isinstance(event.data, WatchedProgress):
                         on_progress(event.data)
+                    elif on_preview and isinstance(event.data, Preview):
+                        on_preview(event.data)
             job = await self.wait(job.id)
         except BaseException:
             await async_abandon(self.cancel, job.id)
@@ -308,8 +313,10 @@ class AsyncClient:
 
     async def _body(self, fields: JobFields) -> dict[str, Any]:
         body = body_of(fields)
-        if isinstance(picture := fields.get("image"), (bytes, Path)):
-            body["image"] = {"upload": (await self.upload(picture)).id}
+        image = fields.get("image")
+        start = image if isinstance(image, Mapping) else {"upload": image}
+        if isinstance(picture := start.get("upload"), (bytes, Path)):
+            body["image"] = {**start, "upload": (await self.upload(picture)).id}
         return body
 
 
