@@ -10,6 +10,7 @@ from api.webhooks import BodyProblem, webhook_problems
 from services.errors import OtherModelError, UnreadableError, UploadExpiredError, UploadNotFoundError
 from services.jobs.record import JobRecord
 from services.jobs.request import JobRequest
+from services.settings import Settings
 
 Location = tuple[str | int, ...]
 
@@ -28,12 +29,22 @@ async def find_problems(gateway: Gateway, requests: Sequence[JobRequest]) -> lis
     outputs = await find_outputs(gateway, _values(named, "output"))
     uploads = await _missing_uploads(gateway, _values(named, "upload"))
     absent = {output: _absent(output) for output in _values(named, "output") - outputs.keys()}
-    missing = uploads | absent | await _of_another_model(gateway, outputs)
-    return [
-        [problem_at(location, missing[value]) for location, value in references if value in missing]
-        + list(webhook_problems(gateway.settings, request.webhook))
-        for references, request in zip(named, requests, strict=True)
-    ]
+    models = {request.model or gateway.settings.models[0] for request in requests} if outputs else set()
+    foreign = {model: await _of_another_model(gateway, model, outputs) for model in models}
+
+    def find(references: Sequence[tuple[Location, str]], request: JobRequest) -> Iterator[BodyProblem]:
+        yield from model_problems(gateway.settings, request.model)
+        missing = uploads | absent | foreign.get(request.model or gateway.settings.models[0], {})
+        yield from (problem_at(location, missing[value]) for location, value in references if value in missing)
+        yield from webhook_problems(gateway.settings, request.webhook)
+
+    return [[*find(*both)] for both in zip(named, requests, strict=True)]
+
+
+def model_problems(settings: Settings, model: str | None) -> Iterator[BodyProblem]:
+    """What is wrong with the model that a body names."""
+    if model is not None and model not in settings.models:
+        yield problem_at(("model",), f"is none of {', '.join(settings.models)}: {model}")
 
 
 async def find_outputs(gateway: Gateway, outputs: Iterable[str]) -> dict[str, tuple[JobRecord, int]]:
@@ -76,9 +87,9 @@ async def _missing_uploads(gateway: Gateway, uploads: set[str]) -> dict[str, str
     return {upload: detail for upload, detail in found if detail}
 
 
-async def _of_another_model(gateway: Gateway, outputs: dict[str, tuple[JobRecord, int]]) -> dict[str, str]:
-    """Which of the outputs another model made than is served; where it is not known which, the worker looks."""
-    served = await gateway.density_models.served_model() if outputs else None
+async def _of_another_model(gateway: Gateway, wanted: str, outputs: dict[str, tuple[JobRecord, int]]) -> dict[str, str]:
+    """Which of the outputs other weights made than the wanted model's; where that is not known, the worker looks."""
+    served = await gateway.density_models.fingerprint(wanted)
     made = {output: record.outputs[index].model for output, (record, index) in outputs.items()}
     return {
         output: str(OtherModelError(output, f"the model {model[:12]}", served))

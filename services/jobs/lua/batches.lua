@@ -36,7 +36,7 @@ function writes.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key,
   redis.call('HSET', batch(id), 'id', id, 'tenant', TENANT, 'items', items, 'webhook', webhook,
     'traceparent', traceparent, 'created_at', now, 'expires_at', now + keep_ms)
   for _, one in ipairs(cjson.decode(jobs)) do
-    if full(TENANT, max_queued) then
+    if full(TENANT, wanted_model(one[2]), max_queued) then
       table.insert(refused, one[1])
     else
       redis.call('SADD', open_jobs(id), one[1])

@@ -38,7 +38,7 @@ function writes.replay(id, new, max_queued, traceparent)
     return {'absent'}
   end
   local tenant, request, keep_ms = unpack(redis.call('HMGET', job(id), 'tenant', 'request', 'keep_ms'))
-  local refusal = full(tenant, max_queued)
+  local refusal = full(tenant, wanted_model(request), max_queued)
   if refusal then return {'full', refusal} end
   add(new, tenant, request, keep_ms, traceparent, 'kind', field(id, 'kind') or 'images')
   redis.call('ZREM', QUARANTINE, id)

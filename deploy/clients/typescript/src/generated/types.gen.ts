@@ -83,6 +83,10 @@ export type AcceptedRequest = {
      */
     prompt?: string;
     /**
+     * Model
+     */
+    model?: string;
+    /**
      * Count
      */
     count?: number;
@@ -405,6 +409,10 @@ export type DensityModel = {
      */
     prompt: string;
     /**
+     * Model
+     */
+    model: string;
+    /**
      * Status
      */
     status: 'fitting' | 'ready';
@@ -659,8 +667,10 @@ export type ImagesRequest = {
     prompt: string;
     /**
      * Model
+     *
+     * As `GET /v1/models` has it; null: the first of them.
      */
-    model?: 'rarebit' | null;
+    model?: string | null;
     /**
      * N
      *
@@ -915,6 +925,12 @@ export type JobRequest = {
      * Has exactly one {} for the concept.
      */
     prompt?: string;
+    /**
+     * Model
+     *
+     * Which of the models that `GET /v1/models` names; null: the first of them.
+     */
+    model?: string | null;
     /**
      * Count
      *
@@ -1502,7 +1518,7 @@ export type Seen = {
 /**
  * ServedModel
  *
- * What `model` may be; `fingerprint` is of the weights that the last worker started with, null before any has.
+ * What `model` may be; `fingerprint` is of the weights that its last worker started with, null before any has.
  */
 export type ServedModel = {
     /**
@@ -1530,7 +1546,7 @@ export type ServedModel = {
 /**
  * ServedModels
  *
- * Every model that is served.
+ * Every model that is served, the default first.
  */
 export type ServedModels = {
     /**
@@ -2822,6 +2838,12 @@ export type DensityModelsFitData = {
          * Has exactly one {} for the concept.
          */
         prompt?: string;
+        /**
+         * Model
+         *
+         * As a job's `model` has it.
+         */
+        model?: string | null;
     };
     url: '/density-models/{concept}';
 };
@@ -3103,8 +3125,10 @@ export type OpenaiVaryData = {
         prompt?: string;
         /**
          * Model
+         *
+         * As `GET /v1/models` has it; null: the first of them.
          */
-        model?: 'rarebit' | null;
+        model?: string | null;
         /**
          * N
          *
