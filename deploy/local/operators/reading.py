@@ -1,21 +1,26 @@
 """What a service is at, read from its Redis: jobs, workers and density models of all tenants."""
 
 import json
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 import redis
 
 from services.base_models import read_each
+from services.bounds import DEFAULT_MODEL
 from services.density_models import DensityFacts
 from services.errors import UnreadableError
-from services.jobs.answers import pairs, read_view
+from services.jobs.answers import PoolStats, Stats, pairs, read_view
+from services.jobs.figures import LOOKUPS, STATES, VERDICTS
 from services.jobs.store import EVERYBODY, Operations
 from services.tenants import Tenants
 
 PART = 100  # BATCH in common.lua
+ENDINGS = ("succeeded", "failed", "canceled")
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class OpenJob:
     status: str
     id: str
     tenant: str
+    model: str = ""
     concept: str = ""
     age_s: float | None = None
     phase: str = ""
@@ -41,8 +47,58 @@ class SeenWorker:
     """A worker, when it was last heard of, and what it runs."""
 
     worker: str
+    model: str
     seen_s: float | None
     jobs: list[OpenJob]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A model's jobs and workers; shares are of all that there ever was, None where there was nothing.
+
+    `median_s` is what its last hundred jobs took, `busy` the share of workers' time with a job, `at_hand` that of
+    densities which were in memory, `valid` that of judged pictures which the judge held for valid.
+    """
+
+    model: str
+    workers: int
+    running: int
+    waiting: Mapping[str, int]
+    oldest_waiting_s: float
+    ended: Mapping[str, int]
+    median_s: float | None
+    busy: float | None
+    at_hand: float | None
+    valid: float | None
+    device_memory: float | None
+    watt_hours_per_picture: float | None
+
+    @classmethod
+    def of(cls, model: str, stats: PoolStats) -> Self:
+        def counts(prefix: str, names: Iterable[str]) -> dict[str, int]:
+            return {name: stats.counters.get(f"{prefix}:{name}", 0) for name in names}
+
+        states, lookups, verdicts = counts("worker", STATES), counts("densities", LOOKUPS), counts("pictures", VERDICTS)
+        energy_wh = stats.counters.get("energy:mj", 0) / 3.6e6
+        return cls(
+            model=model,
+            workers=stats.workers,
+            running=stats.jobs_running,
+            waiting=stats.waiting,
+            oldest_waiting_s=stats.oldest_waiting_ms / 1000,
+            ended=counts("ended", ENDINGS),
+            median_s=statistics.median(stats.durations_ms) / 1000 if stats.durations_ms else None,
+            busy=_share(states["busy"], states.values()),
+            at_hand=_share(lookups["memory"], lookups.values()),
+            valid=_share(verdicts["valid"], (verdicts["valid"], verdicts["doubtful"])),
+            device_memory=stats.device_memory,
+            watt_hours_per_picture=_share(energy_wh, verdicts.values()) if energy_wh else None,
+        )
+
+
+def _share(of: float, all_of: Iterable[float]) -> float | None:
+    total = sum(all_of)
+    return round(of / total, 4) if total else None
 
 
 @dataclass(frozen=True)
@@ -75,19 +131,28 @@ class Overview:
         seconds, microseconds = client.time()
         self._now_s = seconds + microseconds / 1e6
 
+    def stats(self) -> Stats:
+        """The store in figures."""
+        return Stats.read(self._operations("stats", EVERYBODY))
+
+    def pools(self) -> list[Pool]:
+        """Those that there ever were, the one of jobs that named no model first."""
+        return [Pool.of(model, stats) for model, stats in self.stats().pools.items()]
+
     def jobs(self, what: str) -> Iterator[OpenJob]:
-        """Those that are running, queued, held or quarantined."""
-        for part in parts(self._operations, "jobs_at", what):
-            yield from (self._job(what, view) for view in part)
+        """Those that are running, queued, held or quarantined; those that wait or run by their models."""
+        for model in [DEFAULT_MODEL] if what == "quarantined" else self._models:
+            for part in parts(self._operations, "jobs_at", what, model):
+                yield from (self._job(what, view) for view in part)
 
     def workers(self) -> list[SeenWorker]:
-        """Those that were heard of and those whose jobs still run, the newest sign of life last."""
-        running: dict[str, list[OpenJob]] = {}
+        """Those that were heard of and those whose jobs still run, the newest sign of life of each model last."""
+        running: dict[tuple[str, str], list[OpenJob]] = {}
         for job in self.jobs("running"):
-            running.setdefault(job.worker, []).append(job)
-        seen = {name: ms / 1000 for name, ms in self._scored("workers")}
+            running.setdefault((job.worker, job.model), []).append(job)
+        seen = {(name, model): ms / 1000 for model in self._models for name, ms in self._scored("workers", model)}
         names = [*(running.keys() - seen.keys()), *seen]
-        return [SeenWorker(name, seen.get(name), running.get(name, [])) for name in names]
+        return [SeenWorker(*name, seen.get(name), running.get(name, [])) for name in names]
 
     def densities(self) -> list[KnownDensity]:
         """What is being fitted or waits for that, then what is ready, the last used first."""
@@ -98,9 +163,14 @@ class Overview:
         keys = [*(preloaded - used.keys()), *reversed(used)]
         return [*fits, *(_ready(key, facts.get(key), used.get(key)) for key in keys)]
 
-    def _scored(self, operation: str) -> Iterator[tuple[str, float]]:
+    @cached_property
+    def _models(self) -> Sequence[str]:
+        models: Sequence[str] = self._operations("pools", EVERYBODY)
+        return models
+
+    def _scored(self, operation: str, *arguments: str) -> Iterator[tuple[str, float]]:
         """Names, each with its milliseconds."""
-        for part in parts(self._operations, operation):
+        for part in parts(self._operations, operation, *arguments):
             yield from ((name, float(ms)) for name, ms in zip(part[::2], part[1::2], strict=True))
 
     def _job(self, what: str, view: Sequence[Any]) -> OpenJob:
@@ -114,6 +184,7 @@ class Overview:
         return OpenJob(
             str(record.status if what == "running" else what),
             *about,
+            model=fields.get("model", DEFAULT_MODEL),
             concept=record.request.concept,
             age_s=round(self._now_s - record.created_at.timestamp(), 1),
             phase=done.phase if done else "",
@@ -130,9 +201,10 @@ class Overview:
         facts: dict[str, DensityFacts] = {}
         preloaded: set[str] = set()
         for tenant in {EVERYBODY, *(key.tenant for key in Tenants(self._client).list_keys())}:
-            _, started_with, own, _ = self._operations("density_models", tenant)
-            preloaded = {document["key"] for document in json.loads(started_with)}
-            documents = [*map(json.loads, own), *json.loads(started_with)]
+            served, own, _ = self._operations("density_models", tenant)
+            started_with = [document for *_, preloads in served for document in json.loads(preloads)]
+            preloaded = {document["key"] for document in started_with}
+            documents = [*map(json.loads, own), *started_with]
             facts |= {one.key: one for one in read_each("a density model", DensityFacts.model_validate, documents)}
         return facts, preloaded
 
