@@ -80,9 +80,10 @@ end
 function writes.fit(id, name, request, keep_ms, max_queued, traceparent)
   local other = redis.call('HGET', fits_of(TENANT), name)
   if other and fits(other) then return {'created', other} end
-  local refusal = full(TENANT, wanted_model(request), max_queued)
+  local wanted, model = read_request(request)
+  local refusal = full(TENANT, model, max_queued)
   if refusal then return {'full', refusal} end
-  add(id, TENANT, request, keep_ms, traceparent, 'kind', 'density_model', 'fits', name)
+  add(id, TENANT, request, wanted, keep_ms, traceparent, 'kind', 'density_model', 'fits', name)
   redis.call('HSET', fits_of(TENANT), name, id)
   return {'created', id}
 end

@@ -10,14 +10,16 @@ local function full(tenant, model, max_queued)
   return count_waiting >= tonumber(max_queued) and 'service'
 end
 
--- The model that the request is for; one of before there were models names none.
-local function wanted_model(request) return cjson.decode(request).model or DEFAULT end
+-- The request, and its model; one of before there were models names none.
+local function read_request(request)
+  local wanted = cjson.decode(request)
+  return wanted, wanted.model or DEFAULT
+end
 
--- Queue a new job, whose hash has more fields and values in the end. Answers with its place. `traceparent`, '' where
--- there is none, names the span that what becomes of the job belongs to.
-local function add(id, tenant, request, keep_ms, traceparent, ...)
-  local seq, wanted = redis.call('INCR', SEQ), cjson.decode(request)
-  local turn, model = new_turn(wanted.priority), wanted.model or DEFAULT
+-- Queue a new job of a request, which is `wanted` once it is read; its hash has more fields and values in the end.
+-- Answers with its place. `traceparent`, '' where there is none, names the span that what becomes of the job belongs to.
+local function add(id, tenant, request, wanted, keep_ms, traceparent, ...)
+  local seq, turn, model = redis.call('INCR', SEQ), new_turn(wanted.priority), wanted.model or DEFAULT
   redis.call('HSET', job(id), 'id', id, 'format', FORMAT, 'tenant', tenant, 'status', 'queued', 'seq', seq,
     'attempt', 0, 'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
     'priority', wanted.priority, 'turn', turn, 'model', model, ...)
@@ -51,10 +53,11 @@ function writes.submit(id, request, keep_ms, max_queued, key, body_hash, keep_ke
   local first, conflicts = spent(key, body_hash)
   if conflicts and first then return {'conflict'} end
   if first then return {'replayed', reads.get(first)} end
-  local refusal = full(TENANT, wanted_model(request), max_queued)
+  local wanted, model = read_request(request)
+  local refusal = full(TENANT, model, max_queued)
   if refusal then return {'full', refusal} end
   local more = key == '' and {} or {'idempotency_key', idempotency(TENANT, key)}
-  local here = add(id, TENANT, request, keep_ms, traceparent, unpack(more))
+  local here = add(id, TENANT, request, wanted, keep_ms, traceparent, unpack(more))
   spend(key, body_hash, id, keep_key_ms)
   return {'created', tostring(now), here}
 end
