@@ -37,7 +37,7 @@ async def test_assistant_makes_pictures_varies_one_and_hears_what_is_refused(ser
         lost = await assistant.call_tool("vary", {"picture": "0" * 32 + "/0", "concept": "chair"})
         assert (lost.is_error, "/image/output" in lost.content[0].text) == (True, True)
         other = await assistant.call_tool("generate", {"concept": "chair", "model": "large"})
-        assert (other.is_error, "/model is none of rarebit" in other.content[0].text) == (True, True)
+        assert (other.is_error, "/model: is none of rarebit" in other.content[0].text) == (True, True)
     with Client(service.url) as rarebit:
         request = rarebit.get(told["job"]).request
     assert (request["rarity"]["bits"], request["avoid"][0]["text"]) == (12, "red")
