@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.local.operators.administration import RedisUrl
-from deploy.local.operators.reading import KnownDensity, OpenJob, Overview, Pool, SeenWorker
+from deploy.local.operators.pools import Pool
+from deploy.local.operators.reading import KnownDensity, OpenJob, Overview, SeenWorker
 from deploy.local.sentence import one_sentence
 from services.jobs.store import connect
 

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from deploy.local.operators.administration import RedisUrl
 from deploy.local.operators.lists import WIDE, WORKER_COLUMNS, AsJson, span, table_of, worker_rows
-from deploy.local.operators.reading import ENDINGS, Overview, SeenWorker
+from deploy.local.operators.pools import ENDINGS
+from deploy.local.operators.reading import Overview, SeenWorker
 from deploy.local.sentence import one_sentence
 from services.jobs.answers import PRIORITIES
 from services.jobs.store import connect
