@@ -86,7 +86,7 @@ lock:
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --annotation-style line \
 	  --no-emit-package pip --no-emit-package rarebit-mini --custom-compile-command "make lock" \
 	  --output-file constraints.txt pyproject.toml
-	grep -vE '^(cuda|nvidia|triton)' constraints.txt > build/constraints.txt && mv build/constraints.txt constraints.txt
+	grep -vE '^(cuda|nvidia-[^m]|triton)' constraints.txt > build/constraints.txt && mv build/constraints.txt constraints.txt
 
 # Both distributions in dist/, as a package index takes them; without what setuptools may have kept of an older tree.
 wheels: .venv/installed-dev

@@ -25,6 +25,7 @@ class Fit:
 
     concept: str
     prompt: str
+    model: str
     job_id: str
 
 
@@ -42,20 +43,21 @@ class DensityModels(Tenanted):
     async def list(self) -> tuple[list[DensityFacts], list[Fit]]:
         """What workers have had at hand, the latest first, then what they have preloaded; and what is being fitted.
 
-        Densities of another model than the one that the last worker started with are left out; of what is being fitted,
-        a hundred or two are told. Nobody looks into the store of objects, which may have lost some.
+        Densities of other weights than those that the model's last worker started with are left out; of what is being
+        fitted, a hundred or two are told. Nobody looks into the store of objects, which may have lost some.
         """
-        family, preloaded, own, fits = await self._call("density_models")
-        ready: dict[tuple[str, str], DensityFacts] = {}
-        documents = [*map(json.loads, own), *json.loads(preloaded)]
+        served, own, fits = await self._call("density_models")
+        families = {model: family for model, family, _ in served}
+        ready: dict[tuple[str, str, str], DensityFacts] = {}
+        documents = [*map(json.loads, own), *(one for *_, preloaded in served for one in json.loads(preloaded))]
         for facts in read_each("a density model", DensityFacts.model_validate, documents):
-            if facts.family == family:
-                ready.setdefault((facts.concept, facts.prompt), facts)
+            if facts.family == families.get(facts.model):
+                ready.setdefault((facts.concept, facts.prompt, facts.model), facts)
         return [*ready.values()], read_each("the request of a fit", _read_fit, fits)
 
-    async def served_model(self) -> str | None:
-        """The fingerprint of the model that the last worker started with; None before any has."""
-        family: str = await self._call("family")
+    async def fingerprint(self, model: str) -> str | None:
+        """Of the weights that the model's last worker started with; None before any has."""
+        family: str = await self._call("family", model)
         return family.rpartition("-")[0] or None
 
     async def fit(self, request: AcceptedRequest, *, keep_s: int, max_queued: int) -> str:
@@ -63,7 +65,7 @@ class DensityModels(Tenanted):
 
         Raises QueueFullError.
         """
-        name = name_of_model(request.concept, request.prompt)
+        name = name_of_model(request.concept, request.prompt, request.model)
         arguments = (uuid.uuid4().hex, name, request.model_dump_json(), keep_s * 1000, max_queued)
         with tracing.span("submit", kind=SpanKind.PRODUCER, attributes={"rarebit.tenant": self._tenant}):
             verdict, *answer = await self._call("fit", *arguments, tracing.traceparent())
@@ -74,4 +76,4 @@ class DensityModels(Tenanted):
 def _read_fit(fit: Sequence[str]) -> Fit:
     job_id, request = fit
     asked = AcceptedRequest.model_validate_json(request)
-    return Fit(canonical(asked.concept), asked.prompt, job_id)
+    return Fit(canonical(asked.concept), asked.prompt, asked.model, job_id)

@@ -19,12 +19,13 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.openai import PATH as OPENAI
-from services.jobs.answers import Stats
-from services.jobs.figures import BITS, SECONDS, STAGES, VERDICTS, buckets
+from services.jobs.answers import PoolStats, Stats
+from services.jobs.figures import BITS, LOOKUPS, SECONDS, STAGES, STATES, VERDICTS, buckets
 from services.jobs.record import JobStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of no use in this format
 _METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
+Pools = Mapping[str, PoolStats]
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
@@ -54,9 +55,10 @@ class GatewayMetrics:
         if not _asks_to_wait(scope):
             self._seconds(method, route).observe(seconds)
 
-    def text(self, stats: Stats | None) -> bytes:
-        """All in Prometheus' text format; without `stats`, only what is counted here."""
-        return generate_latest(self.registry) + (generate_latest(_Store(stats)) if stats else b"")
+    def text(self, stats: Stats | None, models: Sequence[str]) -> bytes:
+        """All in Prometheus' text format, of `models` also where nothing is told yet; without `stats`, only what is
+        counted here."""
+        return generate_latest(self.registry) + (generate_latest(_Store(stats, models)) if stats else b"")
 
 
 class Measured:
@@ -90,64 +92,99 @@ def _asks_to_wait(scope: Scope) -> bool:
 
 
 class _Store(Collector):
-    """The job store's figures as metrics."""
+    """The job store's figures as metrics; of models, those that are offered, and others at work."""
 
-    def __init__(self, stats: Stats) -> None:
-        self._stats = stats
+    def __init__(self, stats: Stats, models: Sequence[str]) -> None:
+        self._stats, self._models = stats, models
 
     def collect(self) -> Iterator[Metric]:
-        figures, counters = self._stats.figures, self._stats.counters
         for name, meaning in _FIGURES.items():
-            yield GaugeMetricFamily(f"rarebit_{name}", meaning, figures[name])
-        oldest_s = figures["oldest_waiting_ms"] / 1000
-        yield GaugeMetricFamily("rarebit_oldest_waiting_seconds", "Since it was submitted; 0: none waits.", oldest_s)
-        for name, meaning in _COUNTERS.items():
-            yield CounterMetricFamily(f"rarebit_eta_{name}", meaning, counters.get(f"eta:{name}", 0))
-        waiting = GaugeMetricFamily("rarebit_jobs_waiting", "Jobs that wait.", labels=["priority"])
-        for priority in _PRIORITIES:
-            waiting.add_metric([priority], figures[f"waiting:{priority}"])
-        yield waiting
-        ended = CounterMetricFamily("rarebit_jobs_ended", "Jobs that have ended.", labels=["status"])
-        for status in (status for status in JobStatus if status.final):
-            ended.add_metric([status], counters.get(f"ended:{status}", 0))
-        yield ended
-        yield from _quality(counters)
-        if len(self._stats.durations_ms) > 1:
-            yield _durations(self._stats.durations_ms)
+            yield GaugeMetricFamily(f"rarebit_{name}", meaning, self._stats.figures[name])
+        seen = {model for model, pool in self._stats.pools.items() if pool.at_work}
+        pools = {model: self._stats.pool(model) for model in dict.fromkeys([*self._models, *sorted(seen)])}
+        yield from _at_hand(pools)
+        yield from _counted(pools)
+        yield from _histograms(pools)
+        if durations := {model: pool.durations_ms for model, pool in pools.items() if len(pool.durations_ms) > 1}:
+            yield _durations(durations)
 
 
-def _quality(counters: Mapping[str, int]) -> Iterator[Metric]:
-    seconds = HistogramMetricFamily("rarebit_stage_seconds", "Where the time of jobs went.", labels=["stage"])
-    for stage in STAGES:
-        name = f"stage:{stage}"
-        seconds.add_metric([stage], buckets(counters, name, SECONDS), counters.get(f"{name}:ms", 0) / 1000)
-    yield seconds
-    pictures = CounterMetricFamily("rarebit_pictures", "Pictures of jobs.", labels=["verdict"])
-    for verdict in VERDICTS:
-        pictures.add_metric([verdict], counters.get(f"pictures:{verdict}", 0))
-    yield pictures
-    above = "Bits of their pictures above those asked for."
-    yield HistogramMetricFamily("rarebit_rarity_above_target", above, buckets(counters, "bits", BITS), None)
+def _at_hand(pools: Pools) -> Iterator[Metric]:
+    oldest, running, workers, memory = (
+        GaugeMetricFamily(f"rarebit_{name}", meaning, labels=["model"]) for name, meaning in _OF_POOLS.items()
+    )
+    waiting = GaugeMetricFamily("rarebit_jobs_waiting", "Jobs that wait.", labels=["model", "priority"])
+    for model, pool in pools.items():
+        oldest.add_metric([model], pool.oldest_waiting_ms / 1000)
+        running.add_metric([model], pool.jobs_running)
+        workers.add_metric([model], pool.workers)
+        if pool.device_memory is not None:
+            memory.add_metric([model], pool.device_memory)
+        for priority, number in pool.waiting.items():
+            waiting.add_metric([model, priority], number)
+    yield from (family for family in (oldest, running, workers, memory, waiting) if family.samples)
 
 
-_PRIORITIES = ("low", "normal", "high")
+def _counted(pools: Pools) -> Iterator[Metric]:
+    for name, (meaning, kept_as, one) in _COUNTERS.items():
+        family = CounterMetricFamily(f"rarebit_{name}", meaning, labels=["model"])
+        for model, pool in pools.items():
+            family.add_metric([model], pool.counters.get(kept_as, 0) / one)
+        yield family
+    for name, (meaning, label, kept_below, values, one) in _LABELLED.items():
+        family = CounterMetricFamily(f"rarebit_{name}", meaning, labels=["model", label])
+        for model, pool in pools.items():
+            for value in values:
+                family.add_metric([model, value], pool.counters.get(f"{kept_below}:{value}", 0) / one)
+        yield family
+
+
+def _histograms(pools: Pools) -> Iterator[Metric]:
+    stages = HistogramMetricFamily("rarebit_stage_seconds", "Where the time of jobs went.", labels=["model", "stage"])
+    above = HistogramMetricFamily(
+        "rarebit_rarity_above_target", "Bits of their pictures above those asked for.", labels=["model"]
+    )
+    for model, pool in pools.items():
+        for stage in STAGES:
+            name = f"stage:{stage}"
+            seconds = pool.counters.get(f"{name}:ms", 0) / 1000
+            stages.add_metric([model, stage], buckets(pool.counters, name, SECONDS), seconds)
+        above.add_metric([model], buckets(pool.counters, "bits", BITS), None)
+    yield from (stages, above)
+
+
 _FIGURES = {
-    "jobs_running": "Jobs that run.",
     "jobs_quarantined": "Jobs that two workers died with.",
-    "workers": "Workers that were heard of in the last minute.",
     "webhooks_due": "Deliveries whose time has come.",
     "objects_due": "Prefixes of the object store that are to be erased.",
     "objects_failing": "Prefixes that could not be erased when that was last tried.",
 }
-_COUNTERS = {
-    "promised": "Jobs that have started after being told a p90 of their start.",
-    "held": "Of these, jobs that started within it.",
+_OF_POOLS = {
+    "oldest_waiting_seconds": "Since it was submitted; 0: none waits.",
+    "jobs_running": "Jobs that run.",
+    "workers": "Workers that were heard of in the last minute.",
+    "device_memory_ratio": "The share of its device that the fullest worker has had in use.",
+}
+_ENDINGS = [status for status in JobStatus if status.final]
+_COUNTERS = {  # the store's name, and how many of its units are one
+    "eta_promised": ("Jobs that have started after being told a p90 of their start.", "eta:promised", 1),
+    "eta_held": ("Of these, jobs that started within it.", "eta:held", 1),
+    "energy_joules": ("Energy that workers' devices took.", "energy:mj", 1000),
+}
+_LABELLED: Mapping[
+    str, tuple[str, str, str, Sequence[str], int]
+] = {  # the same, behind whose name is the label's value
+    "jobs_ended": ("Jobs that have ended.", "status", "ended", _ENDINGS, 1),
+    "pictures": ("Pictures of jobs.", "verdict", "pictures", VERDICTS, 1),
+    "worker_seconds": ("Time of workers.", "state", "worker", STATES, 1000),
+    "density_lookups": ("Densities that jobs needed, by where they were.", "found", "densities", LOOKUPS, 1),
 }
 
 
-def _durations(durations_ms: Sequence[int]) -> Metric:
-    tenths = statistics.quantiles(durations_ms, n=10, method="inclusive")
+def _durations(durations_ms: Mapping[str, Sequence[int]]) -> Metric:
     family = Metric("rarebit_job_seconds", "What the last 100 jobs took.", "summary")
-    for quantile, ms in (("0.5", tenths[4]), ("0.9", tenths[8])):
-        family.add_sample(family.name, {"quantile": quantile}, ms / 1000)
+    for model, taken_ms in durations_ms.items():
+        tenths = statistics.quantiles(taken_ms, n=10, method="inclusive")
+        for quantile, ms in (("0.5", tenths[4]), ("0.9", tenths[8])):
+            family.add_sample(family.name, {"model": model, "quantile": quantile}, ms / 1000)
     return family

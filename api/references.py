@@ -19,6 +19,7 @@ from services.errors import (
 )
 from services.jobs.record import JobRecord
 from services.jobs.request import JobRequest
+from services.settings import Settings
 from services.texts.concepts import canonical
 
 Location = tuple[str | int, ...]
@@ -40,15 +41,25 @@ async def find_problems(gateway: Gateway, requests: Sequence[JobRequest]) -> lis
     absent = {output: _absent(output) for output in _values(named, "output") - outputs.keys()}
     kept = await _find_kept(gateway, _values(named, "kept"))
     gone = {found: str(FoundNotKeptError(found)) for found in _values(named, "kept") - kept.keys()}
-    missing = uploads | absent | gone | await _of_another_model(gateway, outputs, kept)
     concepts = {output: record.request.concept for output, (record, _) in outputs.items()}
     concepts |= {found: thing.concept for found, thing in kept.items()}
-    return [
-        [problem_at(location, missing[value]) for location, value in references if value in missing]
-        + list(_of_another_concept(request, concepts))
-        + list(webhook_problems(gateway.settings, request.webhook))
-        for references, request in zip(named, requests, strict=True)
-    ]
+    models = {request.model or gateway.settings.models[0] for request in requests} if outputs or kept else set()
+    foreign = {model: await _of_another_model(gateway, model, outputs, kept) for model in models}
+
+    def find(references: Sequence[tuple[Location, str]], request: JobRequest) -> Iterator[BodyProblem]:
+        yield from model_problems(gateway.settings, request.model)
+        missing = uploads | absent | gone | foreign.get(request.model or gateway.settings.models[0], {})
+        yield from (problem_at(location, missing[value]) for location, value in references if value in missing)
+        yield from _of_another_concept(request, concepts)
+        yield from webhook_problems(gateway.settings, request.webhook)
+
+    return [[*find(*both)] for both in zip(named, requests, strict=True)]
+
+
+def model_problems(settings: Settings, model: str | None) -> Iterator[BodyProblem]:
+    """What is wrong with the model that a body names."""
+    if model is not None and model not in settings.models:
+        yield problem_at(("model",), f"is none of {', '.join(settings.models)}: {model}")
 
 
 def _of_another_concept(request: JobRequest, concepts: dict[str, str]) -> Iterator[BodyProblem]:
@@ -100,10 +111,10 @@ async def _missing_uploads(gateway: Gateway, uploads: set[str]) -> dict[str, str
 
 
 async def _of_another_model(
-    gateway: Gateway, outputs: dict[str, tuple[JobRecord, int]], kept: dict[str, KeptFound]
+    gateway: Gateway, wanted: str, outputs: dict[str, tuple[JobRecord, int]], kept: dict[str, KeptFound]
 ) -> dict[str, str]:
-    """Which of them another model made than is served; where it is not known which, the worker looks."""
-    served = await gateway.density_models.served_model() if outputs or kept else None
+    """Which of them other weights made than the wanted model's; where that is not known, the worker looks."""
+    served = await gateway.density_models.fingerprint(wanted)
     made = {output: record.outputs[index].model for output, (record, index) in outputs.items()}
     made |= {found: thing.model for found, thing in kept.items()}
     return {

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import TypeAdapter
 
 from services.base_models import StoredModel
+from services.bounds import DEFAULT_MODEL
 from services.objects.storage import Storage
 from services.texts.concepts import canonical
 
@@ -36,6 +37,7 @@ class DensityFacts(StoredModel):
 
     concept: str
     prompt: str
+    model: str = DEFAULT_MODEL
     samples: int
     components: int
     variance_kept: float
@@ -52,9 +54,10 @@ def baseline_key(density: str) -> str:
     return f"{density}/baseline.json"
 
 
-def name_of_model(concept: str, prompt: str) -> str:
-    """What stands for a concept, however it is written, in its prompt in Redis; of bounded length."""
-    return hashlib.sha256(json.dumps([canonical(concept), prompt]).encode()).hexdigest()
+def name_of_model(concept: str, prompt: str, model: str) -> str:
+    """What stands for a concept, however it is written, in its prompt to a model in Redis; of bounded length."""
+    others = [] if model == DEFAULT_MODEL else [model]
+    return hashlib.sha256(json.dumps([canonical(concept), prompt, *others]).encode()).hexdigest()
 
 
 def family_of(model: str, samples: int) -> str:

@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariableError
 
 from services import redis_url
-from services.bounds import MAX_KEEP_S, MAX_RUN_S, MIN_DENSITY_SAMPLES, Bounds
+from services.bounds import DEFAULT_MODEL, MAX_KEEP_S, MAX_RUN_S, MIN_DENSITY_SAMPLES, MODEL_NAME, Bounds
 from services.errors import SettingsError
 
 _EXAMPLES = ("changeme", "change-me", "change_me", "example", "foobared", "minioadmin", "password")
@@ -31,6 +31,7 @@ _DISTINCT = 6  # characters that a secret needs; sixteen random hexadecimal digi
 logger = logging.getLogger(__name__)
 
 Seconds = Annotated[int, Field(ge=1)]
+ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
 Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]  # as browsers write it: without a path
 Host = Annotated[str, Field(pattern=r"^([^/:\[\]]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$")]  # without a port
 
@@ -50,6 +51,9 @@ class Settings(BaseSettings):
     max_queued: int = Field(default=1000, ge=1)
     log: Literal["text", "json"] = "text"
     auth: Literal["off", "keys", "proxy"] = "off"
+
+    models: list[ModelName] = Field(default=[DEFAULT_MODEL], min_length=1, max_length=32)  # the first is the default
+    model: ModelName | None = None  # what a worker serves of them; None is the default
 
     webhook_secret: SecretStr | None = None
     webhook_networks: list[IPvAnyNetwork] = []
@@ -103,6 +107,16 @@ class Settings(BaseSettings):
         if settings.storage == "local" and url.scheme == "http" and not _is_loopback(url.hostname):
             logger.warning("RAREBIT_PUBLIC_URL=%s sends pictures unencrypted over a network", settings.public_url)
         return settings
+
+    @property
+    def served_model(self) -> str:
+        """The model whose jobs a worker with these settings takes."""
+        return self.model or self.models[0]
+
+    @property
+    def adopts_unnamed(self) -> bool:
+        """Whether such a worker takes jobs of before there were models: the default is theirs, whatever its name."""
+        return self.served_model == self.models[0] and DEFAULT_MODEL not in self.models
 
     @property
     def bounds(self) -> Bounds:
@@ -171,6 +185,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"RAREBIT_AUTH=off with {host} in RAREBIT_PUBLIC_URL lets everybody there read and erase all jobs: "
                 "use keys, or proxy if one before the gateway lets nobody else in"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _models_are_named_once(self) -> Self:
+        if len(set(self.models)) < len(self.models):
+            raise ValueError(f"RAREBIT_MODELS names a model twice: {', '.join(self.models)}")
+        if self.served_model not in self.models:
+            raise ValueError(
+                f"RAREBIT_MODEL={self.served_model} is none of RAREBIT_MODELS, {', '.join(self.models)}: "
+                "gateways take no jobs for it"
             )
         return self
 

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from services import logs, tracing
 from services.diffusion.density.subject import Subject
+from services.diffusion.runtime.device import gpu_uuid, peak_memory
 from services.errors import NoStorageError, ServiceError, StorageError, StoreUnsafeError
 from services.jobs.leases import Leases
 from services.jobs.queue import RUN_TASK, celery_app
@@ -23,9 +24,11 @@ from services.objects.storage import Storage, open_storage
 from services.sampler.models import KEEP_PATIENCE_S, load_models
 from services.settings import Settings, log_style
 from services.texts.concepts import DEFAULT_PROMPT
+from worker.energy import energy_of
 from worker.fit_lock import fit_lock, owned
 from worker.health import Health
 from worker.heartbeat import BEATS, Heartbeat
+from worker.meter import Meter
 from worker.sweeper import Sweeper
 from worker.tasks import Runner
 
@@ -36,12 +39,13 @@ SWEEP_PATIENCE_S = 5.0  # with a store that is away: what it keeps is put off
 logger = logging.getLogger(__name__)
 
 
-def main() -> None:
-    """Run until SIGTERM; one sentence and exit code 1 when it cannot start."""
+def main(model: str | None = None) -> None:
+    """Run until SIGTERM, for jobs of `model` or that of the settings; one sentence and exit code 1 when it cannot
+    start."""
     logs.configure(style := log_style())
     try:
         tracing.configure("worker")
-        app = build(Settings.read())
+        app = build(Settings.read(**({"model": model} if model else {})))
     except ServiceError as error:
         logs.end(style, f"the worker cannot start: {error}")
     signals.worker_ready.connect(_announce, weak=False)
@@ -61,7 +65,14 @@ def build(settings: Settings) -> Celery:
     check_store(open_storage(settings, KEEP_PATIENCE_S))
     models = load_models(settings, storage)
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    leases = Leases(client, worker=worker, lease_s=settings.lease_s, bounds=settings.bounds)
+    leases = Leases(
+        client,
+        worker=worker,
+        lease_s=settings.lease_s,
+        bounds=settings.bounds,
+        model=settings.served_model,
+        adopts_unnamed=settings.adopts_unnamed,
+    )
     lock = partial(fit_lock, client, settings.lease_s)
     subjects, densities = [Subject(concept, DEFAULT_PROMPT) for concept in settings.preload], models.densities
     kept = partial(owned, leases, "", lock)
@@ -71,7 +82,9 @@ def build(settings: Settings) -> Celery:
     health = Health(settings.health_file, interval_s)
     signals.worker_ready.connect(health.consumes, weak=False)
     signals.worker_shutting_down.connect(health.stops, weak=False)
-    heartbeat = Heartbeat(leases, interval_s, health)
+    device = models.model.device
+    meter = Meter(densities.lookups, energy_of(gpu_uuid(device)), partial(peak_memory, device))
+    heartbeat = Heartbeat(leases, interval_s, health, meter)
     shutdown = Shutdown(settings.shutdown_grace_s)
     signals.worker_shutting_down.connect(shutdown.begin, weak=False)
     runner = Runner(

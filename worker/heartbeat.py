@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from services.errors import LeaseLostError, ServiceError
 from services.jobs.leases import Leases
 from worker.attempt import Attempt
 from worker.health import Health
+from worker.meter import Meter
 
 BEATS = 6  # in a lease, so that one may be late before anybody takes the worker for dead
 DEAF_BEATS = 2 * BEATS  # two leases: far longer than a consumer takes to come back after a restart of Redis
@@ -28,11 +30,14 @@ class DeafError(ServiceError):
 class Heartbeat(threading.Thread):
     """Beats every `interval_s` seconds, at first at once; a heartbeat that fails ends the process."""
 
-    def __init__(self, leases: Leases, interval_s: float, health: Health | None = None) -> None:
+    def __init__(
+        self, leases: Leases, interval_s: float, health: Health | None = None, meter: Meter | None = None
+    ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._leases = leases
         self._interval_s = interval_s
         self._health = health or Health(None, interval_s)
+        self._meter, self._told = meter or Meter(), Counter[str]()
         self._attempts: set[Attempt] = set()
         self._deaf_beats = 0
 
@@ -54,8 +59,10 @@ class Heartbeat(threading.Thread):
         """
         try:
             self._renew()
-            for job_id in self._leases.recover():
+            counts = self._meter.counts()
+            for job_id in self._leases.recover(counts - self._told, self._meter.memory()):
                 logger.warning("job %s: its worker died", job_id, extra={"job": job_id})
+            self._told = counts
             self._listen()
             hears = True
         except RedisError as error:
@@ -68,7 +75,8 @@ class Heartbeat(threading.Thread):
         """Renew the lease of this attempt meanwhile."""
         self._attempts.add(attempt)
         try:
-            yield
+            with self._meter.busy():
+                yield
         finally:
             self._attempts.discard(attempt)
             self._deaf_beats = 0

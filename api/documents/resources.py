@@ -146,6 +146,7 @@ class DensityModel(BaseModel):
 
     concept: str
     prompt: str
+    model: str
     status: Literal["fitting", "ready"]
     samples: int | None = None
     components: int | None = None
@@ -159,7 +160,8 @@ class DensityModel(BaseModel):
 
     @classmethod
     def fitting(cls, fit: Fit, links: Links) -> Self:
-        return cls(status="fitting", concept=fit.concept, prompt=fit.prompt, job=links.to(f"/jobs/{fit.job_id}"))
+        job = links.to(f"/jobs/{fit.job_id}")
+        return cls(status="fitting", concept=fit.concept, prompt=fit.prompt, model=fit.model, job=job)
 
 
 class DensityModelList(BaseModel):

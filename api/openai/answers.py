@@ -8,7 +8,6 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from api.deps import Gateway
-from api.openai import MODEL
 from api.openai.errors import SHOULD_RETRY, failed
 from api.problems.errors import IfKnown
 from services.jobs.record import JobRecord, JobStatus, StoredOutput
@@ -50,7 +49,7 @@ class GeneratedImages(BaseModel):
 
 
 class ServedModel(BaseModel):
-    """What `model` may be; `fingerprint` is of the weights that the last worker started with, null before any has."""
+    """What `model` may be; `fingerprint` is of the weights that its last worker started with, null before any has."""
 
     id: str
     object: Literal["model"] = "model"
@@ -59,12 +58,12 @@ class ServedModel(BaseModel):
     fingerprint: str | None
 
     @classmethod
-    async def served(cls, gateway: Gateway) -> "ServedModel":
-        return cls(id=MODEL, fingerprint=await gateway.density_models.served_model())
+    async def served(cls, gateway: Gateway, model: str) -> "ServedModel":
+        return cls(id=model, fingerprint=await gateway.density_models.fingerprint(model))
 
 
 class ServedModels(BaseModel):
-    """Every model that is served."""
+    """Every model that is served, the default first."""
 
     object: Literal["list"] = "list"
     data: list[ServedModel]

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from services.base_models import WireModel
 from services.bounds import OUTPUTS
-from services.jobs.request import JobRequest
+from services.jobs.request import JobRequest, ModelName
 
 _RENAMED = {"count": "n", "format": "output_format"}  # a job's fields that have another name here
 _SOMETHING = "object"
@@ -39,7 +39,7 @@ class ImagesRequest(WireModel):
         description="The noun phrase to be creative about; or, with the field `concept`, where {} stands for that.",
         examples=["handbag"],
     )
-    model: Literal["rarebit"] | None = None
+    model: ModelName | None = Field(default=None, description="As `GET /v1/models` has it; null: the first of them.")
     n: int | None = Field(default=None, ge=1, le=OUTPUTS, description="Images wanted; null: one.")
     size: Annotated[str, AfterValidator(_square)] | None = Field(
         default=None, description="auto or null: the model's own; or a square, as 512x512.", examples=["auto"]
@@ -84,6 +84,8 @@ class ImagesRequest(WireModel):
         metadata = rest.get("metadata", {})
         if self.user is not None and isinstance(metadata, dict):
             yield "metadata", metadata | {"user": self.user}
+        if self.model is not None:
+            yield "model", self.model
         if self.n is not None:
             yield "count", self.n
         if self.output_format is not None:

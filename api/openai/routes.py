@@ -75,16 +75,15 @@ async def vary(gateway: CurrentGateway, request: Coming, idempotency_key: Idempo
 @router.get("/models", responses=errors(503))
 async def list_models(gateway: CurrentGateway) -> ServedModels:
     """What `model` may be."""
-    return ServedModels(data=[await ServedModel.served(gateway)])
+    return ServedModels(data=[await ServedModel.served(gateway, model) for model in gateway.settings.models])
 
 
 @router.get("/models/{model}", responses=errors(404, 503))
 async def read_model(model: str, gateway: CurrentGateway) -> ServedModel:
     """A model."""
-    served = await ServedModel.served(gateway)
-    if model != served.id:
-        raise HTTPException(404, f"there is no model of this name, but {served.id}")
-    return served
+    if model not in (models := gateway.settings.models):
+        raise HTTPException(404, f"there is no model {model}; there are {', '.join(models)}")
+    return await ServedModel.served(gateway, model)
 
 
 async def _made(

@@ -209,7 +209,8 @@ async def make(request: JobRequest, gateway: Gateway, idempotency_key: str, name
 def accept(request: JobRequest, settings: Settings) -> AcceptedRequest:
     """What the client left open, as the service decides it."""
     seed = secrets.randbelow(2**32)
-    return request.accepted(seed=seed, run_limit_s=settings.run_limit_s, keep_s=settings.output_ttl_s)
+    own = {"run_limit_s": settings.run_limit_s, "keep_s": settings.output_ttl_s}
+    return request.accepted(seed=seed, model=settings.models[0], **own)
 
 
 def _preferred_wait_s(prefer: str) -> int:

@@ -21,7 +21,7 @@ router = Router(tag="metrics")
 @router.get("/metrics", response_class=PlainTextResponse, responses=problems(403))
 async def read_metrics(gateway: OperatorGateway) -> PlainTextResponse:
     """What this gateway counts and, while Redis answers, the job store's figures, in Prometheus' text format."""
-    text = gateway.metrics.text(await _stats(gateway))
+    text = gateway.metrics.text(await _stats(gateway), gateway.settings.models)
     return PlainTextResponse(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

@@ -25,6 +25,7 @@ Concept = Annotated[str, Field(description="A noun phrase, as: handbag")]
 Count = Annotated[int, Field(ge=1, le=OUTPUTS, description="Images wanted")]
 Bits = Annotated[float, Field(ge=1, le=30, description="How rare: 10 bits are one plain sample in 1,024")]
 Wishes = Annotated[list[str] | None, Field(max_length=8, description="Words, or outputs as JOB_ID/INDEX")]
+Model = Annotated[str | None, Field(description="As the service names it; null: its default")]
 Seed = Annotated[int | None, Field(ge=0, description="To have the same again; null draws one")]
 Found = Annotated[str, Field(pattern=f"^{_OUTPUT.pattern}$", description="An output as JOB_ID/INDEX")]
 Sentence = Annotated[str | None, Field(description="With {} for the concept, as: a photo of a {} on a beach")]
@@ -47,13 +48,14 @@ class Tools:
         avoid: Wishes = None,
         toward: Wishes = None,
         seed: Seed = None,
+        model: Model = None,
     ) -> CallToolResult:
         """Make pictures of a concept that are rarer than what an image model usually gives for it.
 
         Answers with the pictures and, for each, its reference for further calls, its rarity in bits, and its validity:
         how surely it still shows the concept, from 0 to 1, null where the judge does not know.
         """
-        return await self._make(concept, ctx, _options(count, seed, bits, avoid, toward))
+        return await self._make(concept, ctx, _options(model, count, seed, bits, avoid, toward))
 
     async def vary(
         self,
@@ -65,10 +67,11 @@ class Tools:
         avoid: Wishes = None,
         toward: Wishes = None,
         seed: Seed = None,
+        model: Model = None,
     ) -> CallToolResult:
         """Make rare variations of a picture, whose concept has to be named; answers as generate does."""
         image: Path | Start = {"output": picture} if _OUTPUT.fullmatch(picture) else Path(picture).expanduser()
-        return await self._make(concept, ctx, {"image": image, **_options(count, seed, bits, avoid, toward)})
+        return await self._make(concept, ctx, {"image": image, **_options(model, count, seed, bits, avoid, toward)})
 
     async def draw_again(
         self,
@@ -79,12 +82,13 @@ class Tools:
         count: Count = 1,
         strength: Strength = None,
         seed: Seed = None,
+        model: Model = None,
     ) -> CallToolResult:
         """Draw what an earlier picture shows again: the same thing in another sentence, or in other drawings; its
         concept has to be named. Answers as generate does."""
         options: JobOptions = {"found": {"output": picture, "strength": strength}, "count": count, "seed": seed}
         sentence: JobOptions = {"prompt": prompt} if prompt else {}
-        return await self._make(concept, ctx, {**options, **sentence, "format": "webp"})
+        return await self._make(concept, ctx, {**options, **sentence, "model": model, "format": "webp"})
 
     async def job_status(self, job_id: str) -> dict[str, Any]:
         """Where a job stands: queued with its place, running with its progress, or how it ended."""
@@ -124,10 +128,11 @@ async def _serve(url: str | None) -> None:
 
 
 def _options(
-    count: int, seed: int | None, bits: float, avoid: list[str] | None, toward: list[str] | None
+    model: str | None, count: int, seed: int | None, bits: float, avoid: list[str] | None, toward: list[str] | None
 ) -> JobOptions:
     """WebP, of which an assistant's memory holds more than of PNG."""
     return {
+        "model": model,
         "count": count,
         "seed": seed,
         "rarity": {"bits": bits},

@@ -93,11 +93,15 @@ def gateway(
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    model: Annotated[
+        str | None, typer.Option(help="Whose jobs it takes, one of RAREBIT_MODELS; RAREBIT_MODEL.")
+    ] = None,
+) -> None:
     """Run one worker until SIGTERM, as the RAREBIT_ variables have it."""
     with needing("worker"):
         from worker.app import main  # torch only for the commands that sample
-    main()
+    main(model)
 
 
 @app.command()
@@ -265,6 +269,7 @@ app.command("plan")(plan)
 app.command("reconcile")(reconcile)
 app.command("jobs")(lists.list_jobs)
 app.command("workers")(lists.list_workers)
+app.command("pools")(lists.list_pools)
 app.command("top")(top)
 app.command("density-models")(lists.list_densities)
 app.add_typer(administration.keys, name="keys")

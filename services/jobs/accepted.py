@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from services.base_models import StoredModel
-from services.bounds import STRENGTH
+from services.bounds import DEFAULT_MODEL, STRENGTH
 from services.objects.keys import found_prefix, job_prefix, upload_prefix
 from services.texts.concepts import DEFAULT_PROMPT
 
@@ -65,6 +65,7 @@ class AcceptedRequest(StoredModel):
 
     concept: str
     prompt: str = DEFAULT_PROMPT
+    model: str = DEFAULT_MODEL
     count: int = 1
     rarity: AcceptedRarity = AcceptedRarity(percentile=99.9)
     mode: Literal["calibrated", "paper"] = "calibrated"

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
@@ -17,6 +17,7 @@ from services.jobs.pipeline import Tenanted
 from services.jobs.record import Eta, JobRecord, Progress, QueuePlace, StoredOutput
 
 IDEMPOTENCY_MS = 24 * 3600 * 1000
+PRIORITIES = ("low", "normal", "high")
 SILENT_MS = 10_000  # without a beat of the worker's heart, of which there are two meanwhile, or of a third of its lease
 logger = logging.getLogger(__name__)
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -44,18 +45,43 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Stats:
-    """How much there is of what (`figures`), what the last jobs took, and how often what has happened (`counters`)."""
+class PoolStats:
+    """A model's jobs and workers in figures: how many wait by priority, since when the oldest, and how many run; what
+    the last jobs took, and how often what has happened (`counters`).
 
-    figures: dict[str, int]
-    durations_ms: Sequence[int]
-    counters: dict[str, int]
+    `device_memory` is the share that the fullest of the workers' devices has had in use, None where nobody has one.
+    """
+
+    waiting: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(PRIORITIES, 0))
+    oldest_waiting_ms: int = 0
+    jobs_running: int = 0
+    workers: int = 0
+    durations_ms: Sequence[int] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    device_memory: float | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether there are workers or jobs."""
+        return bool(self.workers or self.jobs_running or any(self.waiting.values()))
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How much there is of what that is no pool's (`figures`), and the pools that there ever were, by model."""
+
+    figures: Mapping[str, int]
+    pools: Mapping[str, PoolStats]
 
     @classmethod
     def read(cls, answer: Sequence[Any]) -> Self:
         """What `stats` in stats.lua answered."""
-        figures, durations_ms, counters = answer
-        return cls(_numbers(figures), [int(ms) for ms in durations_ms], _numbers(counters))
+        figures, pools = answer
+        return cls(_numbers(figures), {model: _pool(*rest) for model, *rest in pools})
+
+    def pool(self, model: str) -> PoolStats:
+        """The model's, empty before it had a job or a worker."""
+        return self.pools.get(model) or PoolStats()
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:
@@ -171,6 +197,19 @@ def _read_progress(fields: dict[str, str]) -> Progress | None:
 def _read_request(document: str) -> AcceptedRequest:
     """A request never changes, and whoever waits for its job asks again."""
     return AcceptedRequest.model_validate_json(document)
+
+
+def _pool(flat: Sequence[Any], durations_ms: Sequence[str], counters: Sequence[str], *fullest: str) -> PoolStats:
+    figures = _numbers(flat)
+    return PoolStats(
+        waiting={priority: figures[f"waiting:{priority}"] for priority in PRIORITIES},
+        oldest_waiting_ms=figures["oldest_waiting_ms"],
+        jobs_running=figures["jobs_running"],
+        workers=figures["workers"],
+        durations_ms=[int(ms) for ms in durations_ms],
+        counters=_numbers(counters),
+        device_memory=float(fullest[0]) if fullest else None,
+    )
 
 
 def _numbers(flat: Sequence[Any]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What the store counts of jobs as they end: where their time went, and how good their pictures are.
+"""What the store counts of jobs as they end, where their time went and how good their pictures are, and of workers.
 
 Counters are as many as there are buckets here, whatever clients send. A bucket counts what is in no lower one.
 """
@@ -13,6 +13,8 @@ STAGES = ("queue", "fit", "optimize", "check", "decode", "upload")
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 BITS = (-8.0, -4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 VERDICTS = ("valid", "doubtful", "unknown")
+STATES = ("busy", "idle")  # of a worker
+LOOKUPS = ("memory", "store", "fit")  # where a worker found a density
 VALID = 0.5  # P(valid) from which on a picture is more likely of the concept than not
 
 Buckets = list[tuple[str, float]]

@@ -15,7 +15,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from services.bounds import DEFAULTS, Bounds
+from services.bounds import DEFAULT_MODEL, DEFAULTS, Bounds
 from services.density_models import FACTS, DensityFacts, name_of_model
 from services.errors import LeaseLostError, UnreadableError
 from services.exposure import View
@@ -83,11 +83,23 @@ class Erasure:
 
 
 class Leases:
-    """What a worker does with jobs. A lease lasts `lease_s` seconds and is renewed by the worker while it runs."""
+    """What a worker does with jobs of its `model`. A lease lasts `lease_s` seconds and is renewed while a job runs.
 
-    def __init__(self, client: redis.Redis, *, worker: str, lease_s: float, bounds: Bounds = DEFAULTS) -> None:
+    With `adopts_unnamed`, jobs of before there were models are its model's, too.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        worker: str,
+        lease_s: float,
+        bounds: Bounds = DEFAULTS,
+        model: str = DEFAULT_MODEL,
+        adopts_unnamed: bool = False,
+    ) -> None:
         self._operations = Operations(client)
-        self._worker = worker
+        self._worker, self._model, self._adopts = worker, model, adopts_unnamed
         self._bounds = bounds
         self._lease_ms = int(lease_s * 1000)
         self._seen_ms = 0
@@ -122,7 +134,9 @@ class Leases:
     def _next(self, busy: bool) -> Sequence[str] | None:
         token = self._unanswered.pop() if self._unanswered else uuid.uuid4().hex
         try:
-            flat: Sequence[str] | None = self._call("claim", self._worker, self._lease_ms, token, int(busy))
+            flat: Sequence[str] | None = self._call(
+                "claim", self._worker, self._model, self._lease_ms, token, int(busy)
+            )
         except RedisError:
             self._unanswered.append(token)
             raise
@@ -164,7 +178,8 @@ class Leases:
 
     def serve(self, family: str, preloaded: Sequence[DensityFacts]) -> None:
         """Say of which family this worker's densities are, and which of them everybody has without asking."""
-        self._call("serve", family, FACTS.dump_json(list(preloaded)).decode())
+        own = [self._own(density) for density in preloaded]
+        self._call("serve", self._model, family, FACTS.dump_json(own).decode())
 
     def use_density(self, key: str) -> None:
         """Say that the density of a text is used, or about to be stored, at `key`."""
@@ -176,8 +191,11 @@ class Leases:
 
     def name_density(self, claim: Claim, density: DensityFacts, *, listed: bool) -> JobStatus:
         """Say which density the job has; with `listed`, let it be among its tenant's density models."""
-        name = name_of_model(density.concept, density.prompt)
-        return self._fenced("name_density", claim, density.key, *([name, density.model_dump_json()] if listed else []))
+        name, facts = name_of_model(density.concept, density.prompt, self._model), self._own(density)
+        return self._fenced("name_density", claim, density.key, *([name, facts.model_dump_json()] if listed else []))
+
+    def _own(self, density: DensityFacts) -> DensityFacts:
+        return density.model_copy(update={"model": self._model})
 
     def succeed(
         self,
@@ -223,19 +241,24 @@ class Leases:
         """Put the job back to where it waited, for another worker; a cancel asked for meanwhile takes effect."""
         return self._fenced("hand_back", claim)
 
-    def recover(self) -> list[str]:
+    def recover(
+        self, counts: Mapping[str, int] = MappingProxyType({}), device_memory: float | None = None
+    ) -> list[str]:
         """Say that this worker lives; re-queue jobs of dead ones (or fail them) and jobs without a hint.
 
+        `counts` are added to the model's counters; `device_memory` is the share of it that this worker has had in use.
         The first call after an outage of Redis recovers nothing, so that those who outlived it can renew their leases.
         """
-        lost = json.dumps({"error": _LOST.model_dump()})
+        lost, used = json.dumps({"error": _LOST.model_dump()}), "" if device_memory is None else f"{device_memory:.4f}"
+        told = json.dumps(dict(counts)), used, int(self._adopts)
         ids: list[str]
-        self._seen_ms, ids = self._call("recover", self._worker, lost, self._seen_ms, self._lease_ms)
+        own = self._worker, self._model, lost, self._seen_ms, self._lease_ms
+        self._seen_ms, ids = self._call("recover", *own, *told)
         return ids
 
     def waiting(self) -> int:
-        """How many jobs a worker could take now."""
-        count: int = self._call("waiting")
+        """How many jobs a worker of this model could take now."""
+        count: int = self._call("waiting", self._model)
         return count
 
     def find(self, job_id: str) -> JobRecord | None:

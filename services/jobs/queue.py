@@ -1,4 +1,4 @@
-"""The Celery app and the hint that there is work.
+"""The Celery app and the hint that there is work for a model.
 
 The job store is the truth. A message carries no job: whoever receives one claims the next job from the store, or finds
 none and forgets it. So a message may be lost, repeated or late without harm.
@@ -9,23 +9,30 @@ import json
 from celery import Celery
 from kombu.entity import Queue
 
+from services.bounds import DEFAULT_MODEL
 from services.redis_url import broker
 from services.settings import Settings
 
 RUN_TASK = "rarebit.run"
 QUEUE = "run"
 _PREFIX = "{rarebit}."  # of every key of Celery's: one slot of a cluster, and one pattern of an access list
-HINTS = f"{_PREFIX}{QUEUE}"  # the Redis list that Celery consumes
+HINTS = f"{_PREFIX}{QUEUE}"  # the Redis list that Celery consumes, of the default model
 _HINT_ID = "HINT-ID"
+_HINT_POOL = "HINT-POOL"
 _RESTORE_MARGIN_S = 600
+
+
+def queue_of(model: str) -> str:
+    """Celery's queue for hints of the model's jobs."""
+    return QUEUE if model == DEFAULT_MODEL else f"{QUEUE}.{model}"
 
 
 def celery_app(settings: Settings) -> Celery:
     """The app that a worker adds its one task, `RUN_TASK`, to."""
-    app = Celery("rarebit", set_as_current=False)
+    app, queue = Celery("rarebit", set_as_current=False), queue_of(settings.served_model)
     app.conf.update(
-        task_queues=[Queue(QUEUE)],  # type: ignore[no-untyped-call]
-        task_default_queue=QUEUE,
+        task_queues=[Queue(queue)],  # type: ignore[no-untyped-call]
+        task_default_queue=queue,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
@@ -51,7 +58,10 @@ def celery_app(settings: Settings) -> Celery:
 
 
 def hint_pieces() -> list[str]:
-    """A message for `RUN_TASK` as Celery puts it on the list; its id stands between the pieces."""
+    """A message for `RUN_TASK` as Celery puts it on the list; its id stands between the pieces.
+
+    HINT-POOL stands for what the queue's name has behind `QUEUE`.
+    """
     app = Celery(broker="memory://", set_as_current=False)
     task = app.amqp.as_task_v2(_HINT_ID, RUN_TASK, origin="rarebit")
     with app.connection_for_write() as connection:
@@ -63,5 +73,5 @@ def hint_pieces() -> list[str]:
             headers=task.headers,
             properties=task.properties | {"delivery_tag": _HINT_ID},
         )
-    message["properties"]["delivery_info"] = {"exchange": "", "routing_key": QUEUE}
+    message["properties"]["delivery_info"] = {"exchange": "", "routing_key": f"{QUEUE}{_HINT_POOL}"}
     return json.dumps(message).split(_HINT_ID)

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from services.base_models import Form, WireModel
-from services.bounds import MAX_KEEP_S, MAX_RUN_S, OUTPUTS, STRENGTH
+from services.bounds import DEFAULT_MODEL, MAX_KEEP_S, MAX_RUN_S, MODEL_NAME, OUTPUTS, STRENGTH
 from services.jobs.accepted import AcceptedRequest, JobEvent
 from services.texts.concepts import DEFAULT_PROMPT, canonical, has_word
 from services.texts.unseen import first_unseen
@@ -68,6 +68,11 @@ SomeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_s
 ExposureKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_nameable)]
 MetadataText = Annotated[str, Field(max_length=METADATA_LIMIT_BYTES)]  # bounded, so that it is checked to be Unicode
 FoundId = Annotated[str, Form("^[0-9a-f]{32}$", "has to be the `id` of a found thing")]
+ModelName = Annotated[
+    str,
+    Form(MODEL_NAME, "has to be the name of a model"),
+    Field(json_schema_extra={"minLength": 1, "maxLength": 63}),
+]
 UploadId = Annotated[str, Form("^[0-9a-f]{32}$", "has to be the `id` of a picture")]
 OutputRef = Annotated[
     str,
@@ -197,6 +202,9 @@ class JobRequest(WireModel):
 
     concept: Annotated[SomeText, Field(examples=["handbag"])]
     prompt: Prompt = DEFAULT_PROMPT
+    model: ModelName | None = Field(
+        default=None, description="Which of the models that `GET /v1/models` names; null: the first of them."
+    )
     count: int = Field(
         default=1, ge=1, le=OUTPUTS, description="Images; on a ladder columns, of which all rungs are 16 at most."
     )
@@ -309,9 +317,13 @@ class JobRequest(WireModel):
             raise PydanticCustomError("metadata", "has {size} bytes, 1024 are kept", {"size": size})
         return metadata
 
-    def accepted(self, *, seed: int, run_limit_s: int = MAX_RUN_S, keep_s: int = MAX_KEEP_S) -> AcceptedRequest:
-        """The request, with the seed if it has none, within the service's limit, and kept as long unless it says."""
+    def accepted(
+        self, *, seed: int, model: str = DEFAULT_MODEL, run_limit_s: int = MAX_RUN_S, keep_s: int = MAX_KEEP_S
+    ) -> AcceptedRequest:
+        """The request, with seed and model if it has none, within the service's limit, and kept as long unless it
+        says."""
         decided = {
+            "model": self.model or model,
             "seed": seed if self.seed is None else self.seed,
             "run_within": min(self.run_within or run_limit_s, run_limit_s),
             "expires_in": self.expires_in or keep_s,

@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from services.base_models import read_each
-from services.bounds import Bounds
+from services.bounds import DEFAULT_MODEL, Bounds
 from services.errors import StoreUnsafeError
 from services.exposure import View
 from services.jobs.queue import HINTS, hint_pieces
@@ -131,7 +131,7 @@ def library() -> tuple[str, str]:
     transitions = [f"{old} = {_table(new.value for new in states)}" for old, states in TRANSITIONS.items()]
     late = json.dumps({"error": _LATE.model_dump()})
     prefixes = {"JOBS": JOBS, "UPLOADS": UPLOADS, "FOUND": FOUND, "SAVEPOINTS": SAVEPOINTS}
-    words = {"LATE": late, "HINTS": HINTS, **prefixes}
+    words = {"LATE": late, "HINTS": HINTS, "DEFAULT": DEFAULT_MODEL, **prefixes}
     values = [f"local TRANSITIONS, HINT = {{{', '.join(transitions)}}}, {_table(hint_pieces())}"]
     values += [f"local {name} = [==[{word}]==]" for name, word in words.items()]
     files = [(_FOLDER / f"{name}.lua").read_text() for name in _SCRIPTS]

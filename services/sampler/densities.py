@@ -3,12 +3,13 @@
 import logging
 import tempfile
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -26,6 +27,7 @@ FIT_SEED = 0  # one seed for everybody: whoever fits a density model makes the s
 _MEDIA_TYPES = {WEIGHTS: "application/octet-stream", META: "application/json"}  # in the order in which they are stored
 logger = logging.getLogger(__name__)
 
+Place = Literal["memory", "store", "fit"]  # as figures.py has them
 FitLock = Callable[[str, Report], AbstractContextManager[Report]]
 
 
@@ -46,6 +48,8 @@ class Densities:
         self._storage = storage
         self._samples = samples
         self._capacity = capacity
+        self.lookups = Counter[str]()
+        """How often a density was found where."""
         self._memory: OrderedDict[str, Artefact] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -63,11 +67,14 @@ class Densities:
         """
         samples = self._samples if subject.start is None else min(self._samples, PICTURE_SAMPLES)
         key = picture + DENSITIES + density_key(self._model.fingerprint, subject, samples)
-        found = self._memory.get(key) or self._fetch(key)
+        where: Place = "memory"
+        if (found := self._memory.get(key)) is None:
+            where, found = "store", self._fetch(key)
         if found is None:
             with fit_lock(key, report) as report_fit:
-                found = self._fetch(key) or self._fit(key, subject, samples, report_fit)
-        self._remember(found)
+                if (found := self._fetch(key)) is None:
+                    where, found = "fit", self._fit(key, subject, samples, report_fit)
+        self._remember(found, where)
         return found
 
     def keep(self, artefact: Artefact) -> None:
@@ -146,8 +153,9 @@ class Densities:
         data = Baseline(fitted_at=artefact.fitted_at, points=points).model_dump_json()
         self._storage.put(baseline_key(artefact.key), data.encode(), "application/json")
 
-    def _remember(self, artefact: Artefact) -> None:
+    def _remember(self, artefact: Artefact, where: Place) -> None:
         with self._lock:
+            self.lookups[where] += 1
             self._memory[artefact.key] = artefact
             self._memory.move_to_end(artefact.key)
             while len(self._memory) > self._capacity:

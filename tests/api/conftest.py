@@ -23,7 +23,7 @@ def publish(leases: Leases, storage: Storage) -> Callable[..., Claim]:
     What more is given is in their replay blocks.
     """
 
-    def run(count: int = 1, **replay: str) -> Claim:
+    def run(count: int = 1, leases: Leases = leases, **replay: str) -> Claim:
         claim = leases.claim()
         outputs = [store_output(storage, claim, index, **replay) for index in range(count)]
         leases.succeed(claim, outputs, [], Metrics(decode_ms=5))

@@ -16,6 +16,7 @@ from services.jobs.record import JobError, Metrics
 from services.jobs.store import connect
 
 DOCS = Path(__file__).parents[2] / "docs"
+OWN = "rarebit"  # the model
 FAILURE = JobError(code="internal", title="The service failed", detail="The worker met a ValueError.")
 
 
@@ -90,7 +91,7 @@ async def until(gateway, values):
 
 
 async def test_job_store_is_told_in_figures(gateway, publish, leases, lose_next):
-    assert (await read(gateway))["rarebit_oldest_waiting_seconds",] == 0
+    assert (await read(gateway))["rarebit_oldest_waiting_seconds", OWN] == 0
     for _ in range(2):
         await submit(gateway)
         publish()
@@ -104,16 +105,16 @@ async def test_job_store_is_told_in_figures(gateway, publish, leases, lose_next)
     for priority in ("normal", "normal", "low"):
         await submit(gateway, priority=priority)
     samples = await read(gateway)
-    waiting = {priority: samples["rarebit_jobs_waiting", priority] for priority in ("low", "normal", "high")}
+    waiting = {priority: samples["rarebit_jobs_waiting", OWN, priority] for priority in ("low", "normal", "high")}
     assert waiting == {"low": 1, "normal": 2, "high": 0}
-    assert 0 <= samples["rarebit_oldest_waiting_seconds",] < 10
-    assert samples["rarebit_jobs_running",] == 1
+    assert 0 <= samples["rarebit_oldest_waiting_seconds", OWN] < 10
+    assert samples["rarebit_jobs_running", OWN] == 1
     assert samples["rarebit_jobs_quarantined",] == 1
-    assert samples["rarebit_workers",] == 3
-    ended = {status: samples["rarebit_jobs_ended_total", status] for status in ("succeeded", "failed", "canceled")}
+    assert samples["rarebit_workers", OWN] == 3
+    ended = {status: samples["rarebit_jobs_ended_total", OWN, status] for status in ("succeeded", "failed", "canceled")}
     assert ended == {"succeeded": 2, "failed": 2, "canceled": 1}
     assert samples["rarebit_objects_due",] > 0
-    assert samples["rarebit_job_seconds", "0.5"] <= samples["rarebit_job_seconds", "0.9"] < 10
+    assert samples["rarebit_job_seconds", OWN, "0.5"] <= samples["rarebit_job_seconds", OWN, "0.9"] < 10
 
 
 async def test_quantiles_are_a_summarys(gateway, publish):
@@ -131,9 +132,9 @@ async def test_oldest_waiting_job_is_the_one_that_was_submitted_first(gateway, p
     await asyncio.sleep(0.1)
     await submit(gateway, priority="high")
     publish()
-    assert 0.1 <= (await read(gateway))["rarebit_oldest_waiting_seconds",] < 10
+    assert 0.1 <= (await read(gateway))["rarebit_oldest_waiting_seconds", OWN] < 10
     publish()
-    assert (await read(gateway))["rarebit_oldest_waiting_seconds",] == 0
+    assert (await read(gateway))["rarebit_oldest_waiting_seconds", OWN] == 0
 
 
 async def test_histograms_tell_where_the_time_went_and_how_far_pictures_are_off(gateway, publish, leases):
@@ -143,21 +144,36 @@ async def test_histograms_tell_where_the_time_went_and_how_far_pictures_are_off(
     await submit(gateway)
     leases.fail(leases.claim(), FAILURE, Metrics(decode_ms=7))
     samples = await read(gateway)
-    assert samples["rarebit_stage_seconds_count", "decode"] == 2
-    assert samples["rarebit_stage_seconds_sum", "decode"] == 0.01
-    assert samples["rarebit_stage_seconds_bucket", "0.1", "decode"] == 2
-    assert samples["rarebit_stage_seconds_count", "check"] == 0
-    verdicts = {verdict: samples["rarebit_pictures_total", verdict] for verdict in ("valid", "doubtful", "unknown")}
+    assert samples["rarebit_stage_seconds_count", OWN, "decode"] == 2
+    assert samples["rarebit_stage_seconds_sum", OWN, "decode"] == 0.01
+    assert samples["rarebit_stage_seconds_bucket", "0.1", OWN, "decode"] == 2
+    assert samples["rarebit_stage_seconds_count", OWN, "check"] == 0
+    verdicts = {
+        verdict: samples["rarebit_pictures_total", OWN, verdict] for verdict in ("valid", "doubtful", "unknown")
+    }
     assert verdicts == {"valid": 4, "doubtful": 0, "unknown": 0}
-    above = {bound: samples["rarebit_rarity_above_target_bucket", bound] for bound in ("-1.0", "-0.5", "0.5", "1.0")}
+    above = {
+        bound: samples["rarebit_rarity_above_target_bucket", bound, OWN] for bound in ("-1.0", "-0.5", "0.5", "1.0")
+    }
     assert above == {"-1.0": 0, "-0.5": 2, "0.5": 2, "1.0": 4}
+
+
+async def test_workers_tell_of_themselves(gateway, leases):
+    leases.recover({"worker:busy": 1500, "densities:fit": 2, "energy:mj": 7_200_000}, 0.25)
+    samples = await read(gateway)
+    assert (samples["rarebit_worker_seconds_total", OWN, "busy"], samples["rarebit_device_memory_ratio", OWN]) == (
+        1.5,
+        0.25,
+    )
+    assert samples["rarebit_density_lookups_total", "fit", OWN] == 2
+    assert samples["rarebit_energy_joules_total", OWN] == 7200
 
 
 async def test_promises_that_held_are_told(gateway, redis_url):
     with connect(redis_url) as client:
         client.hset("{rarebit}:counters", mapping={"eta:promised": 10, "eta:held": 9})
     samples = await read(gateway)
-    assert (samples["rarebit_eta_promised_total",], samples["rarebit_eta_held_total",]) == (10, 9)
+    assert (samples["rarebit_eta_promised_total", OWN], samples["rarebit_eta_held_total", OWN]) == (10, 9)
 
 
 async def test_attempt_that_lost_its_job_ends_no_job(gateway, redis_url):
@@ -168,14 +184,14 @@ async def test_attempt_that_lost_its_job_ends_no_job(gateway, redis_url):
         Leases(client, worker="well", lease_s=30).recover()
         with pytest.raises(LeaseLostError):
             late.fail(claim, FAILURE, Metrics())
-    assert (await read(gateway))["rarebit_jobs_ended_total", "failed"] == 0
+    assert (await read(gateway))["rarebit_jobs_ended_total", OWN, "failed"] == 0
 
 
 @pytest.mark.parametrize("outage", [Server.kill, Server.freeze], ids=["dead", "frozen"])
 async def test_without_redis_the_gateway_tells_what_it_counts_itself(settings, own_redis, outage):
     with served(create_app(settings.model_copy(update={"redis_url": url_of(own_redis)}))) as url:
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=8) as gateway:
-            assert ("rarebit_workers",) in await read(gateway)
+            assert ("rarebit_workers", OWN) in await read(gateway)
             outage(own_redis)
             samples = await read(gateway)
         own_redis.kill()
@@ -183,11 +199,12 @@ async def test_without_redis_the_gateway_tells_what_it_counts_itself(settings, o
     assert not {"rarebit_workers", "rarebit_jobs_ended_total", "rarebit_jobs_waiting"} & {name for name, *_ in samples}
 
 
-async def test_every_metric_is_in_the_table_for_operators(gateway, publish):
+async def test_every_metric_is_in_the_table_for_operators(gateway, publish, leases):
     table = re.findall(r"^\| `(rarebit_\w+)` \| ([^|]*)\|", (DOCS / "operating.md").read_text(), re.MULTILINE)
     for _ in range(2):
         await submit(gateway)
         publish()
+    leases.recover(device_memory=0.5)
     text = (await gateway.get("/metrics")).text + (await gateway.get("/metrics")).text
     families = [family for family in text_string_to_metric_families(text) if family.name.startswith("rarebit_")]
     told = {

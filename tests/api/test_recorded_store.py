@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from api.documents.resources import Job, JobList
+from services.jobs.leases import Leases
 from services.jobs.store import connect, connect_async
 from services.tenants import Doorkeeper, Tenants
 from services.webhooks.outbox import Outbox
@@ -147,6 +148,13 @@ async def test_what_waits_is_claimed_in_its_turn_and_run(recorded, gateway, leas
     assert [claim.id for claim in claims] == [NAMES["fit"], NAMES["queued"]]
     assert leases.claim() is None
     assert claims[1].request.image.upload == NAMES["upload"]
+
+
+async def test_what_waits_is_the_defaults_whatever_it_is_called_now(recorded, leases):
+    default = Leases(recorded, worker="w", lease_s=30, model="mini", adopts_unnamed=True)
+    default.recover()
+    assert leases.claim() is None
+    assert [default.claim().id, default.claim().id, default.claim()] == [NAMES["fit"], NAMES["queued"], None]
 
 
 async def test_a_replayed_submission_finds_its_job(recorded, jobs):

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from deploy.local.cli import weighed
+from servers import SIGNING_KEY
 
 
 def rarebit(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -100,3 +101,8 @@ def test_folder_for_the_pictures_that_cannot_be_is_named_before_the_run(tmp_path
 def test_unknown_method_is_named(tmp_path):
     run = rarebit("evaluate", "--methods", "plain,magic", "--out", str(tmp_path), "--data", str(tmp_path))
     assert_one_sentence(run, "no method magic", "calibrated")
+
+
+def test_worker_serves_the_model_that_it_is_told_to():
+    run = rarebit("worker", "--model", "large", RAREBIT_SIGNING_KEY=SIGNING_KEY, RAREBIT_MODEL="rarebit")
+    assert_one_sentence(run, "RAREBIT_MODEL=large is none of RAREBIT_MODELS, rarebit: gateways take no jobs for it")

@@ -94,6 +94,18 @@ def test_no_worker_and_quarantine_are_told_of(doctor, client):
     assert (found["workers"]["state"], found["jobs"]["told"]) == ("warning", "in quarantine: 1")
 
 
+def test_model_whose_jobs_wait_without_a_worker_is_told_of(doctor, client):
+    Leases(client, worker="worker-1", lease_s=30).recover()
+    client.zadd("{rarebit}:pools", {"large": 1})
+    client.zadd("{rarebit}:pool:large:waiting:normal", {"0" * 32: 1})
+    found = doctor()
+    assert (found["pools"]["state"], found["workers"]["told"]) == (
+        "warning",
+        "heard of in the last minute: 1 of rarebit",
+    )
+    assert found["pools"]["told"].endswith(": large")
+
+
 def test_a_folder_that_takes_nothing_is_a_failure(doctor, tmp_path):
     (tmp_path / "objects").touch()
     assert doctor()["store"]["state"] == "failure"

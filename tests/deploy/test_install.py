@@ -22,7 +22,7 @@ from servers import SIGNING_KEY, Server, free_port
 
 INSIDE = ("api", "deploy/evaluate", "deploy/local", "services", "worker")
 CLIENT = ROOT / "deploy/clients/python/rarebit_client"
-UNLOCKED = re.compile("cuda|nvidia|triton|pip$")  # each build of torch names its own; pip was there before
+UNLOCKED = re.compile("cuda|nvidia-(?!ml-py)|triton|pip$")  # each build of torch names its own; pip was there before
 INDEX_LIMIT_BYTES = 100_000_000
 INSTALLED = (sys.executable, "-P", "-m", "deploy.local")  # what is in the current folder is not looked at
 

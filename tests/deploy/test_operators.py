@@ -20,6 +20,7 @@ from services.jobs.leases import Leases
 from services.jobs.record import JobError, Metrics, Progress
 from services.tenants import Limits, Tenants
 from tests.accepted import accepted
+from tests.services.jobs.moves import output
 
 LAMP = DensityFacts(
     concept="lamp",
@@ -88,6 +89,24 @@ def test_workers_are_listed_with_their_last_sign_of_life_and_what_they_run(busy,
     assert busy.runs in run("workers", redis_url)
 
 
+async def test_pools_are_listed_with_what_waits_runs_and_was_made(busy, jobs, client, redis_url):
+    large = Leases(client, worker="worker-3", lease_s=30, model="large")
+    for _ in range(2):
+        await jobs.submit(accepted(concept="cup", model="large"), keep_s=60, max_queued=9)
+    large.recover({"worker:busy": 30, "worker:idle": 10, "densities:memory": 1, "energy:mj": 7_200_000}, 0.5)
+    large.succeed(large.claim(), [output()], [], Metrics())
+    own, other = json.loads(run("pools", redis_url, "--json"))
+    assert (own["model"], own["running"], sum(own["waiting"].values()), own["busy"]) == ("rarebit", 1, 2, None)
+    assert (other["model"], other["workers"], other["running"], sum(other["waiting"].values())) == ("large", 1, 0, 1)
+    assert (other["busy"], other["at_hand"], other["valid"], other["device_memory"]) == (0.75, 1, 1, 0.5)
+    assert other["watt_hours_per_picture"] == 2
+    assert all(word in run("pools", redis_url) for word in ("rarebit", "large", "75%", "50%"))
+    waits = next(job for job in json.loads(run("jobs", redis_url, "--json")) if job["model"] == "large")
+    assert waits["status"] == "queued"
+    seen = {one["worker"]: one["model"] for one in json.loads(run("workers", redis_url, "--json"))}
+    assert (seen["worker-1"], seen["worker-3"]) == ("rarebit", "large")
+
+
 def test_a_job_that_waits_again_is_no_workers(busy, leases, redis_url):
     leases.hand_back(busy.claim)
     assert all(one["jobs"] == [] for one in json.loads(run("workers", redis_url, "--json")))
@@ -108,7 +127,7 @@ async def test_many_are_read_in_parts_of_a_hundred(jobs, client):
     overview = Overview(client)
     assert [job.id for job in overview.jobs("queued")] == made
     assert len(overview.workers()) == len(overview.densities()) == 230
-    for call in ("jobs_at queued 0", "workers 0", "densities 0"):
+    for call in ("jobs_at queued rarebit 0", "workers rarebit 0", "densities 0"):
         operation, *arguments = call.split()
         assert len(overview._operations(operation, "", *arguments)) in {100, 200}
 

@@ -78,5 +78,5 @@ async def test_metrics_are_as_prometheus_has_them_before_and_after_jobs(promtool
         await gateway.post("/jobs", json={"concept": "lamp"})
         leases.succeed(leases.claim(), [], [], Metrics())
     text = (await gateway.get("/metrics")).text
-    assert 'rarebit_job_seconds{quantile="0.5"}' in text
+    assert 'rarebit_job_seconds{model="rarebit",quantile="0.5"}' in text
     assert promtool("check", "metrics", text=text) == ""

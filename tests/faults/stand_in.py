@@ -71,10 +71,11 @@ def _seen(output: Output) -> Snapshot:
 
 
 def load_models(settings: Settings, _storage: Storage) -> SimpleNamespace:
-    """None, and as many jobs at once as a worker with models would run."""
+    """No more than where one would be, and as many jobs at once as a worker with models would run."""
     batching, jobs = open_batching(settings, "cpu")
-    densities = SimpleNamespace(family="stand-in-0")
-    return SimpleNamespace(model=None, checker=None, densities=densities, safety=None, batching=batching, jobs=jobs)
+    densities = SimpleNamespace(family="stand-in-0", lookups={})
+    model = SimpleNamespace(device=torch.device("cpu"))
+    return SimpleNamespace(model=model, checker=None, densities=densities, safety=None, batching=batching, jobs=jobs)
 
 
 def main() -> None:

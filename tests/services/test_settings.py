@@ -32,6 +32,10 @@ def _no_environment(monkeypatch):
         ({"signing_key": SIGNING_KEY, "cors_origins": ["https://design.test/"]}, "RAREBIT_CORS_ORIGINS"),
         ({"signing_key": SIGNING_KEY, "hosts": ["design.test:8000"]}, "RAREBIT_HOSTS"),
         ({"signing_key": SIGNING_KEY, "hosts": ["https://design.test"]}, "RAREBIT_HOSTS"),
+        ({"signing_key": SIGNING_KEY, "models": []}, "RAREBIT_MODELS"),
+        ({"signing_key": SIGNING_KEY, "models": ["a:b"]}, "RAREBIT_MODELS"),
+        ({"signing_key": SIGNING_KEY, "models": ["a", "b", "a"]}, "RAREBIT_MODELS names a model twice: a, b, a"),
+        ({"signing_key": SIGNING_KEY, "model": "mini"}, "RAREBIT_MODEL=mini is none of RAREBIT_MODELS, rarebit: gatew"),
     ],
 )
 def test_setting_that_cannot_work_is_named(fields, sentence):
@@ -121,3 +125,17 @@ def test_no_secret_is_shown():
     secrets = {"signing_key": "the-signing-key-of-ours", "s3_secret_key": "the-secret"}  # pragma: allowlist secret
     settings = Settings(redis_url="redis://:the-password-of-Redis@localhost", **secrets)
     assert "the-" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "served", "adopts"),
+    [
+        (["rarebit"], None, "rarebit", False),
+        (["mini", "rarebit"], None, "mini", False),
+        (["mini", "large"], None, "mini", True),
+        (["mini", "large"], "large", "large", False),
+    ],
+)
+def test_worker_serves_the_default_unless_it_is_told(models, model, served, adopts):
+    settings = Settings(signing_key=SIGNING_KEY, models=models, model=model)
+    assert (settings.served_model, settings.adopts_unnamed) == (served, adopts)

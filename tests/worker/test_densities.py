@@ -65,6 +65,7 @@ def test_density_is_found_in_memory_then_in_the_store(make_densities, lock):
     assert again is not first
     assert again.density.fingerprint == first.density.fingerprint
     assert reports == []
+    assert densities.lookups == {"fit": 2, "memory": 1, "store": 1}
 
 
 def test_wait_for_a_fit_ends_when_the_report_raises(redis_url):

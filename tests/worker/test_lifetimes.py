@@ -80,7 +80,8 @@ async def acme(settings, storage, redis_url):
         Tenants(client).limit("acme", Limits(rate=600, running=1))
         key = Tenants(client).create_key("acme")
     webhooks = {"webhook_secret": SECRET, "webhook_networks": ["127.0.0.0/8"]}
-    app = create_app(type(settings).model_validate(settings.model_dump() | {"auth": "keys"} | webhooks))
+    more = {"auth": "keys", "models": ["rarebit", "large"]} | webhooks
+    app = create_app(type(settings).model_validate(settings.model_dump() | more))
     transport, headers = httpx.ASGITransport(app), {"Authorization": f"Bearer {key}"}
     async with (
         app.router.lifespan_context(app),
@@ -97,6 +98,7 @@ def make_runner(settings, storage, redis_url):
     with connect(redis_url) as client:
         leases = Leases(client, worker="worker-1", lease_s=30)
         leases.serve(models.densities.family, [])
+        leases.recover(device_memory=0.5)
         options = {"fit_lock": partial(fit_lock, client, 30), "run_limit_s": 600, "stopping": lambda: False}
         yield lambda hand_back=lambda: False: Runner(
             leases, storage, models, Heartbeat(leases, 10), hand_back=hand_back, **options
@@ -177,6 +179,7 @@ async def test_page_tells_of_all_that_is_kept_and_of_nothing_else(
     with receiving() as receiver:
         async with connect_async(redis_url) as client:
             upload = await vary_a_picture(acme, run_next, receiver, Jobs(client, "acme"))
+    await acme.post(f"/jobs/{await submit(acme, model='large')}/cancel")
     await acme.put("/density-models/chair")
     await run_next()
     await interrupt_a_run(acme, make_runner)

@@ -72,12 +72,17 @@ def _snapshot(info: Mapping[str, Any]) -> str:
 
 
 def _jobs(client: redis.Redis) -> Iterator[Finding]:
-    figures = Stats.read(Operations(client)("stats", EVERYBODY)).figures
-    waiting = sum(figures[f"waiting:{priority}"] for priority in ("low", "normal", "high"))
-    yield ok("jobs", f"{waiting} wait, {figures['jobs_running']} run")
-    if lost := figures["jobs_quarantined"]:
+    stats = Stats.read(Operations(client)("stats", EVERYBODY))
+    waiting = {model: sum(pool.waiting.values()) for model, pool in stats.pools.items()}
+    running = sum(pool.jobs_running for pool in stats.pools.values())
+    yield ok("jobs", f"{sum(waiting.values())} wait, {running} run")
+    if lost := stats.figures["jobs_quarantined"]:
         do = "See them with `rarebit quarantine list`, then replay or erase each."
         yield warning("jobs", f"in quarantine: {lost}", do)
-    workers = figures["workers"]
+    workers = {model: pool.workers for model, pool in stats.pools.items() if pool.workers}
+    heard = ", ".join(f"{number} of {model}" for model, number in workers.items())
     none = warning("workers", "none was heard of in the last minute", "Start `rarebit worker`, or read its log.")
-    yield ok("workers", f"heard of in the last minute: {workers}") if workers else none
+    yield ok("workers", f"heard of in the last minute: {heard}") if workers else none
+    if alone := [model for model, number in waiting.items() if number and workers and model not in workers]:
+        do = "Start a worker with this RAREBIT_MODEL, or cancel the jobs."
+        yield warning("pools", f"jobs wait, and no worker was heard of: {', '.join(alone)}", do)

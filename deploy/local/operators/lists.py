@@ -1,4 +1,4 @@
-"""`rarebit jobs`, `workers` and `density-models`: tables for people, JSON for programs."""
+"""`rarebit jobs`, `workers`, `pools` and `density-models`: tables for people, JSON for programs."""
 
 import json
 import sys
@@ -14,12 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.local.operators.administration import RedisUrl
+from deploy.local.operators.pools import Pool
 from deploy.local.operators.reading import KnownDensity, OpenJob, Overview, SeenWorker
 from deploy.local.sentence import one_sentence
 from services.jobs.store import connect
 
 WIDE = 200  # columns, where no terminal says how many it has
-WORKER_COLUMNS = "worker seen job concept phase step bits"
+WORKER_COLUMNS = "worker model seen job concept phase step bits"
+POOL_COLUMNS = "model workers running waiting oldest took busy at-hand valid memory Wh"
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON; what ends in _s is in seconds.")]
 
 
@@ -32,7 +34,7 @@ def list_jobs(
     with _overview(redis_url) as overview:
         places = ("running", "queued", "held", "quarantined")
         jobs = [job for what in places for job in islice(overview.jobs(what), limit)]
-        _show(jobs, as_json, "status id tenant concept age phase step worker", map(_job_cells, jobs))
+        _show(jobs, as_json, "status id tenant model concept age phase step worker", map(_job_cells, jobs))
 
 
 def list_workers(redis_url: RedisUrl = "redis://127.0.0.1:6379/0", as_json: AsJson = False) -> None:
@@ -40,6 +42,15 @@ def list_workers(redis_url: RedisUrl = "redis://127.0.0.1:6379/0", as_json: AsJs
     with _overview(redis_url) as overview:
         workers = overview.workers()
         _show(workers, as_json, WORKER_COLUMNS, (row for one in workers for row in worker_rows(one)))
+
+
+def list_pools(redis_url: RedisUrl = "redis://127.0.0.1:6379/0", as_json: AsJson = False) -> None:
+    """List models with their workers, what runs and waits, and what there ever was: the median time of the last hundred
+    jobs; the shares of workers' time with a job, of densities in memory, of valid pictures, and of device memory at its
+    fullest; and watt-hours a picture."""
+    with _overview(redis_url) as overview:
+        pools = overview.pools()
+        _show(pools, as_json, POOL_COLUMNS, map(_pool_cells, pools))
 
 
 def list_densities(redis_url: RedisUrl = "redis://127.0.0.1:6379/0", as_json: AsJson = False) -> None:
@@ -74,7 +85,19 @@ def table_of(columns: str, rows: Iterable[Sequence[str]]) -> Table:
 
 def _job_cells(job: OpenJob) -> Sequence[str]:
     phase = f"{job.phase}, silent for {span(job.silent_s)}" if job.silent_s else job.phase
-    return job.status, job.id, job.tenant, job.concept, span(job.age_s), phase, job.step, job.worker
+    return job.status, job.id, job.tenant, job.model, job.concept, span(job.age_s), phase, job.step, job.worker
+
+
+def _pool_cells(pool: Pool) -> Sequence[str]:
+    waiting = sum(pool.waiting.values())
+    shares = (
+        f"{share:.0%}" if share is not None else ""
+        for share in (pool.busy, pool.at_hand, pool.valid, pool.device_memory)
+    )
+    energy = f"{pool.watt_hours_per_picture:.3g}" if pool.watt_hours_per_picture is not None else ""
+    numbers = str(pool.workers), str(pool.running), str(waiting)
+    oldest = span(pool.oldest_waiting_s) if waiting else ""
+    return pool.model, *numbers, oldest, span(pool.median_s), *shares, energy
 
 
 def worker_rows(worker: SeenWorker) -> Iterator[Sequence[str]]:
@@ -82,7 +105,7 @@ def worker_rows(worker: SeenWorker) -> Iterator[Sequence[str]]:
     seen = span(worker.seen_s) + " ago" if worker.seen_s is not None else "never"
     for job in worker.jobs or [OpenJob("", "", "")]:
         bits = f"{job.bits:.1f}" if job.bits is not None else ""
-        yield worker.worker or "of another version", seen, job.id, job.concept, job.phase, job.step, bits
+        yield worker.worker or "of another version", worker.model, seen, job.id, job.concept, job.phase, job.step, bits
 
 
 def _density_cells(density: KnownDensity) -> Sequence[str]:

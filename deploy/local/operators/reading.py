@@ -3,15 +3,18 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import Any
 
 import redis
 
+from deploy.local.operators.pools import Pool
 from services.base_models import read_each
+from services.bounds import DEFAULT_MODEL
 from services.density_models import DensityFacts
 from services.errors import UnreadableError
-from services.jobs.answers import pairs, read_view
+from services.jobs.answers import Stats, pairs, read_view
 from services.jobs.store import EVERYBODY, Operations
 from services.tenants import Tenants
 
@@ -25,6 +28,7 @@ class OpenJob:
     status: str
     id: str
     tenant: str
+    model: str = ""
     concept: str = ""
     age_s: float | None = None
     phase: str = ""
@@ -41,6 +45,7 @@ class SeenWorker:
     """A worker, when it was last heard of, and what it runs."""
 
     worker: str
+    model: str
     seen_s: float | None
     jobs: list[OpenJob]
 
@@ -75,19 +80,28 @@ class Overview:
         seconds, microseconds = client.time()
         self._now_s = seconds + microseconds / 1e6
 
+    def stats(self) -> Stats:
+        """The store in figures."""
+        return Stats.read(self._operations("stats", EVERYBODY))
+
+    def pools(self) -> list[Pool]:
+        """Those that there ever were, the one of jobs that named no model first."""
+        return [Pool.of(model, stats) for model, stats in self.stats().pools.items()]
+
     def jobs(self, what: str) -> Iterator[OpenJob]:
-        """Those that are running, queued, held or quarantined."""
-        for part in parts(self._operations, "jobs_at", what):
-            yield from (self._job(what, view) for view in part)
+        """Those that are running, queued, held or quarantined; those that wait or run by their models."""
+        for model in [DEFAULT_MODEL] if what == "quarantined" else self._models:
+            for part in parts(self._operations, "jobs_at", what, model):
+                yield from (self._job(what, view) for view in part)
 
     def workers(self) -> list[SeenWorker]:
-        """Those that were heard of and those whose jobs still run, the newest sign of life last."""
-        running: dict[str, list[OpenJob]] = {}
+        """Those that were heard of and those whose jobs still run, the newest sign of life of each model last."""
+        running: dict[tuple[str, str], list[OpenJob]] = {}
         for job in self.jobs("running"):
-            running.setdefault(job.worker, []).append(job)
-        seen = {name: ms / 1000 for name, ms in self._scored("workers")}
+            running.setdefault((job.worker, job.model), []).append(job)
+        seen = {(name, model): ms / 1000 for model in self._models for name, ms in self._scored("workers", model)}
         names = [*(running.keys() - seen.keys()), *seen]
-        return [SeenWorker(name, seen.get(name), running.get(name, [])) for name in names]
+        return [SeenWorker(*name, seen.get(name), running.get(name, [])) for name in names]
 
     def densities(self) -> list[KnownDensity]:
         """What is being fitted or waits for that, then what is ready, the last used first."""
@@ -98,9 +112,14 @@ class Overview:
         keys = [*(preloaded - used.keys()), *reversed(used)]
         return [*fits, *(_ready(key, facts.get(key), used.get(key)) for key in keys)]
 
-    def _scored(self, operation: str) -> Iterator[tuple[str, float]]:
+    @cached_property
+    def _models(self) -> Sequence[str]:
+        models: Sequence[str] = self._operations("pools", EVERYBODY)
+        return models
+
+    def _scored(self, operation: str, *arguments: str) -> Iterator[tuple[str, float]]:
         """Names, each with its milliseconds."""
-        for part in parts(self._operations, operation):
+        for part in parts(self._operations, operation, *arguments):
             yield from ((name, float(ms)) for name, ms in zip(part[::2], part[1::2], strict=True))
 
     def _job(self, what: str, view: Sequence[Any]) -> OpenJob:
@@ -114,6 +133,7 @@ class Overview:
         return OpenJob(
             str(record.status if what == "running" else what),
             *about,
+            model=fields.get("model", DEFAULT_MODEL),
             concept=record.request.concept,
             age_s=round(self._now_s - record.created_at.timestamp(), 1),
             phase=done.phase if done else "",
@@ -130,9 +150,10 @@ class Overview:
         facts: dict[str, DensityFacts] = {}
         preloaded: set[str] = set()
         for tenant in {EVERYBODY, *(key.tenant for key in Tenants(self._client).list_keys())}:
-            _, started_with, own, _ = self._operations("density_models", tenant)
-            preloaded = {document["key"] for document in json.loads(started_with)}
-            documents = [*map(json.loads, own), *json.loads(started_with)]
+            served, own, _ = self._operations("density_models", tenant)
+            started_with = [document for *_, preloads in served for document in json.loads(preloads)]
+            preloaded = {document["key"] for document in started_with}
+            documents = [*map(json.loads, own), *started_with]
             facts |= {one.key: one for one in read_each("a density model", DensityFacts.model_validate, documents)}
         return facts, preloaded
 

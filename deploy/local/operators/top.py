@@ -19,19 +19,19 @@ from rich.text import Text
 
 from deploy.local.operators.administration import RedisUrl
 from deploy.local.operators.lists import WIDE, WORKER_COLUMNS, AsJson, span, table_of, worker_rows
+from deploy.local.operators.pools import ENDINGS
 from deploy.local.operators.reading import Overview, SeenWorker
 from deploy.local.sentence import one_sentence
-from services.jobs.answers import Stats
-from services.jobs.store import EVERYBODY, Operations, connect
+from services.jobs.answers import PRIORITIES
+from services.jobs.store import connect
 
 WINDOW_S = 300.0  # over which rates are taken
-PRIORITIES = ("high", "normal", "low")
-ENDINGS = ("succeeded", "failed", "canceled")
 
 
 @dataclass(frozen=True)
 class Look:
-    """The service at a moment. `ended` counts all that ever have; `median_s` is of the last hundred that succeeded."""
+    """The service at a moment. `ended` counts all that ever have; `median_s` is of the
+    last hundred of each model that succeeded."""
 
     waiting: Mapping[str, int]
     oldest_waiting_s: float
@@ -62,18 +62,20 @@ def top(
 
 def look(client: redis.Redis) -> Look:
     """Raises redis-py's errors."""
-    stats = Stats.read(Operations(client)("stats", EVERYBODY))
-    figures, counters = stats.figures, stats.counters
+    overview = Overview(client)
+    stats = overview.stats()
+    figures, pools = stats.figures, stats.pools.values()
+    durations_ms = [ms for pool in pools for ms in pool.durations_ms]
     return Look(
-        waiting={priority: figures[f"waiting:{priority}"] for priority in PRIORITIES},
-        oldest_waiting_s=figures["oldest_waiting_ms"] / 1000,
-        running=figures["jobs_running"],
+        waiting={priority: sum(pool.waiting[priority] for pool in pools) for priority in reversed(PRIORITIES)},
+        oldest_waiting_s=max(pool.oldest_waiting_ms for pool in pools) / 1000,
+        running=sum(pool.jobs_running for pool in pools),
         quarantined=figures["jobs_quarantined"],
         webhooks_due=figures["webhooks_due"],
         objects_due=figures["objects_due"],
-        ended={status: counters.get(f"ended:{status}", 0) for status in ENDINGS},
-        median_s=statistics.median(stats.durations_ms) / 1000 if stats.durations_ms else None,
-        workers=Overview(client).workers(),
+        ended={status: sum(pool.counters.get(f"ended:{status}", 0) for pool in pools) for status in ENDINGS},
+        median_s=statistics.median(durations_ms) / 1000 if durations_ms else None,
+        workers=overview.workers(),
     )
 
 
@@ -101,7 +103,7 @@ class Rates:
 
 def screen(seen: Look, rates: Rates) -> Group:
     """As it is shown; what is longer than the terminal is cut off there."""
-    waiting = ", ".join(f"{priority} {seen.waiting[priority]}" for priority in PRIORITIES)
+    waiting = ", ".join(f"{priority} {number}" for priority, number in seen.waiting.items())
     oldest = f", the oldest for {span(seen.oldest_waiting_s)}" if any(seen.waiting.values()) else ""
     took = f"; the last hundred took {span(seen.median_s)} in the median" if seen.median_s is not None else ""
     lines = [

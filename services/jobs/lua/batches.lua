@@ -37,11 +37,12 @@ function writes.submit_batch(id, items, jobs, webhook, max_queued, keep_ms, key,
   redis.call('HSET', batch(id), 'id', id, 'tenant', TENANT, 'items', items, 'webhook', webhook,
     'traceparent', traceparent, 'sweep', sweep, 'created_at', now, 'expires_at', now + keep_ms)
   for _, one in ipairs(cjson.decode(jobs)) do
-    if full(TENANT, max_queued) then
+    local wanted, model = read_request(one[2])
+    if full(TENANT, model, max_queued) then
       table.insert(refused, one[1])
     else
       redis.call('SADD', open_jobs(id), one[1])
-      add(one[1], TENANT, one[2], one[3], traceparent, 'batch', id)
+      add(one[1], TENANT, one[2], wanted, one[3], traceparent, 'batch', id)
       table.insert(taken, one[1])
     end
   end

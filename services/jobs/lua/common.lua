@@ -1,6 +1,7 @@
 -- What the job store's scripts share: the clock, who calls, and by which right an operation works.
 -- store.py reads the files in the order that it names, and puts values before them: NAME (the library's), TRANSITIONS
--- (status -> allowed next ones), HINTS (Celery's list), HINT (a message, in the pieces between which its id stands),
+-- (status -> allowed next ones), DEFAULT (the model of jobs that name none), HINTS (Celery's list of its pool), HINT (a
+-- message, in the pieces between which its id stands; HINT-POOL in it is what other pools' lists have behind HINTS),
 -- LATE (the result of a job that was not started in time), JOBS, UPLOADS, FOUND and SAVEPOINTS (parts of prefixes).
 -- Times are the server's, in ms. No loop is longer than BATCH, or than a constant: Redis serves nobody else meanwhile.
 
@@ -15,12 +16,24 @@ local reads, frees, writes = {}, {}, {}
 local TENANT, time, now, memo
 
 local function begin(tenant, may_write)
-  TENANT, time, memo = tenant, redis.call('TIME'), {may_write = may_write, late = {}}
+  TENANT, time, memo = tenant, redis.call('TIME'), {may_write = may_write, late = {}, measured = {}}
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 local function field(id, name) return redis.call('HGET', job(id), name) end
-local function count(what) redis.call('HINCRBY', COUNTERS, what, 1) end
+local function model_of(id) return field(id, 'model') or DEFAULT end
+local function count(model, what, number) redis.call('HINCRBY', counters(model), what, number or 1) end
+
+-- The models that somebody has served or asked for.
+local function pools()
+  if not memo.pools then memo.pools = {DEFAULT, unpack(redis.call('ZRANGE', POOLS, 0, BATCH - 1))} end
+  return memo.pools
+end
+
+local function know(model)
+  if model ~= DEFAULT then redis.call('ZADD', POOLS, now, model) end
+  memo.pools = nil
+end
 
 -- The job's status if the caller may know of it.
 local function visible(id)

@@ -26,9 +26,10 @@ local function fits(id)
   return status == 'queued' or status == 'running'
 end
 
--- A worker has started: the family of its densities, and what it says of those that it has preloaded.
-function frees.serve(family, preloaded)
-  redis.call('HSET', SERVED, 'family', family, 'preloaded', preloaded)
+-- A worker of the model has started: the family of its densities, and what it says of those that it has preloaded.
+function frees.serve(model, family, preloaded)
+  know(model)
+  redis.call('HSET', served(model), 'family', family, 'preloaded', preloaded)
 end
 
 -- A job has the density of a text at `key`, or is about to store it: beyond `most`, those go that were used longest ago.
@@ -48,7 +49,7 @@ function frees.lend(prefix)
   if redis.call('EXISTS', record) == 1 then redis.call('HSET', record, 'lent', 1) else plan(prefix, true) end
 end
 
-function reads.family() return redis.call('HGET', SERVED, 'family') or '' end
+function reads.family(model) return redis.call('HGET', served(model), 'family') or '' end
 
 -- Say in the job's record which density it has; with a name, tell its tenant of it.
 function writes.name_density(id, attempt, key, name, facts)
@@ -59,24 +60,30 @@ function writes.name_density(id, attempt, key, name, facts)
   return status
 end
 
+-- What is served, by model, then what the caller's jobs had, and the jobs that fit others.
 function reads.density_models()
-  local family, preloaded = unpack(redis.call('HMGET', SERVED, 'family', 'preloaded'))
+  local by_model = {}
+  for _, model in ipairs(pools()) do
+    local family, preloaded = unpack(redis.call('HMGET', served(model), 'family', 'preloaded'))
+    if family then table.insert(by_model, {model, family, preloaded}) end
+  end
   local names, jobs = redis.call('ZREVRANGE', model_order_of(TENANT), 0, -1), {}
   local some = redis.call('HSCAN', fits_of(TENANT), 0, 'COUNT', MODELS)[2]  -- a full queue may have thousands
   for i = 2, #some, 2 do
     if fits(some[i]) then table.insert(jobs, {some[i], field(some[i], 'request')}) end
   end
   local own = #names > 0 and redis.call('HMGET', models_of(TENANT), unpack(names)) or {}
-  return {family or '', preloaded or '[]', own, jobs}
+  return {by_model, own, jobs}
 end
 
 -- The job that fits the model: one that is at it, or a new one.
 function writes.fit(id, name, request, keep_ms, max_queued, traceparent)
   local other = redis.call('HGET', fits_of(TENANT), name)
   if other and fits(other) then return {'created', other} end
-  local refusal = full(TENANT, max_queued)
+  local wanted, model = read_request(request)
+  local refusal = full(TENANT, model, max_queued)
   if refusal then return {'full', refusal} end
-  add(id, TENANT, request, keep_ms, traceparent, 'kind', 'density_model', 'fits', name)
+  add(id, TENANT, request, wanted, keep_ms, traceparent, 'kind', 'density_model', 'fits', name)
   redis.call('HSET', fits_of(TENANT), name, id)
   return {'created', id}
 end

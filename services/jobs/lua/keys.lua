@@ -18,18 +18,30 @@ local function open_jobs(id) return P .. 'batch:' .. id .. ':open' end
 local function upload(id) return P .. 'upload:' .. id end
 local function found_thing(id) return P .. 'found:' .. id end
 
--- Jobs by what they are at
-local QUEUE, HELD, STARTS = P .. 'queue', P .. 'held', P .. 'starts'  -- by turn, by turn, by the latest start
-local LEASES, QUARANTINE = P .. 'leases', P .. 'quarantine'           -- by the lease's end, by submission
-local function waiting(priority) return P .. 'waiting:' .. priority end  -- by submission, in ms
+-- Jobs by what they are at, of all models
+local STARTS, QUARANTINE = P .. 'starts', P .. 'quarantine'        -- by the latest start, by submission
+
+-- A pool's: jobs and workers of one model. Those of DEFAULT are where all were before there were models.
+local POOLS = P .. 'pools'                                         -- models but DEFAULT, by their last sign of life
+local function pool(model) return model == DEFAULT and P or P .. 'pool:' .. model .. ':' end
+local function queue(model) return pool(model) .. 'queue' end      -- by turn
+local function all_held(model) return pool(model) .. 'held' end    -- by turn
+local function leases(model) return pool(model) .. 'leases' end    -- by the lease's end
+local function waiting(model, priority) return pool(model) .. 'waiting:' .. priority end   -- by submission, in ms
+local function entered(model, tenant) return pool(model) .. 'entered:' .. tenant end       -- its jobs in the queue, by turn
+local function held(model, tenant) return pool(model) .. 'held:' .. tenant end             -- its jobs in all_held, by turn
+local function workers(model) return pool(model) .. 'workers' end  -- by their last sign of life
+local function memory(model) return pool(model) .. 'memory' end    -- workers, by the share of their device's
+local function served(model) return pool(model) .. 'served' end
+local function durations(model) return pool(model) .. 'durations' end
+local function counters(model) return pool(model) .. 'counters' end
+local function hints(model) return model == DEFAULT and HINTS or HINTS .. '.' .. model end  -- as queue_of in queue.py
 
 -- A tenant's
 local KEYS = P .. 'keys'                                           -- of all tenants: key's id -> what is kept of it
 local function limits_of(tenant) return P .. 'tenant:' .. tenant end
 local function jobs_of(tenant) return P .. 'jobs:' .. tenant end   -- by submission, as those of a status
 local function status_of(tenant, status) return P .. 'status:' .. tenant .. ':' .. status end
-local function entered(tenant) return P .. 'entered:' .. tenant end  -- its jobs in QUEUE, by turn
-local function held(tenant) return P .. 'held:' .. tenant end        -- its jobs in HELD, by turn
 local function idempotency(tenant, key) return P .. 'spent:' .. tenant .. ':' .. key end
 local function models_of(tenant) return P .. 'models:' .. tenant end             -- name -> what a worker says of it
 local function model_order_of(tenant) return P .. 'models-order:' .. tenant end  -- names by their last use
@@ -53,8 +65,6 @@ local FAILURES = P .. 'not-erased'    -- prefix -> how often erasing it has fail
 local DENSITIES = P .. 'densities'    -- of texts, by their last use
 
 -- The service's, of fixed size
-local WORKERS, SERVED = P .. 'workers', P .. 'served'
-local DURATIONS, COUNTERS = P .. 'durations', P .. 'counters'
 local SEQ, VIEWS, HINT_IDS = P .. 'seq', P .. 'views', P .. 'hints'
 
 local function changed(id) return P .. 'changed:' .. id end  -- a channel

@@ -1,21 +1,24 @@
 -- What operators see of all tenants, in parts: `first` counts from 0, and no part is longer than BATCH.
 
-local LISTS = {running = LEASES, queued = QUEUE, held = HELD, quarantined = QUARANTINE}
+local LISTS = {running = leases, queued = queue, held = all_held, quarantined = function() return QUARANTINE end}
 
 local function part(set, first, ...)
   return redis.call('ZRANGE', set, first, first + BATCH - 1, ...)
 end
 
--- Brief views of the jobs that are at this.
-function reads.jobs_at(what, first)
+-- The models that there are pools of.
+function reads.pools() return pools() end
+
+-- Brief views of the jobs that are at this: of the model, or in quarantine of any.
+function reads.jobs_at(what, model, first)
   local views = {}
-  for _, id in ipairs(part(LISTS[what], first)) do table.insert(views, brief(id)) end
+  for _, id in ipairs(part(LISTS[what](model), first)) do table.insert(views, brief(id)) end
   return views
 end
 
--- Workers, each followed by the milliseconds since its last sign of life; the silent ones first.
-function reads.workers(first)
-  local all = part(WORKERS, first, 'WITHSCORES')
+-- Workers of the model, each followed by the milliseconds since its last sign of life; the silent ones first.
+function reads.workers(model, first)
+  local all = part(workers(model), first, 'WITHSCORES')
   for i = 2, #all, 2 do all[i] = now - all[i] end
   return all
 end
@@ -40,9 +43,12 @@ function frees.expire(prefix) plan(prefix) end
 
 -- A part of those that run wait again: nobody has died with them. Answers with how many these are.
 function frees.run_again()
-  local ids = part(LEASES, 0)
-  for _, id in ipairs(ids) do
-    if field(id, 'status') == 'running' then requeue(id) else settle(id, 'canceled') end
+  local found = 0
+  for _, model in ipairs(pools()) do
+    for _, id in ipairs(part(leases(model), 0)) do
+      if field(id, 'status') == 'running' then requeue(id) else settle(id, 'canceled') end
+      found = found + 1
+    end
   end
-  return #ids
+  return found
 end

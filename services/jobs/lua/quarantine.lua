@@ -38,9 +38,10 @@ function writes.replay(id, new, max_queued, traceparent)
     return {'absent'}
   end
   local tenant, request, keep_ms = unpack(redis.call('HMGET', job(id), 'tenant', 'request', 'keep_ms'))
-  local refusal = full(tenant, max_queued)
+  local wanted, model = read_request(request)
+  local refusal = full(tenant, model, max_queued)
   if refusal then return {'full', refusal} end
-  add(new, tenant, request, keep_ms, traceparent, 'kind', field(id, 'kind') or 'images')
+  add(new, tenant, request, wanted, keep_ms, traceparent, 'kind', field(id, 'kind') or 'images')
   redis.call('ZREM', QUARANTINE, id)
   return {'created', view(new)}
 end

@@ -51,11 +51,11 @@ local function settle(id, status)
   move(id, status)
   drop_savepoints(id)
   local tenant, keep_ms, of = unpack(redis.call('HMGET', job(id), 'tenant', 'keep_ms', 'batch'))
-  local expires = now + keep_ms
-  release(id, tenant)
-  count('ended:' .. status)
+  local expires, model = now + keep_ms, model_of(id)
+  release(id, model, tenant)
+  count(model, 'ended:' .. status)
   redis.call('HSET', job(id), 'finished_at', now, 'expires_at', expires)
-  redis.call('ZREM', LEASES, id)
+  redis.call('ZREM', leases(model), id)
   redis.call('ZADD', EXPIRY, expires, outputs(id))
   redis.call('PEXPIRE', events(id), EVENTS_MS)
   forget_fit(id, tenant)
@@ -64,14 +64,16 @@ end
 
 -- A dead worker ran the job until its lease ended at most, however late somebody notices.
 local function requeue(id)
-  local until_ms = math.min(now, redis.call('ZSCORE', LEASES, id))
+  local model = model_of(id)
+  local until_ms = math.min(now, redis.call('ZSCORE', leases(model), id))
   redis.call('HINCRBY', job(id), 'ran_ms', math.max(0, until_ms - field(id, 'started_at')))
   drop_outputs(id)
   move(id, 'queued')
-  redis.call('ZREM', LEASES, id)
+  redis.call('ZREM', leases(model), id)
   redis.call('HDEL', job(id), 'started_at', 'progress', 'claim', 'lease_ms', 'worker')
   redis.call('HSET', job(id), 'queued_at', now)
-  enqueue(id, unpack(redis.call('HMGET', job(id), 'tenant', 'turn', 'priority', 'created_at')))
+  enqueue(id, model, unpack(redis.call('HMGET', job(id), 'tenant', 'turn', 'priority', 'created_at')))
+  admit(field(id, 'tenant'))
 end
 
 -- The status, if `attempt` is the current one of a job that runs.
@@ -84,16 +86,17 @@ end
 -- The record goes; the caller plans the erasure of the outputs. A worker may be storing some just now: one that runs
 -- the job, that was taken for dead, or that varies its picture.
 local function erase(id)
+  local model = model_of(id)
   local status, tenant, of, losses, lent =
     unpack(redis.call('HMGET', job(id), 'status', 'tenant', 'batch', 'losses', 'lent'))
   if status == 'running' or status == 'canceling' or losses or lent then erase_again(outputs(id)) end
   redis.call('ZREM', status_of(tenant, status), id)
-  release(id, tenant)
+  release(id, model, tenant)
   forget_fit(id, tenant)
   if of then leave_batch(of, id, now) end
   redis.call('DEL', job(id), events(id), preview(id), watched(id))
   redis.call('ZREM', jobs_of(tenant), id)
-  for _, set in ipairs({STARTS, LEASES, QUARANTINE}) do redis.call('ZREM', set, id) end
+  for _, set in ipairs({STARTS, leases(model), QUARANTINE}) do redis.call('ZREM', set, id) end
   redis.call('PUBLISH', changed(id), 'erased')
 end
 

@@ -2,22 +2,27 @@
 
 local FORMAT = 2           -- of a job's hash: since 2 `replay` is what its outputs' have in common
 
--- Whether the tenant or the service has no room for one more waiting job.
-local function full(tenant, max_queued)
+-- Whether the tenant or the model's queue has no room for one more waiting job.
+local function full(tenant, model, max_queued)
   local queued = limit_of(tenant, 'queued')
   if queued and redis.call('ZCARD', status_of(tenant, 'queued')) >= queued then return 'tenant' end
-  local count_waiting = redis.call('ZCARD', QUEUE) + redis.call('ZCARD', HELD)
+  local count_waiting = redis.call('ZCARD', queue(model)) + redis.call('ZCARD', all_held(model))
   return count_waiting >= tonumber(max_queued) and 'service'
 end
 
--- Queue a new job, whose hash has more fields and values in the end. Answers with its place. `traceparent`, '' where
--- there is none, names the span that what becomes of the job belongs to.
-local function add(id, tenant, request, keep_ms, traceparent, ...)
-  local seq, wanted = redis.call('INCR', SEQ), cjson.decode(request)
-  local turn = new_turn(wanted.priority)
+-- The request, and its model; one of before there were models names none.
+local function read_request(request)
+  local wanted = cjson.decode(request)
+  return wanted, wanted.model or DEFAULT
+end
+
+-- Queue a new job of a request, which is `wanted` once it is read; its hash has more fields and values in the end.
+-- Answers with its place. `traceparent`, '' where there is none, names the span that what becomes of the job belongs to.
+local function add(id, tenant, request, wanted, keep_ms, traceparent, ...)
+  local seq, turn, model = redis.call('INCR', SEQ), new_turn(wanted.priority), wanted.model or DEFAULT
   redis.call('HSET', job(id), 'id', id, 'format', FORMAT, 'tenant', tenant, 'status', 'queued', 'seq', seq,
     'attempt', 0, 'request', request, 'created_at', now, 'expires_at', now + keep_ms, 'keep_ms', keep_ms,
-    'priority', wanted.priority, 'turn', turn, ...)
+    'priority', wanted.priority, 'turn', turn, 'model', model, ...)
   if traceparent ~= '' then redis.call('HSET', job(id), 'traceparent', traceparent) end
   redis.call('ZADD', status_of(tenant, 'queued'), seq, id)
   redis.call('ZADD', jobs_of(tenant), seq, id)
@@ -25,7 +30,7 @@ local function add(id, tenant, request, keep_ms, traceparent, ...)
     redis.call('ZADD', STARTS, now + math.floor(1000 * wanted.start_within), id)
   end
   if type(wanted.webhook) == 'table' then redis.call('HSET', job(id), 'webhook', cjson.encode(wanted.webhook)) end
-  enqueue(id, tenant, turn, wanted.priority, now)
+  enqueue(id, model, tenant, turn, wanted.priority, now)
   return promise(id)
 end
 
@@ -48,10 +53,11 @@ function writes.submit(id, request, keep_ms, max_queued, key, body_hash, keep_ke
   local first, conflicts = spent(key, body_hash)
   if conflicts and first then return {'conflict'} end
   if first then return {'replayed', reads.get(first)} end
-  local refusal = full(TENANT, max_queued)
+  local wanted, model = read_request(request)
+  local refusal = full(TENANT, model, max_queued)
   if refusal then return {'full', refusal} end
   local more = key == '' and {} or {'idempotency_key', idempotency(TENANT, key)}
-  local here = add(id, TENANT, request, keep_ms, traceparent, unpack(more))
+  local here = add(id, TENANT, request, wanted, keep_ms, traceparent, unpack(more))
   spend(key, body_hash, id, keep_key_ms)
   return {'created', tostring(now), here}
 end

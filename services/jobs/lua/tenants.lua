@@ -7,11 +7,15 @@ function reads.limits(tenant) return redis.call('HGETALL', limits_of(tenant)) en
 
 -- Have the tenant's jobs wait where its slots say, some of them in each call; answers whether there are more.
 function frees.balance(tenant)
-  admit(tenant)
-  hold_back(tenant)
-  local free = free_slots(tenant)
-  local misplaced = free > 0 and held(tenant) or free < 0 and entered(tenant)
-  return misplaced and redis.call('EXISTS', misplaced) == 1
+  local more = false
+  for _, model in ipairs(pools()) do
+    admit_to(model, tenant)
+    hold_back(model, tenant)
+    local free = free_slots(model, tenant)
+    local misplaced = free > 0 and held(model, tenant) or free < 0 and entered(model, tenant)
+    more = more or misplaced and redis.call('EXISTS', misplaced) == 1
+  end
+  return more
 end
 
 -- Replace the limits; what waits is bound by them from now on.

@@ -4,7 +4,7 @@ local PREVIEW_MS = 10000   -- the newest preview is kept, no other
 
 -- The hash, and of a job that runs for how long its worker has not renewed the lease.
 local function fields(id)
-  local all, ends = redis.call('HGETALL', job(id)), redis.call('ZSCORE', LEASES, id)
+  local all, ends = redis.call('HGETALL', job(id)), redis.call('ZSCORE', leases(model_of(id)), id)
   local lease_ms = ends and field(id, 'lease_ms')
   if lease_ms then
     table.insert(all, 'silent_ms')

@@ -21,7 +21,7 @@ async def test_assistant_makes_pictures_varies_one_and_hears_what_is_refused(ser
     async with Assistant(stdio_client(_parameters(service.url))) as assistant:
         tools = {tool.name for tool in (await assistant.list_tools()).tools}
         assert tools == {"generate", "vary", "draw_again", "job_status"}
-        asked = {"concept": "chair", "count": 2, "bits": 12, "avoid": ["red"], "seed": 7}
+        asked = {"concept": "chair", "model": "rarebit", "count": 2, "bits": 12, "avoid": ["red"], "seed": 7}
         made = await assistant.call_tool("generate", asked, progress_callback=hear)
         told, (_, *pictures) = made.structured_content, made.content
         assert [(one["seed"], one["bits"], one["validity"]) for one in told["images"]] == [(7, 10, 0.9), (8, 10, 0.9)]
@@ -41,6 +41,8 @@ async def test_assistant_makes_pictures_varies_one_and_hears_what_is_refused(ser
 
         lost = await assistant.call_tool("vary", {"picture": "0" * 32 + "/0", "concept": "chair"})
         assert (lost.is_error, "/image/output" in lost.content[0].text) == (True, True)
+        other = await assistant.call_tool("generate", {"concept": "chair", "model": "large"})
+        assert (other.is_error, "/model: is none of rarebit" in other.content[0].text) == (True, True)
     with Client(service.url) as rarebit:
         request = rarebit.get(told["job"]).request
         found = rarebit.get(drawn.structured_content["job"]).request

@@ -160,7 +160,7 @@ def test_variations_that_cannot_be_are_refused_by_name(client, param, code, opti
 
 def test_models_are_those_that_can_be_asked_for(client):
     assert [model.id for model in client.models.list()] == [client.models.retrieve("rarebit").id] == ["rarebit"]
-    with pytest.raises(openai.NotFoundError, match="no model of this name"):
+    with pytest.raises(openai.NotFoundError, match="there is no model dall-e-3; there are rarebit"):
         client.models.retrieve("dall-e-3")
 
 

@@ -146,12 +146,13 @@ def test_files_of_the_chart_are_those_that_compose_uses():
 
 
 def test_manifests_of_the_page_are_what_kubernetes_takes(tmp_path):
-    """Its values, too: those of the first look, and the same with the pool and the scaling that follow."""
+    """Its values, too: those of the first look, and the same with the pool, the scaling and the models that follow."""
     page = (ROOT / "docs/kubernetes.md").read_text()
-    first, pool, manifest, scaling = (
+    first, pool, models, manifest, scaling = (
         yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     )
     kubernetes_validate.validate(manifest, "1.37", strict=True)
-    for number, pools in enumerate([first["pools"], {"h100": pool["pools"]["h100"] | scaling}]):
-        (case := tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(first | {"pools": pools}))
-        assert len(of_kind(case, "Deployment")) == 2
+    scaled = {"pools": {"h100": pool["pools"]["h100"] | scaling}}
+    for number, (changes, workers) in enumerate([(first, 1), (scaled, 1), (models, 2)]):
+        (case := tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(first | changes))
+        assert len(of_kind(case, "Deployment")) == 1 + workers

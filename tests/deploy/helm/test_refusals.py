@@ -38,6 +38,7 @@ def refusal(changes, tmp_path):
         ({"publicUrl": "http://localhost:8000", "ingress": {"enabled": True}}, "publicUrl is at localhost, where neit"),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is empty"),
         ({"redis": {"secret": {"name": ""}}}, "redis.secret.name is empty"),
+        ({"defaultModel": "large"}, "defaultModel is large, which no pool's model.name is: rarebit"),
         ({"storage": {"s3": {"endpoint": ""}}}, "storage.s3.endpoint is empty"),
         ({"storage": {"s3": {"endpoint": "s3.example"}}}, "storage.s3.endpoint is s3.example: it has to be http"),
         ({"storage": {"s3": {"publicUrl": "https://a.example/b"}}}, "storage.s3.publicUrl is https://a.example/b"),
@@ -50,7 +51,7 @@ def refusal(changes, tmp_path):
         ({"pools": None}, "pools is empty"),
         (
             {"pools": {"gpu": {"model": {"dtype": "float16"}}}},
-            "pools.gpu.model differs from pools.cpu.model: all worke",
+            "pools.gpu.model differs from pools.cpu.model, and both a",
         ),
         (
             {"shutdownGraceSeconds": 60},
@@ -68,7 +69,7 @@ def refusal(changes, tmp_path):
         ({"poolDefaults": {"model": HUB, "weights": {"source": "pull"}}}, "pools.cpu.weights.gigabytes is 0"),
         ({"poolDefaults": {"keda": {"enabled": True}}}, "pools.cpu.keda.prometheus is empty"),
         ({"poolDefaults": merged(ADDRESS, {"keda": {"minReplicas": 9}})}, "pools.cpu.keda.maxReplicas is 4, less than"),
-        ({"poolDefaults": ADDRESS, "pools": {"more": {}}}, "keda.enabled is true in pools.cpu and pools.more: all poo"),
+        ({"poolDefaults": ADDRESS, "pools": {"more": {}}}, "keda.enabled is true in pools.cpu and pools.more: pools o"),
         ({"pool": {}}, "pool' not allowed"),
         ({"pools": {"cpu": {"replica": 2}}}, "'replica' not allowed"),
         ({"settings": {"RAREBIT_REDIS_URL": "redis://:secret@redis"}}, "RAREBIT_REDIS_URL"),  # pragma: allowlist secret

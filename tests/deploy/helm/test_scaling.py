@@ -9,7 +9,9 @@ import yaml
 
 from chart import CASES, of_kind
 
-H100, TWO_POOLS = (next(case for case in CASES if case.stem == name) for name in ("h100", "two-pools"))
+H100, TWO_POOLS, TWO_MODELS = (
+    next(case for case in CASES if case.stem == name) for name in ("h100", "two-pools", "two-models")
+)
 OURS, OTHERS = 'namespace="design"', 'namespace="staging"'
 
 
@@ -27,15 +29,15 @@ def promtool(tmp_path):
     return run
 
 
-def trigger(case):
-    [scaled] = of_kind(case, "ScaledObject")
+def trigger(case, pool=""):
+    [scaled] = [one for one in of_kind(case, "ScaledObject") if one["metadata"]["name"].endswith(pool)]
     [trigger] = scaled["spec"]["triggers"]
     return trigger["metadata"]
 
 
-def series(**values):
-    """Figures of two gateways here, which tell the same, and of a busier service elsewhere."""
-    here = [f'{{{OURS}, pod="{pod}"' for pod in ("a", "b")]
+def series(model="rarebit", **values):
+    """Figures of two gateways here, which tell the same of the model, and of a busier service elsewhere."""
+    here = [f'{{{OURS}, pod="{pod}", model="{model}"' for pod in ("a", "b")]
     told = {"waiting": "rarebit_jobs_waiting", "running": "rarebit_jobs_running", "p50": "rarebit_job_seconds"}
     labels = {"waiting": ', priority="low"}', "running": "}", "p50": ', quantile="0.5"}'}
     given = [
@@ -44,7 +46,8 @@ def series(**values):
         for pod in here
     ]
     elsewhere = [
-        {"series": f"{told[name]}{{{OTHERS}{labels[name].replace('}', '')}}}", "values": "999"} for name in told
+        {"series": f'{told[name]}{{{OTHERS}, model="{model}"{labels[name].replace("}", "")}}}', "values": "999"}
+        for name in told
     ]
     return given + elsewhere
 
@@ -65,6 +68,35 @@ def test_work_is_what_runs_and_what_has_to_start_in_time(promtool, case, figures
     promtool("test", "rules", content={"tests": [{"input_series": series(**figures), "promql_expr_test": [test]}]})
 
 
+@pytest.mark.parametrize(("pool", "work"), [("h100", 7), ("more", 1)])
+def test_work_of_a_model_is_that_of_its_jobs_alone(promtool, pool, work):
+    """Another worker of the small model does one of its two."""
+    given = series("large", waiting=4, running=3, p50=60) + series("mini", waiting=0, running=2, p50=60)
+    test = {
+        "expr": trigger(TWO_MODELS, pool)["query"],
+        "eval_time": "0s",
+        "exp_samples": [{"labels": "{}", "value": work}],
+    }
+    distinct = [*{one["series"]: one for one in given}.values()]
+    promtool("test", "rules", content={"tests": [{"input_series": distinct, "promql_expr_test": [test]}]})
+
+
+def test_processes_know_all_models_and_each_worker_its_own():
+    def told(deployment):
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        settings = {one["name"]: one.get("value") for one in container["env"]}
+        return settings["RAREBIT_MODELS"], settings.get("RAREBIT_MODEL")
+
+    found = {one["metadata"]["name"].rpartition("-")[2]: told(one) for one in of_kind(TWO_MODELS, "Deployment")}
+    models = '["mini","large"]'
+    assert found == {
+        "gateway": (models, None),
+        "cpu": (models, "mini"),
+        "more": (models, "mini"),
+        "h100": (models, "large"),
+    }
+
+
 def test_without_figures_there_is_no_work_to_tell_of(promtool):
     """Redis is away: KEDA keeps the workers that there are, and is not told that there is nothing to do."""
     assert trigger(H100)["ignoreNullValues"] == "false"
@@ -81,7 +113,7 @@ def test_who_scales_a_deployment_is_the_one_who_says_how_many():
     assert fixed == ["rb-rarebit-worker-h100"]
 
 
-@pytest.mark.parametrize("case", [H100, TWO_POOLS], ids=["to zero", "not to zero"])
+@pytest.mark.parametrize("case", [H100, TWO_POOLS, TWO_MODELS], ids=["to zero", "not to zero", "one model to zero"])
 def test_alerts_are_prometheus_and_of_the_own_namespace(promtool, case):
     [resource] = of_kind(case, "PrometheusRule")
     promtool("check", "rules", content=resource["spec"])
@@ -92,3 +124,5 @@ def test_alerts_are_prometheus_and_of_the_own_namespace(promtool, case):
     assert endpoint["relabelings"] == [{"action": "replace", "targetLabel": "job", "replacement": "rarebit"}]
     silenced = {"RarebitNoWorkers"} - {rule["alert"] for rule in rules}
     assert bool(silenced) == (case is H100)
+    [patience] = [rule["for"] for rule in rules if rule["alert"] == "RarebitPoolUnserved"]
+    assert patience == ("5m" if case is TWO_POOLS else "20m")

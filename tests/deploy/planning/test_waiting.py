@@ -45,8 +45,11 @@ def test_the_command_plans_with_given_times_and_with_those_that_were_measured(cl
     words = ["plan", "--jobs-per-minute", "60", "--p95-wait", "10", "--json"]
     given = CliRunner().invoke(app, [*words, *["--job-seconds", "20"] * 3])
     client.lpush("{rarebit}:durations", *[20_000] * 3)
+    client.zadd("{rarebit}:pools", {"large": 1})
     measured = CliRunner(env={"RAREBIT_REDIS_URL": redis_url}).invoke(app, words)
-    assert given.stdout == measured.stdout
+    client.lpush("{rarebit}:pool:large:durations", *[20_000] * 3)
+    of_a_model = CliRunner(env={"RAREBIT_REDIS_URL": redis_url}).invoke(app, [*words, "--model", "large"])
+    assert given.stdout == measured.stdout == of_a_model.stdout
     plans = json.loads(given.stdout)
     assert [plan["workers"] for plan in plans] == [plans[0]["workers"], plans[0]["workers"] - 1]
     assert plans[0]["p95_wait_s"] <= 10 < plans[1]["p95_wait_s"]

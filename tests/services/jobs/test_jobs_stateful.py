@@ -18,11 +18,13 @@ from services.jobs.record import JobError, Metrics
 from services.jobs.store import connect, connect_async
 from tests.accepted import accepted
 
+MODELS = ("rarebit", "large")
 ERROR = JobError(code="internal", title="The service failed", detail="on purpose")
 
 
 class Model(RuleBasedStateMachine):
-    """Statuses as a dict in the order of submission; who may write is the claim last given for a job.
+    """Statuses as a dict in the order of submission, by model in `models`; who may write is the claim last given for
+    a job.
 
     `dying` are the jobs whose lease has run out, `losses` how many workers died with each.
     """
@@ -37,9 +39,15 @@ class Model(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.async_client, self.client = connect_async(self.redis_url), connect(self.redis_url)
         self.jobs, self.leases = Jobs(self.async_client), Leases(self.client, worker="w", lease_s=60)
-        self.dead = Leases(self.client, worker="d", lease_s=0)
+        workers = {
+            (model, dies): ("d" if dies else "w", 0 if dies else 60) for model in MODELS for dies in (True, False)
+        }
+        self.workers = {
+            (model, dies): Leases(self.client, worker=f"{name}-{model}", lease_s=lease_s, model=model)
+            for (model, dies), (name, lease_s) in workers.items()
+        }
         self.quarantine = Quarantine(self.async_client)
-        self.statuses, self.owners = {}, {}
+        self.statuses, self.owners, self.models = {}, {}, {}
         self.dying, self.losses, self.quarantined = set(), Counter(), set()
 
     def teardown(self):
@@ -47,10 +55,10 @@ class Model(RuleBasedStateMachine):
         self.loop.close()
         self.client.close()
 
-    @rule(target=submitted)
-    def submit(self):
-        job_id = self.loop.run(self.jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=99)).id
-        self.statuses[job_id] = "queued"
+    @rule(target=submitted, model=st.sampled_from(MODELS))
+    def submit(self, model):
+        job_id = self.loop.run(self.jobs.submit(accepted(concept="lamp", model=model), keep_s=60, max_queued=99)).id
+        self.statuses[job_id], self.models[job_id] = "queued", model
         return job_id
 
     @rule(target=submitted)
@@ -58,13 +66,14 @@ class Model(RuleBasedStateMachine):
         request = accepted(concept="lamp", start_within=0.001)
         job_id = self.loop.run(self.jobs.submit(request, keep_s=60, max_queued=99)).id
         time.sleep(0.003)
-        self.statuses[job_id] = "failed"
+        self.statuses[job_id], self.models[job_id] = "failed", "rarebit"
         return job_id
 
-    @rule(target=claims, dies=st.booleans())
-    def claim(self, dies):
-        waiting = [job_id for job_id, status in self.statuses.items() if status == "queued"]
-        claim = (self.dead if dies else self.leases).claim()
+    @rule(target=claims, dies=st.booleans(), model=st.sampled_from(MODELS))
+    def claim(self, dies, model):
+        queued = (job_id for job_id, status in self.statuses.items() if status == "queued")
+        waiting = [job_id for job_id in queued if self.models[job_id] == model]
+        claim = self.workers[model, dies].claim()
         assert (claim and claim.id) == (waiting[0] if waiting else None)
         if claim is None:
             return multiple()
@@ -110,7 +119,7 @@ class Model(RuleBasedStateMachine):
             return multiple()
         new = self.loop.run(self.quarantine.replay(job_id, max_queued=99))[0].id
         self.quarantined.remove(job_id)
-        self.statuses[new] = "queued"
+        self.statuses[new], self.models[new] = "queued", self.models[job_id]
         return new
 
     @rule(job_id=submitted)
@@ -135,10 +144,10 @@ class Model(RuleBasedStateMachine):
         assert [record.id for record, _ in listed] == list(self.statuses)[::-1]
         kept, *_ = self.loop.run(self.quarantine.list(before=None, limit=100))
         assert [record.id for record, _ in kept] == [job for job in self.statuses if job in self.quarantined][::-1]
-        figures, counts = self.loop.run(self.jobs.stats()).figures, Counter(self.statuses.values())
-        assert figures["waiting:normal"] == counts["queued"]
-        assert figures["jobs_running"] == counts["running"] + counts["canceling"]
-        assert figures["jobs_quarantined"] == len(self.quarantined)
+        stats, counts = self.loop.run(self.jobs.stats()), Counter(self.statuses.values())
+        assert sum(pool.waiting["normal"] for pool in stats.pools.values()) == counts["queued"]
+        assert sum(pool.jobs_running for pool in stats.pools.values()) == counts["running"] + counts["canceling"]
+        assert stats.figures["jobs_quarantined"] == len(self.quarantined)
 
 
 def test_store_agrees_with_the_model(redis_url):

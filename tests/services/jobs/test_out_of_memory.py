@@ -47,7 +47,7 @@ async def test_what_is_there_can_be_read(jobs, leases, fill, redis_url):
     assert await jobs.views("me") == [VIEW]
     assert await jobs.key_is_spent("k")
     assert await jobs.events(job_id, "0-0") == []
-    assert (await jobs.stats()).figures["waiting:normal"] == 1
+    assert (await jobs.stats()).pool("rarebit").waiting["normal"] == 1
     assert leases.find(job_id).id == job_id
 
 

@@ -36,16 +36,18 @@ async def test_words_that_cannot_be_sent_are_the_fault_of_one_caller(client):
 
 async def test_calls_go_on_after_one_that_was_left(client):
     pipelines = Pipelines(client)
-    left = asyncio.create_task(pipelines("waiting", ""))
+    left = asyncio.create_task(pipelines("waiting", "", "rarebit"))
     await asyncio.sleep(0)
     left.cancel()
-    assert await asyncio.wait_for(pipelines("waiting", ""), 5) == 0
+    assert await asyncio.wait_for(pipelines("waiting", "", "rarebit"), 5) == 0
 
 
 async def test_dead_server_is_told_to_everybody(own_redis):
     async with connect_async(url_of(own_redis)) as client:
         pipelines = Pipelines(client)
-        await pipelines("waiting", "")
+        await pipelines("waiting", "", "rarebit")
         own_redis.kill()
-        answers = await asyncio.gather(*(pipelines("waiting", "") for _ in range(300)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(pipelines("waiting", "", "rarebit") for _ in range(300)), return_exceptions=True
+        )
     assert all(isinstance(answer, RedisError) for answer in answers)

@@ -6,24 +6,27 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from servers import eventually
-from services.jobs.queue import HINTS, RUN_TASK, celery_app
-from services.jobs.store import connect
+from services.jobs.leases import Leases
+from services.jobs.queue import HINTS, RUN_TASK, celery_app, queue_of
 from tests.accepted import accepted
 
 
-async def test_worker_runs_its_task_once_for_each_submitted_job(jobs, leases, settings, redis_url):
-    app = celery_app(settings)
+@pytest.mark.parametrize("model", ["rarebit", "large"])
+async def test_worker_runs_its_task_once_for_each_submitted_job_of_its_model(jobs, settings, redis_url, client, model):
+    app = celery_app(settings.model_copy(update={"models": ["rarebit", "large"], "model": model}))
+    leases, hints = Leases(client, worker="w", lease_s=30, model=model), queue_of(model).replace("run", HINTS, 1)
     claims = []
 
     @app.task(name=RUN_TASK, shared=False)
     def run():
         claims.append(leases.claim())
 
-    submitted = [(await jobs.submit(accepted(concept="lamp"), keep_s=60, max_queued=9)).id for _ in range(3)]
+    requests = [accepted(concept="lamp", model=name) for name in ("rarebit", "large") for _ in range(3)]
+    made = [(await jobs.submit(request, keep_s=60, max_queued=9)).id for request in requests]
+    submitted = [job_id for job_id, request in zip(made, requests, strict=True) if request.model == model]
     with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, shutdown_timeout=30):
         assert eventually(lambda: len(claims) == 3, limit_s=30)
-        with connect(redis_url) as client:
-            assert eventually(lambda: not client.llen(HINTS) and not client.hlen("{rarebit}.unacked"))
+        assert eventually(lambda: not client.llen(hints) and not client.hlen("{rarebit}.unacked"))
     assert [claim.id for claim in claims] == submitted
     assert logging.root.level == logging.WARNING  # or tests after this one would see no warnings
 

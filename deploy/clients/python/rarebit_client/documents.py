@@ -294,6 +294,7 @@ class DensityModel(Document):
 
     concept: str
     prompt: str
+    model: str = "rarebit"
     status: str
     samples: int | None = None
     components: int | None = None

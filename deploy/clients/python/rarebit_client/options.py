@@ -45,6 +45,7 @@ class JobOptions(TypedDict, total=False):
     """Every field is explained in the gateway's /docs; what is left out has the service's default."""
 
     prompt: str
+    model: str | None
     count: int
     rarity: Mapping[str, float | Sequence[float]]  # percentile, bits or ladder
     mode: Literal["calibrated", "paper"]

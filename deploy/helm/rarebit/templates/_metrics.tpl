@@ -1,16 +1,19 @@
 {{/* What is asked of Prometheus, which may know of more than one Rarebit: each has a namespace of its own. */}}
 
-{{/* Of (list root key pool): jobs that run, and of those that wait as many as have to run at once for the last of them
-     to start in time, beside what workers of other pools do. Before anything was measured a job counts as one. */}}
+{{/* Of (list root key pool): jobs of its model that run, and of those that wait as many as have to run at once for the
+     last of them to start in time, beside what workers of other pools of the model do. Before anything was measured a
+     job counts as one. */}}
 {{- define "rarebit.workNow" -}}
 {{- $root := index . 0 }}{{ $keda := (index . 2).keda -}}
+{{- $model := (index . 2).model.name -}}
 {{- $others := 0 -}}
 {{- range $key, $_ := omit $root.Values.pools (index . 1) -}}
-{{- $others = add $others (include "rarebit.pool" (list $root $key) | fromJson).replicas -}}
+{{- $other := include "rarebit.pool" (list $root $key) | fromJson -}}
+{{- if eq $other.model.name $model }}{{ $others = add $others $other.replicas }}{{ end -}}
 {{- end -}}
-{{- $work := printf "sum(max by (priority) (rarebit_jobs_waiting)) * (max(rarebit_job_seconds{quantile=\"0.5\"}) or vector(%d)) / %d + max(rarebit_jobs_running)" (int $keda.startWithinSeconds) (int $keda.startWithinSeconds) -}}
+{{- $work := printf "sum(max by (priority) (rarebit_jobs_waiting{model=\"#\"})) * (max(rarebit_job_seconds{model=\"#\", quantile=\"0.5\"}) or vector(%d)) / %d + max(rarebit_jobs_running{model=\"#\"})" (int $keda.startWithinSeconds) (int $keda.startWithinSeconds) -}}
 {{- if $others }}{{ $work = printf "clamp_min(%s - %d, 0)" $work (mul $others $keda.jobsPerWorker) }}{{ end -}}
-{{ include "rarebit.ownMetrics" (list $root $work) }}
+{{ include "rarebit.ownMetrics" (list $root $work) | replace "#" $model }}
 {{- end }}
 
 {{/* Of (list root expression): the same of this namespace alone. */}}
@@ -21,13 +24,15 @@
 {{ replace "@" $own $marked }}
 {{- end }}
 
-{{/* Whether the last worker goes when there is nothing to do. */}}
-{{- define "rarebit.scalesToZero" -}}
-{{- $least := 0 -}}
+{{/* Of which models the last worker goes when there is nothing to do, as JSON. */}}
+{{- define "rarebit.scaledToZero" -}}
+{{- $least := dict -}}
 {{- range $key, $_ := .Values.pools -}}
 {{- with include "rarebit.pool" (list $ $key) | fromJson -}}
-{{- $least = add $least (ternary .keda.minReplicas .replicas .keda.enabled) -}}
+{{- $_ := set $least .model.name (add (get $least .model.name | default 0) (ternary .keda.minReplicas .replicas .keda.enabled)) -}}
 {{- end -}}
 {{- end -}}
-{{ if not $least }}yes{{ end }}
+{{- $gone := list -}}
+{{- range $model, $workers := $least }}{{ if not $workers }}{{ $gone = append $gone $model }}{{ end }}{{ end -}}
+{{ toJson $gone }}
 {{- end }}

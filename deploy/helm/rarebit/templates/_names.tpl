@@ -32,6 +32,15 @@ imagePullPolicy: {{ $root.Values.images.pullPolicy }}
 {{ regexReplaceAll ":[0-9]+$" (urlParse .Values.publicUrl).host "" }}
 {{- end }}
 
+{{/* The models that jobs may name, the default first, as JSON. */}}
+{{- define "rarebit.models" -}}
+{{- $models := list -}}
+{{- range $key, $_ := .Values.pools -}}
+{{- $models = append $models (include "rarebit.pool" (list $ $key) | fromJson).model.name -}}
+{{- end -}}
+{{ prepend (without (uniq $models | sortAlpha) .Values.defaultModel) .Values.defaultModel | toJson }}
+{{- end }}
+
 {{/* A pool with everything that it leaves to the defaults, as JSON. */}}
 {{- define "rarebit.pool" -}}
 {{- $root := index . 0 -}}

@@ -52,6 +52,7 @@ topologySpreadConstraints: {{ range list "topology.kubernetes.io/zone" "kubernet
 {{- $plain := dict
   "RAREBIT_PUBLIC_URL" .Values.publicUrl
   "RAREBIT_AUTH" .Values.auth
+  "RAREBIT_MODELS" (include "rarebit.models" . | fromJsonArray | toJson)
   "RAREBIT_STORAGE" .Values.storage.type
   "RAREBIT_SHUTDOWN_GRACE_S" .Values.shutdownGraceSeconds
   "RAREBIT_DATA_DIR" "/data" -}}

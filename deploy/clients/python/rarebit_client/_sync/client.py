@@ -281,9 +281,10 @@ class Client:
         """The concepts whose usual look is known."""
         return (self._transport.read(DensityModels, "GET", "/density-models")).density_models
 
-    def fit_density(self, concept: str, *, prompt: str | None = None) -> DensityModel:
+    def fit_density(self, concept: str, *, prompt: str | None = None, model: str | None = None) -> DensityModel:
         """Have the concept's usual look, in that prompt, learnt ahead of its first job."""
-        path, params = _path("density-models", concept), {"prompt": prompt} if prompt else {}
+        asked = {"prompt": prompt, "model": model}
+        path, params = _path("density-models", concept), {name: value for name, value in asked.items() if value}
         return self._transport.read(DensityModel, "PUT", path, params=params)
 
     def quarantine(self) -> Iterator[JobSummary]:

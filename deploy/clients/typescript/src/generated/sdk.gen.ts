@@ -345,7 +345,7 @@ export const densityModelsList = <ThrowOnError extends boolean = false>(options?
 /**
  * Fit
  *
- * Have the density of the concept in the prompt fitted, so that no job has to wait for it.
+ * Have the model's density of the concept in the prompt fitted, so that no job has to wait for it.
  *
  * A job of the ordinary queue fits it, which can be followed and canceled like any; asking again meanwhile makes no
  * second one.

@@ -103,6 +103,10 @@ export type AcceptedRequest = {
      */
     prompt?: string;
     /**
+     * Model
+     */
+    model?: string;
+    /**
      * Count
      */
     count?: number;
@@ -438,6 +442,10 @@ export type DensityModel = {
      * Prompt
      */
     prompt: string;
+    /**
+     * Model
+     */
+    model: string;
     /**
      * Status
      */
@@ -804,8 +812,10 @@ export type ImagesRequest = {
     prompt: string;
     /**
      * Model
+     *
+     * As `GET /v1/models` has it; null: the first of them.
      */
-    model?: 'rarebit' | null;
+    model?: string | null;
     /**
      * N
      *
@@ -1060,6 +1070,12 @@ export type JobRequest = {
      * Has exactly one {} for the concept.
      */
     prompt?: string;
+    /**
+     * Model
+     *
+     * Which of the models that `GET /v1/models` names; null: the first of them.
+     */
+    model?: string | null;
     /**
      * Count
      *
@@ -1671,7 +1687,7 @@ export type Seen = {
 /**
  * ServedModel
  *
- * What `model` may be; `fingerprint` is of the weights that the last worker started with, null before any has.
+ * What `model` may be; `fingerprint` is of the weights that its last worker started with, null before any has.
  */
 export type ServedModel = {
     /**
@@ -1699,7 +1715,7 @@ export type ServedModel = {
 /**
  * ServedModels
  *
- * Every model that is served.
+ * Every model that is served, the default first.
  */
 export type ServedModels = {
     /**
@@ -3251,6 +3267,12 @@ export type DensityModelsFitData = {
          * Has exactly one {} for the concept.
          */
         prompt?: string;
+        /**
+         * Model
+         *
+         * As a job's `model` has it.
+         */
+        model?: string | null;
     };
     url: '/density-models/{concept}';
 };
@@ -3532,8 +3554,10 @@ export type OpenaiVaryData = {
         prompt?: string;
         /**
          * Model
+         *
+         * As `GET /v1/models` has it; null: the first of them.
          */
-        model?: 'rarebit' | null;
+        model?: string | null;
         /**
          * N
          *
