@@ -10,7 +10,23 @@ from playwright.sync_api import expect
 from servers import eventually
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics, Progress
-from tests.studio.steps import answer, ask, boxes, events, job_of, loaded, preview, record, state, step
+from tests.studio.steps import (
+    FORM,
+    answer,
+    ask,
+    boxes,
+    drag,
+    events,
+    faults,
+    job_of,
+    loaded,
+    picture,
+    preview,
+    record,
+    state,
+    step,
+    turn,
+)
 
 LIMIT_S = 180
 STEP = Progress(phase="optimize", step=12, steps=50, rarity_bits=2.5)
@@ -333,3 +349,26 @@ def test_a_ladder_is_asked_for_and_each_column_is_a_strip(open_page, service, fi
     page.unroute_all()
     ask(page, mode="calibrated", ladder="5, 2")
     expect(page.locator(".field:has(#ladder) .problem")).to_contain_text("2")
+def test_changes_of_the_form_are_taken_back_one_by_one(open_page, finished):
+    page = open_page()
+    undo, asked = page.get_by_role("button", name="Undo"), []
+    expect(undo).to_be_disabled()
+    for change in (
+        lambda: page.get_by_role("button", name="chair", exact=True).click(),
+        lambda: page.locator("#bits").press("ArrowRight"),
+        lambda: turn(page),
+        lambda: (page.locator("#toward").fill("red, blue"), page.locator("#toward").press("Enter")),
+        lambda: page.get_by_role("button", name="Remove red").click(),
+        lambda: (page.goto(f"/#/jobs/{finished['id']}"), expect(picture(page, 2)).to_be_visible()),
+        lambda: page.get_by_role("button", name="Vary: handbag, image 2").click(),
+    ):
+        asked.append(page.evaluate(FORM))
+        change()
+        assert page.evaluate(FORM) != asked[-1]
+    while asked:
+        undo.click() if len(asked) % 2 else page.locator("#bits").press("Control+z")
+        assert page.evaluate(FORM) == asked.pop()
+    expect(undo).to_be_disabled()
+    expect(page.locator("#find")).to_be_focused()
+
+
