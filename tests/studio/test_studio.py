@@ -372,3 +372,26 @@ def test_changes_of_the_form_are_taken_back_one_by_one(open_page, finished):
     expect(page.locator("#find")).to_be_focused()
 
 
+@pytest.mark.parametrize("place", ["#ask [data-drop=toward]", "#drop [data-drop=toward]"])
+def test_a_picture_is_dragged_onto_what_it_is_to_steer(open_page, service, finished, place):
+    page = open_page(f"/#/jobs/{finished['id']}", viewport={"width": 1360, "height": 1600})
+    drag(page, picture(page, 2), page.locator(place))
+    expect(page.locator("#drop")).to_be_hidden()
+    expect(page.locator("#toward-list img")).to_have_count(1)
+    page.locator("#find").click()
+    page.wait_for_url(lambda url: finished["id"] not in url)
+    job_id = job_of(page)
+    assert [one["output"] for one in service.read(job_id)["request"]["toward"]] == [f"{finished['id']}/1"]
+    service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+
+
+def test_keys_do_what_dragging_does(open_page, finished):
+    page = open_page(f"/#/jobs/{finished['id']}")
+    for way, other, name in [("toward", "avoid", "Lean toward it"), ("avoid", "toward", "Stay away from it")]:
+        picture(page, 2).press("Enter")
+        page.get_by_role("button", name=name).press("Enter")
+        expect(picture(page, 2)).to_be_focused()
+        expect(page.locator(f"#{way}-list img")).to_have_count(1)
+        expect(page.locator(f"#{other}-list img")).to_have_count(0)
+
+

@@ -29,7 +29,7 @@ def test_each_pixel_of_a_picture_is_one_of_the_screens_or_less(open_page, finish
     pixels = finished["outputs"][0]["width"]
     edges = {box[side] for box in boxes(page, ".rare .frame img") for side in ("width", "height")}
     assert edges == {min(256, max(128, pixels / density))}
-    page.get_by_role("button", name=re.compile("^handbag, image 1")).click()
+    page.get_by_role("link", name=re.compile("^handbag, image 1")).click()
     expect(page.locator("#large-picture")).to_have_js_property("width", pixels)
     page.get_by_role("button", name="Close").click()
     expect(page.locator("#large")).to_be_hidden()
