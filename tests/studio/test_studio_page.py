@@ -253,9 +253,8 @@ def test_on_phones_the_run_stays_in_view_with_a_way_to_its_pictures(open_page, f
 
 
 def met(page: Page) -> list[tuple[dict, dict]]:
-    """Pictures on the map that overlap one another, or a word of it, while they glide to their places."""
-    pictures, words = boxes(page, ".map .found rect"), boxes(page, ".map .words text:not(:empty)")
-    return meeting(pictures) + [pair for word in words for one in pictures for pair in meeting([word, one])]
+    """Pictures and words on the map that overlap one another, while they glide to their places."""
+    return meeting(boxes(page, ".map .pictures rect, .map .words text:not(:empty)"))
 
 
 @pytest.mark.parametrize("count", [4, 16])

@@ -6,6 +6,7 @@
 /** @import { Run } from "./run.js" */
 import { Problem, pictureUrl, readJob } from "./api.js";
 import { createAsk } from "./ask.js";
+import { createCompare } from "./compare.js";
 import { createDial } from "./dial.js";
 import { byId, jump } from "./dom.js";
 import { createDrop } from "./drop.js";

@@ -71,6 +71,7 @@ export function tile(job, output, preview, act, stale) {
       "div",
       { class: "small" },
       button("Vary", "vary", "Start the next job from this image, as near to it or far from it as you say", "quiet"),
+      button("Compare", "compare", "Show this image and another one side by side", "quiet"),
       button("Replay", "replay", "What makes this image again, and the same run again", "quiet"),
       download,
       button("curl", "curl", "Copy the request as a curl command", "quiet"),
@@ -140,7 +141,7 @@ function frame(name, output, stale, preview, steer) {
 }
 
 /** @param {Output} output */
-function figures({ rarity, validity, seed }) {
+export function figures({ rarity, validity, seed }) {
   const bits = h("strong", { text: `${rarity.bits.toFixed(1)} bits` });
   bits.style.setProperty("--out", redness(rarity.bits));
   return h(
