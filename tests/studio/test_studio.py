@@ -417,3 +417,16 @@ def test_pictures_of_two_runs_stand_side_by_side(open_page, service, finished, w
     expect(page.get_by_role("button", name="Compare: handbag, image 1")).to_be_focused()
 
 
+def test_a_run_that_another_was_begun_beside_is_a_press_away(open_page, service, endless):
+    page = open_page(f"/#/jobs/{endless}")
+    expect(page.locator("#concept")).to_have_value("handbag")
+    page.locator("#concept").fill("boat beside it")
+    page.locator("#find").click()
+    page.wait_for_url(lambda url: endless not in url)
+    job_id = job_of(page)
+    page.locator("#others").get_by_role("link", name="handbag").click()
+    assert job_of(page) == endless
+    expect(page.locator("#others").get_by_role("link", name="boat beside it")).to_be_visible()
+    assert service.read(endless)["status"] == "running"
+    service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    expect(page.locator("#others").get_by_role("link", name="boat beside it")).to_have_count(0)
