@@ -349,6 +349,8 @@ def test_a_ladder_is_asked_for_and_each_column_is_a_strip(open_page, service, fi
     page.unroute_all()
     ask(page, mode="calibrated", ladder="5, 2")
     expect(page.locator(".field:has(#ladder) .problem")).to_contain_text("2")
+
+
 def test_changes_of_the_form_are_taken_back_one_by_one(open_page, finished):
     page = open_page()
     undo, asked = page.get_by_role("button", name="Undo"), []
