@@ -39,6 +39,15 @@ ATTEMPTS = """async () => {
   return phases.map(([phase, step, steps], i) =>
     estimate({ status: "running", progress: { phase, step, steps } }, null, 4000 * i));
 }"""
+ROUNDS = """async () => {
+  const { createEstimate } = await import("./studio/js/estimate.js");
+  const estimate = createEstimate();
+  const round = [...Array(25).keys()].map((step) => ["optimize", step + 1, 50]);
+  const long = [...Array(50).keys()].map((step) => ["decode", step + 1, 100]);
+  const phases = [...round, ["decode", 8, 8], ...round, ["decode", 8, 8], ...round, ...long];
+  return phases.map(([phase, step, steps], i) =>
+    estimate({ status: "running", progress: { phase, step, steps } }, null, 1000 * i).left);
+}"""
 
 
 def test_the_page_may_load_nothing_but_its_own_files_and_pictures(service):
@@ -310,6 +319,11 @@ def test_the_bar_holds_still_when_another_attempt_begins_anew_and_tells_what_is_
     assert all(0 < one["left"] < 60 for one in said[2:])
 
 
+def test_what_is_left_is_no_less_than_the_phase_in_hand_takes(open_page):
+    """A step a second, of which 50 are left of the last look at the trials."""
+    assert 45 < open_page().evaluate(ROUNDS)[-1] < 60
+
+
 def test_what_was_reached_is_said_and_weak_pictures_are_badged(open_page, finished):
     page = open_page()
     measured = [({"bits": 6.91}, 0.05), ({"bits": 10.24}, 0.9)]
@@ -318,8 +332,10 @@ def test_what_was_reached_is_said_and_weak_pictures_are_badged(open_page, finish
         for output, (rarity, validity) in zip(finished["outputs"], measured, strict=True)
     ]
     request = finished["request"] | {"rarity": {"bits": 10, "percentile": None}}
-    job = answer(page, finished | {"outputs": outputs, "request": request})
+    untold = dict.fromkeys(finished["metrics"], 0)
+    job = answer(page, finished | {"outputs": outputs, "request": request, "metrics": untold})
     page.goto(f"/#/jobs/{job['id']}")
+    expect(page.locator("#run .detail")).to_have_text("2 images")
     expect(page.locator(".rare h2")).to_have_text("handbag, 6.9 to 10.2 bits out")
     expect(page.locator(".rare > p")).to_have_text("10 bits were asked for.")
     expect(page.locator(".badges").nth(0).locator("span")).to_have_text(["short of 10 bits", "doubtful"])
