@@ -2,8 +2,8 @@
 
 /** @import { Job, Output } from "./api.js" */
 import { whisper } from "./announce.js";
-import { pictureUrl } from "./api.js";
 import { byId, dialog, h, hide, set } from "./dom.js";
+import { lookOf } from "./pictures.js";
 import { figures } from "./tile.js";
 import { wish } from "./words.js";
 
@@ -18,7 +18,7 @@ export function createCompare() {
     first = pick;
     hide(waiting, !pick, byId("rare"));
     if (!pick) return;
-    set(byId("compared-picture"), { src: pictureUrl(pick.output.url) });
+    set(byId("compared-picture"), { src: lookOf(refOf(pick)) });
     byId("compared-name").textContent = nameOf(pick);
     whisper(`${nameOf(pick)}: now choose another one to compare it with.`);
   };
@@ -42,11 +42,11 @@ const nameOf = ({ job, output }) => `${job.concept}, image ${output.index + 1}`;
 /** @param {Pick} pick */
 function side(pick) {
   const { output, job } = pick;
-  const { width, height, url } = output;
+  const { width, height } = output;
   return h(
     "figure",
     {},
-    h("img", { src: pictureUrl(url), alt: "", width, height }),
+    h("img", { src: lookOf(refOf(pick)), alt: "", width, height }),
     h("h3", { text: nameOf(pick) }),
     h("p", { text: wish(job.request) }),
     figures(output),
