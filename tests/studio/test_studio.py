@@ -413,10 +413,9 @@ def test_keys_do_what_dragging_does(open_page, finished):
         expect(page.locator(f"#{other}-list img")).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", [360, 1360])
-def test_pictures_of_two_runs_stand_side_by_side(open_page, service, finished, width):
-    other = service.finish(service.submit(toward=[{"text": "red"}]))
-    page = open_page(f"/#/jobs/{finished['id']}", viewport={"width": width, "height": 800})
+def test_pictures_of_two_runs_stand_side_by_side(open_page, service, finished):
+    other = service.finish(service.submit(toward=[{"text": "red"}], rarity={"bits": 30}))
+    page = open_page(f"/#/jobs/{finished['id']}")
     page.get_by_role("button", name="Compare: handbag, image 2").press("Enter")
     expect(page.locator("#compared")).to_contain_text("handbag, image 2 is to be compared")
     assert faults(page) == []
@@ -425,10 +424,13 @@ def test_pictures_of_two_runs_stand_side_by_side(open_page, service, finished, w
     sides = page.locator("#compare-pair figure")
     for side, output in [(0, finished["outputs"][1]), (1, other["outputs"][0])]:
         expect(sides.nth(side)).to_contain_text(f"{output['rarity']['bits']:.1f} bits")
-    expect(sides.nth(1)).to_contain_text("toward red")
-    left, right = boxes(page, "#compare-pair img")
-    assert left["y"] == right["y"]
-    assert 0 < left["right"] < right["left"] < right["right"] < width
+    expect(sides.nth(1)).to_contain_text("30 bits asked for, toward red")
+    expect(sides.nth(1).locator(".badges")).to_contain_text("short of 30 bits")
+    for width in (360, 1360):
+        page.set_viewport_size({"width": width, "height": 800})
+        left, right = boxes(page, "#compare-pair img")
+        assert left["y"] == right["y"]
+        assert 0 < left["right"] < right["left"] < right["right"] < width
     assert faults(page) == []
     page.keyboard.press("Escape")
     expect(page.locator("#compared")).to_be_hidden()

@@ -4,7 +4,7 @@
 import { whisper } from "./announce.js";
 import { byId, dialog, h, hide, set } from "./dom.js";
 import { lookOf } from "./pictures.js";
-import { figures } from "./tile.js";
+import { badges, figures } from "./tile.js";
 import { wish } from "./words.js";
 
 /** @typedef {{ job: Job, output: Output }} Pick */
@@ -41,12 +41,13 @@ const nameOf = ({ job, output }) => `${job.concept}, image ${output.index + 1}`;
 
 /** @param {Pick} pick */
 function side(pick) {
-  const { output, job } = pick;
+  const { job, output } = pick;
   const { width, height } = output;
   return h(
     "figure",
     {},
     h("img", { src: lookOf(refOf(pick)), alt: "", width, height }),
+    badges(job, output),
     h("h3", { text: nameOf(pick) }),
     h("p", { text: wish(job.request) }),
     figures(output),

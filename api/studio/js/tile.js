@@ -1,6 +1,7 @@
 // One picture with its own figures and what can be done with it.
 
 /** @import { Job, Output } from "./api.js" */
+/** @import { Steer } from "./large.js" */
 /** @import { Preview } from "./run.js" */
 import { pictureUrl } from "./api.js";
 import { h, set } from "./dom.js";
@@ -59,7 +60,7 @@ export function tile(job, output, preview, act, stale) {
     "figure",
     { class: "tile", on },
     picture,
-    h("p", { class: "badges" }, ...weaknesses(job, output).map((text) => h("span", { text }))),
+    badges(job, output),
     figures(output),
     h(
       "div",
@@ -119,7 +120,7 @@ export function showPreview(place, { url, bits }) {
  * @param {Output} output
  * @param {() => void} stale
  * @param {Preview} [preview]
- * @param {(way: "toward" | "avoid") => void} [steer]
+ * @param {Steer} [steer]
  */
 function frame(name, output, stale, preview, steer) {
   const look = preview ? h("img", { class: "look", alt: "", src: preview.url, decoding: "sync" }) : null;
@@ -139,6 +140,10 @@ function frame(name, output, stale, preview, steer) {
   const title = steer ? "Show it by itself, or drag it to lean toward it" : "Show it by itself";
   return h("a", { class: "frame", href: pictureUrl(output.url), title, on: { click: open } }, look, picture);
 }
+
+/** @param {Job} job @param {Output} output */
+export const badges = (job, output) =>
+  h("p", { class: "badges" }, ...weaknesses(job, output).map((text) => h("span", { text })));
 
 /** @param {Output} output */
 export function figures({ rarity, validity, seed }) {

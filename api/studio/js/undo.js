@@ -37,8 +37,9 @@ export function createUndo(form, read, restore) {
   form.addEventListener("change", note);
   button.addEventListener("click", undo);
   addEventListener("keydown", (event) => {
-    const typing = event.target instanceof Element && event.target.matches(TEXTS);
-    if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || typing) return;
+    const { target, key, ctrlKey, metaKey } = event;
+    const elsewhere = target instanceof Element && (target.matches(TEXTS) || target.closest("dialog"));
+    if (key !== "z" || !(ctrlKey || metaKey) || elsewhere) return;
     event.preventDefault();
     undo();
   });
