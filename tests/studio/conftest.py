@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -104,9 +105,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(service: Service, browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open the studio at a path; in the end nothing went wrong in it that the service had not answered."""
+    """Open the studio at a path; in the end nothing went wrong that the service had not answered, or left this host."""
     with ExitStack() as exits:
         wrong: list[str] = []
+        hosts: set[str | None] = set()
 
         def open_page(path: str = "/", **context: object) -> Page:
             own = browser.new_context(base_url=service.url, **CONTEXT | context)
@@ -115,11 +117,13 @@ def open_page(service: Service, browser: Browser) -> Iterator[Callable[..., Page
             page.set_default_timeout(1000 * LIMIT_S)
             page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
             page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
             page.goto(path)
             return page
 
         yield open_page
     assert [text for text in wrong if not text.startswith("Failed to load resource")] == []
+    assert hosts <= {"127.0.0.1", None}, "None is of data in the page itself"
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from itertools import combinations
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from deploy.clients.npm import install
 from tests.studio.check import LINT
 
 STEP = re.compile(r"(\d+) of 1000")
 BAR = "() => [document.querySelector('#run h2').textContent, document.querySelector('#run progress').value]"
+FORM = """() => [document.querySelector("#concept").value, document.querySelector("#bits").value,
+  [...document.querySelectorAll("#toward-list li span, #start-list li")].map((chip) => chip.textContent)]"""
 CONTRASTS = Path(__file__).with_name("contrasts.js").read_text()
 
 
@@ -110,3 +112,25 @@ def meeting(boxes: list[dict]) -> list[tuple[dict, dict]]:
 
 def overlap(one: dict, other: dict, side: str, length: str) -> bool:
     return one[side] < other[side] + other[length] and other[side] < one[side] + one[length]
+
+
+def picture(page: Page, number: int) -> Locator:
+    return page.get_by_role("link", name=re.compile(f"^handbag, image {number}"))
+
+
+def drag(page: Page, source: Locator, target: Locator) -> None:
+    source.hover()
+    page.mouse.down()
+    page.mouse.move(10, 10)
+    target.hover()
+    target.hover()  # the first move enters it, the second is over it
+    expect(target).to_have_class(re.compile("over"))
+    page.mouse.up()
+
+
+def turn(page: Page) -> None:
+    """Drag the ring of the map."""
+    page.locator(".knob circle:not(.grip)").hover()
+    page.mouse.down()
+    page.mouse.move(0, 0, steps=3)
+    page.mouse.up()

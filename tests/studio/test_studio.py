@@ -10,7 +10,23 @@ from playwright.sync_api import expect
 from servers import eventually
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics, Progress
-from tests.studio.steps import answer, ask, boxes, events, job_of, loaded, preview, record, state, step
+from tests.studio.steps import (
+    FORM,
+    answer,
+    ask,
+    boxes,
+    drag,
+    events,
+    faults,
+    job_of,
+    loaded,
+    picture,
+    preview,
+    record,
+    state,
+    step,
+    turn,
+)
 
 LIMIT_S = 180
 STEP = Progress(phase="optimize", step=12, steps=50, rarity_bits=2.5)
@@ -22,6 +38,15 @@ ATTEMPTS = """async () => {
     ["load", 0, 1], ["optimize", 1, 50], ["optimize", 20, 50], ["upload", 2, 4]];
   return phases.map(([phase, step, steps], i) =>
     estimate({ status: "running", progress: { phase, step, steps } }, null, 4000 * i));
+}"""
+ROUNDS = """async () => {
+  const { createEstimate } = await import("./studio/js/estimate.js");
+  const estimate = createEstimate();
+  const round = [...Array(25).keys()].map((step) => ["optimize", step + 1, 50]);
+  const long = [...Array(50).keys()].map((step) => ["decode", step + 1, 100]);
+  const phases = [...round, ["decode", 8, 8], ...round, ["decode", 8, 8], ...round, ...long];
+  return phases.map(([phase, step, steps], i) =>
+    estimate({ status: "running", progress: { phase, step, steps } }, null, 1000 * i).left);
 }"""
 
 
@@ -294,6 +319,11 @@ def test_the_bar_holds_still_when_another_attempt_begins_anew_and_tells_what_is_
     assert all(0 < one["left"] < 60 for one in said[2:])
 
 
+def test_what_is_left_is_no_less_than_the_phase_in_hand_takes(open_page):
+    """A step a second, of which 50 are left of the last look at the trials."""
+    assert 45 < open_page().evaluate(ROUNDS)[-1] < 60
+
+
 def test_what_was_reached_is_said_and_weak_pictures_are_badged(open_page, finished):
     page = open_page()
     measured = [({"bits": 6.91}, 0.05), ({"bits": 10.24}, 0.9)]
@@ -302,8 +332,10 @@ def test_what_was_reached_is_said_and_weak_pictures_are_badged(open_page, finish
         for output, (rarity, validity) in zip(finished["outputs"], measured, strict=True)
     ]
     request = finished["request"] | {"rarity": {"bits": 10, "percentile": None}}
-    job = answer(page, finished | {"outputs": outputs, "request": request})
+    untold = dict.fromkeys(finished["metrics"], 0)
+    job = answer(page, finished | {"outputs": outputs, "request": request, "metrics": untold})
     page.goto(f"/#/jobs/{job['id']}")
+    expect(page.locator("#run .detail")).to_have_text("2 images")
     expect(page.locator(".rare h2")).to_have_text("handbag, 6.9 to 10.2 bits out")
     expect(page.locator(".rare > p")).to_have_text("10 bits were asked for.")
     expect(page.locator(".badges").nth(0).locator("span")).to_have_text(["short of 10 bits", "doubtful"])
@@ -333,3 +365,88 @@ def test_a_ladder_is_asked_for_and_each_column_is_a_strip(open_page, service, fi
     page.unroute_all()
     ask(page, mode="calibrated", ladder="5, 2")
     expect(page.locator(".field:has(#ladder) .problem")).to_contain_text("2")
+
+
+def test_changes_of_the_form_are_taken_back_one_by_one(open_page, finished):
+    page = open_page()
+    undo, asked = page.get_by_role("button", name="Undo"), []
+    expect(undo).to_be_disabled()
+    for change in (
+        lambda: page.get_by_role("button", name="chair", exact=True).click(),
+        lambda: page.locator("#bits").press("ArrowRight"),
+        lambda: turn(page),
+        lambda: (page.locator("#toward").fill("red, blue"), page.locator("#toward").press("Enter")),
+        lambda: page.get_by_role("button", name="Remove red").click(),
+        lambda: (page.goto(f"/#/jobs/{finished['id']}"), expect(picture(page, 2)).to_be_visible()),
+        lambda: page.get_by_role("button", name="Vary: handbag, image 2").click(),
+    ):
+        asked.append(page.evaluate(FORM))
+        change()
+        assert page.evaluate(FORM) != asked[-1]
+    while asked:
+        undo.click() if len(asked) % 2 else page.locator("#bits").press("Control+z")
+        assert page.evaluate(FORM) == asked.pop()
+    expect(undo).to_be_disabled()
+    expect(page.locator("#find")).to_be_focused()
+
+
+@pytest.mark.parametrize("place", ["#ask [data-drop=toward]", "#drop [data-drop=toward]"])
+def test_a_picture_is_dragged_onto_what_it_is_to_steer(open_page, service, finished, place):
+    page = open_page(f"/#/jobs/{finished['id']}", viewport={"width": 1360, "height": 1600})
+    drag(page, picture(page, 2), page.locator(place))
+    expect(page.locator("#drop")).to_be_hidden()
+    expect(page.locator("#toward-list img")).to_have_count(1)
+    page.locator("#find").click()
+    page.wait_for_url(lambda url: finished["id"] not in url)
+    job_id = job_of(page)
+    assert [one["output"] for one in service.read(job_id)["request"]["toward"]] == [f"{finished['id']}/1"]
+    service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+
+
+def test_keys_do_what_dragging_does(open_page, finished):
+    page = open_page(f"/#/jobs/{finished['id']}")
+    for way, other, name in [("toward", "avoid", "Lean toward it"), ("avoid", "toward", "Stay away from it")]:
+        picture(page, 2).press("Enter")
+        page.get_by_role("button", name=name).press("Enter")
+        expect(picture(page, 2)).to_be_focused()
+        expect(page.locator(f"#{way}-list img")).to_have_count(1)
+        expect(page.locator(f"#{other}-list img")).to_have_count(0)
+
+
+def test_pictures_of_two_runs_stand_side_by_side(open_page, service, finished):
+    other = service.finish(service.submit(toward=[{"text": "red"}], rarity={"bits": 30}))
+    page = open_page(f"/#/jobs/{finished['id']}")
+    page.get_by_role("button", name="Compare: handbag, image 2").press("Enter")
+    expect(page.locator("#compared")).to_contain_text("handbag, image 2 is to be compared")
+    assert faults(page) == []
+    page.goto(f"/#/jobs/{other['id']}")
+    page.get_by_role("button", name="Compare: handbag, image 1").press("Enter")
+    sides = page.locator("#compare-pair figure")
+    for side, output in [(0, finished["outputs"][1]), (1, other["outputs"][0])]:
+        expect(sides.nth(side)).to_contain_text(f"{output['rarity']['bits']:.1f} bits")
+    expect(sides.nth(1)).to_contain_text("30 bits asked for, toward red")
+    expect(sides.nth(1).locator(".badges")).to_contain_text("short of 30 bits")
+    for width in (360, 1360):
+        page.set_viewport_size({"width": width, "height": 800})
+        left, right = boxes(page, "#compare-pair img")
+        assert left["y"] == right["y"]
+        assert 0 < left["right"] < right["left"] < right["right"] < width
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    expect(page.locator("#compared")).to_be_hidden()
+    expect(page.get_by_role("button", name="Compare: handbag, image 1")).to_be_focused()
+
+
+def test_a_run_that_another_was_begun_beside_is_a_press_away(open_page, service, endless):
+    page = open_page(f"/#/jobs/{endless}")
+    expect(page.locator("#concept")).to_have_value("handbag")
+    page.locator("#concept").fill("boat beside it")
+    page.locator("#find").click()
+    page.wait_for_url(lambda url: endless not in url)
+    job_id = job_of(page)
+    page.locator("#others").get_by_role("link", name="handbag").click()
+    assert job_of(page) == endless
+    expect(page.locator("#others").get_by_role("link", name="boat beside it")).to_be_visible()
+    assert service.read(endless)["status"] == "running"
+    service.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    expect(page.locator("#others").get_by_role("link", name="boat beside it")).to_have_count(0)

@@ -15,6 +15,8 @@ FOCUS_IS_SEEN = """(() => {
   const { outlineStyle, boxShadow } = getComputedStyle(document.activeElement);
   return outlineStyle !== "none" || boxShadow !== "none";
 })()"""
+STOPS = """stops => stops.map((stop) =>
+  ({ offset: Number(stop.getAttribute("offset")), opacity: Number(getComputedStyle(stop).stopOpacity) }))"""
 TOO_SMALL = """elements => elements
   .filter((element) => element.checkVisibility() && !element.closest(".unseen, .skip"))
   .map((element) => [element.textContent || element.id, element.getBoundingClientRect()])
@@ -29,7 +31,7 @@ def test_each_pixel_of_a_picture_is_one_of_the_screens_or_less(open_page, finish
     pixels = finished["outputs"][0]["width"]
     edges = {box[side] for box in boxes(page, ".rare .frame img") for side in ("width", "height")}
     assert edges == {min(256, max(128, pixels / density))}
-    page.get_by_role("button", name=re.compile("^handbag, image 1")).click()
+    page.get_by_role("link", name=re.compile("^handbag, image 1")).click()
     expect(page.locator("#large-picture")).to_have_js_property("width", pixels)
     page.get_by_role("button", name="Close").click()
     expect(page.locator("#large")).to_be_hidden()
@@ -253,9 +255,8 @@ def test_on_phones_the_run_stays_in_view_with_a_way_to_its_pictures(open_page, f
 
 
 def met(page: Page) -> list[tuple[dict, dict]]:
-    """Pictures on the map that overlap one another, or a word of it, while they glide to their places."""
-    pictures, words = boxes(page, ".map .found rect"), boxes(page, ".map .words text:not(:empty)")
-    return meeting(pictures) + [pair for word in words for one in pictures for pair in meeting([word, one])]
+    """Pictures and words on the map that overlap one another, while they glide to their places."""
+    return meeting(boxes(page, ".map .pictures rect, .map .words text:not(:empty)"))
 
 
 @pytest.mark.parametrize("count", [4, 16])
@@ -263,6 +264,7 @@ def test_pictures_on_the_map_meet_neither_each_other_nor_its_words(open_page, fi
     page = open_page()
     job = running(page, finished, trials=count)
     expect(page.locator(".map .trails path")).to_have_count(count)
+    assert eventually(lambda: met(page) == []), met(page)
     seed, output = finished["request"]["seed"], finished["outputs"][0]
     rarities = [output["rarity"] | {"bits": 2 + i} for i in range(count)]
     outputs = [output | {"index": i, "seed": seed + i, "rarity": rarity} for i, rarity in enumerate(rarities)]
@@ -271,6 +273,37 @@ def test_pictures_on_the_map_meet_neither_each_other_nor_its_words(open_page, fi
     for width in (360, 1280, 2560):
         page.set_viewport_size({"width": width, "height": 1000})
         assert eventually(lambda: met(page) == []), (width, met(page))
+
+
+def test_paths_fade_beyond_what_is_looked_for_and_those_of_results_stand_out(open_page, finished):
+    page, target, rim = open_page(), 6.0, 20.6
+    request = finished["request"] | {"rarity": {"bits": target, "percentile": None, "ladder": None}}
+    job = running(page, finished | {"request": request})
+    expect(page.locator(".map .trails path")).to_have_count(2)
+    whole, last, faint = page.eval_on_selector_all("#fade stop", STOPS)
+    assert whole["opacity"] == last["opacity"] == 1
+    assert target <= rim * last["offset"] < rim * faint["offset"] < target + 2
+    assert faint["opacity"] < 0.2
+    job.update(finished, outputs=[finished["outputs"][0] | {"seed": request["seed"]}], request=request)
+    chosen, other = page.locator(".trails .chosen"), page.locator(".trails .ended")
+    expect(chosen).to_have_count(1)
+    width = "path => parseFloat(getComputedStyle(path).strokeWidth) * getComputedStyle(path).opacity"
+    assert chosen.evaluate(width) > 10 * other.evaluate(width)
+
+
+@pytest.mark.parametrize("shown", ["start", "running", "done"])
+def test_parts_stand_beside_each_other_from_a_small_phone_to_4k(open_page, finished, shown):
+    page = open_page()
+    if shown == "running":
+        running(page, finished)
+    if shown == "done":
+        page.goto(f"/#/jobs/{finished['id']}")
+        expect(page.locator(RESULT)).to_have_count(2)
+    for width in (360, 780, 1180, 2200, 3840):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        strip = ", #run" if width < 780 else ""  # which stays in view, over the rest
+        assert meeting(boxes(page, f"main > :not([hidden]{strip})")) == [], width
 
 
 def test_how_much_is_said_where_it_is_chosen_and_asked_for(open_page, finished):

@@ -2,23 +2,17 @@
 
 /** @import { FieldProblem } from "rarebit" */
 /** @import { Accepted, Job } from "./api.js" */
+/** @import { State } from "./fields.js" */
 import { announce } from "./announce.js";
 import { Problem, submitJob } from "./api.js";
-import { createDirections } from "./directions.js";
-import { byId, h, hide, input } from "./dom.js";
-import { createStart } from "./start.js";
-import { targetBits } from "./words.js";
+import { byId, changed, h, hide, input } from "./dom.js";
+import { createFields } from "./fields.js";
+import { createUndo } from "./undo.js";
 
 const EXAMPLES = ["handbag", "chair", "lamp", "cup", "clock", "hat", "shoe"];
 const REPEAT_MS = 500; // activations that follow each other faster are one intention: a double click, a key held down
 const STOP_MS = 1000; // what takes longer can be stopped
 const form = byId("ask");
-const mode = byId("mode", HTMLSelectElement);
-/** @type {HTMLInputElement[]} */
-const spaces = Array.from(form.querySelectorAll("[name=space]"));
-
-/** @param {string} id */
-const value = (id) => input(id).value.trim();
 
 /** @typedef {{ concept: string, prompt?: string | undefined } & { [field: string]: unknown }} Typed as it was typed: the service checks it */
 /** @typedef {(request: Typed, signal: AbortSignal) => Promise<void>} Before */
@@ -31,33 +25,24 @@ const value = (id) => input(id).value.trim();
  * @param {Taken} accepted
  */
 export function createAsk(dial, before, accepted) {
-  const [toward, avoid, from] = [createDirections("toward"), createDirections("avoid"), createStart()];
-  const read = () => ({
-    concept: value("concept"),
-    count: whole("count"),
-    rarity: value("ladder") ? { ladder: value("ladder").split(",").map(decimal) } : { bits: dial.bits },
-    steps: whole("steps"),
-    seed: value("seed") === "" ? null : whole("seed"),
-    mode: mode.value,
-    space: spaces.filter((box) => box.checked).map((box) => box.value),
-    toward: toward.all,
-    avoid: avoid.all,
-    image: from.picture,
-    variety: Number(value("variety")),
-  });
+  const fields = createFields(dial);
+  /** @param {State} state */
+  const restore = (state) => {
+    fields.restore(state);
+    forget();
+  };
+  createUndo(form, fields.state, restore);
   /** @param {Accepted} request */
   const fill = (request) => {
-    input("concept").value = request.concept;
-    input("count").value = String(request.count);
-    input("steps").value = String(request.steps);
-    mode.value = request.mode;
-    for (const box of spaces) box.checked = request.space.some((name) => name === box.value);
-    input("seed").value = "";
-    dial.bits = Math.round(2 * targetBits(request)) / 2;
-    input("ladder").value = request.rarity.ladder?.join(", ") ?? "";
-    [toward.all, avoid.all, from.picture] = [request.toward, request.avoid, request.image];
-    input("variety").value = String(request.variety);
+    fields.fill(request);
     forget();
+    changed(form);
+  };
+  /** @param {"toward" | "avoid"} way @param {string} output */
+  const steer = (way, output) => {
+    fields.steer(way, output);
+    changed(form);
+    announce(way === "toward" ? "The next run leans toward that image." : "The next run stays away from that image.");
   };
   const send = createSend(before, accepted);
   byId("examples").append(
@@ -65,29 +50,15 @@ export function createAsk(dial, before, accepted) {
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    send(read());
+    send(fields.read());
   });
-  return { fill, send, vary: from.vary };
+  return { fill, send, steer, vary: fields.vary };
 }
-
-/**
- * A number where there is one; what else was typed goes to the service, which says what is wrong with it.
- * @param {string} id
- */
-function whole(id) {
-  const text = value(id);
-  return /^-?\d+$/.test(text) ? Number(text) : text;
-}
-
-/**
- * The same of a number with or without a point.
- * @param {string} text
- */
-const decimal = (text) => (/^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : text.trim());
 
 /** @param {string} name */
 function choose(name) {
   input("concept").value = name;
+  changed(input("concept"));
   byId("find").focus();
 }
 

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 
-/** @typedef {{ label: string, max: number, value: number, pointer?: string, changed: (value: number) => void }} Slider */
+/** @typedef {{ label: string, max: number, value: number, pointer?: string, moved: (value: number) => void }} Slider */
 
 /**
  * @param {string} name
@@ -10,13 +10,13 @@ import { h } from "./dom.js";
  * @param {Slider} slider
  * @param {() => void} remove
  */
-export function chip(name, look, { label, max, value, pointer, changed }, remove) {
+export function chip(name, look, { label, max, value, pointer, moved }, remove) {
   const shown = h("output", { text: String(value) });
   const range = h("input", { type: "range", min: 0, max, step: 0.05, "aria-label": label, "data-pointer": pointer });
   range.value = String(value);
   range.addEventListener("input", () => {
     shown.textContent = range.value;
-    changed(Number(range.value));
+    moved(Number(range.value));
   });
   /** @param {MouseEvent} event */
   const once = (event) => void (event.detail < 2 && remove()); // the next chip moves under a double click

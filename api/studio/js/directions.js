@@ -2,8 +2,9 @@
 
 /** @import { Direction } from "rarebit" */
 import { chip } from "./chip.js";
-import { byId, input } from "./dom.js";
+import { byId, changed, input } from "./dom.js";
 import { lookOf } from "./pictures.js";
+import { directionName } from "./words.js";
 
 /**
  * The list of one field.
@@ -13,33 +14,38 @@ export function createDirections(name) {
   const [field, list] = [input(name), byId(`${name}-list`)];
   /** @type {Direction[]} */
   let chosen = [];
-  const show = () => list.replaceChildren(...chosen.map(shown));
+  /** @param {Direction[]} directions */
+  const choose = (directions) => {
+    chosen = directions;
+    list.replaceChildren(...chosen.map(shown));
+  };
   /** @param {Direction} direction @param {number} index */
-  const shown = ({ text, output, weight }, index) => {
-    const named = text ?? `image ${Number(output?.split("/")[1]) + 1} of another run`;
+  const shown = (direction, index) => {
+    const named = directionName(direction);
     const slider = {
       label: `How much ${named} counts`,
       max: 2,
-      value: weight ?? 1,
-      /** @param {number} value */
-      changed: (value) => (chosen = chosen.with(index, { ...chosen[index], weight: value })),
+      value: direction.weight ?? 1,
+      /** @param {number} weight */
+      moved: (weight) => (chosen = chosen.with(index, { ...chosen[index], weight })),
     };
-    return chip(named, output ? lookOf(output) : undefined, slider, () => remove(index));
+    return chip(named, direction.output ? lookOf(direction.output) : undefined, slider, () => remove(index));
   };
   /** @param {number} index */
   const remove = (index) => {
-    chosen = chosen.toSpliced(index, 1);
-    show();
+    choose(chosen.toSpliced(index, 1));
     field.focus();
+    changed(list);
   };
   const take = () => {
     const words = field.value
       .split(",")
       .map((text) => text.trim())
       .filter(Boolean);
-    chosen = [...chosen, ...words.map((text) => ({ text }))];
     field.value = "";
-    show();
+    if (!words.length) return;
+    choose([...chosen, ...words.map((text) => ({ text, output: null, weight: 1 }))]);
+    changed(list);
   };
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !field.value.trim()) return;
@@ -47,14 +53,20 @@ export function createDirections(name) {
     take();
   });
   return {
+    /** Words become chips that were typed and not entered. */
+    take,
     get all() {
-      take();
       return chosen;
     },
     set all(directions) {
-      chosen = directions;
-      field.value = "";
-      show();
+      choose(directions);
     },
+    /** @param {string} output */
+    add: (output) => choose([...without(chosen, output), { text: null, output, weight: 1 }]),
+    /** @param {string} output */
+    drop: (output) => choose(without(chosen, output)),
   };
 }
+
+/** @param {Direction[]} directions @param {string} output */
+const without = (directions, output) => directions.filter((one) => one.output !== output);

@@ -74,6 +74,12 @@ export function hide(element, hidden, next) {
 }
 
 /**
+ * Says that what somebody did to the element is complete, as browsers do of inputs.
+ * @param {HTMLElement} element
+ */
+export const changed = (element) => void element.dispatchEvent(new Event("change", { bubbles: true }));
+
+/**
  * A link to a part of the page: the address goes on naming the job.
  * @param {HTMLAnchorElement} link
  */

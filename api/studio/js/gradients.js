@@ -2,7 +2,7 @@
 
 import { s, set } from "./dom.js";
 
-const [OVER, FAINT] = [0.5, 2.5]; // bits beyond what is looked for at which paths begin to fade, and hardly show
+const [OVER, FAINT] = [0.25, 1.5]; // bits beyond what is looked for at which paths begin to fade, and hardly show
 
 /** Colour is distance: everything on the map takes it from one gradient around the middle. */
 export function createShift() {

@@ -3,7 +3,7 @@
 /** @import { JobList, JobSummary } from "./api.js" */
 import { Problem, listJobs, pictureUrl } from "./api.js";
 import { sleep } from "./connection.js";
-import { byId, h } from "./dom.js";
+import { byId, each, h, set } from "./dom.js";
 import { remember } from "./pictures.js";
 import { isPlain } from "./requests.js";
 import { isFinal } from "./run.js";
@@ -15,25 +15,33 @@ const LOOK_MS = 5000; // between two looks at jobs that go on
 /** Shows the first page; `refresh(openId)` shows it anew, with the open job marked, and `update(job)` how far one is. */
 export function createHistory() {
   const [list, more] = [byId("history-list"), byId("history-more")];
-  /** @type {Map<string, { link: HTMLElement, status: JobSummary["status"], look: string }>} */
+  /** @type {Map<string, { link: HTMLElement, job: JobSummary, look: string }>} */
   const listed = new Map(); // by their ids; `look` is how far the job is shown to be
   /** @type {string | null} */
   let cursor = null;
   /** @type {string | undefined} */
   let open;
+  const showOthers = () => {
+    const others = [...listed.values()].filter(({ job }) => !isFinal(job) && job.id !== open);
+    byId("others").hidden = !others.length;
+    each(byId("others-list"), "a", others, (link, { job }) => {
+      set(link, { href: `#/jobs/${job.id}` }).textContent = job.concept;
+    });
+  };
   /** @param {JobSummary} job */
   const update = (job) => {
     const [one, look] = [listed.get(job.id), `${job.status} ${job.outputs.filter(Boolean).length}`];
     if (!one || one.look === look) return;
-    Object.assign(one, { look, status: job.status });
+    Object.assign(one, { look, job });
     one.link.replaceChildren(...contents(job)); // the link stays, and the focus on it
+    showOthers();
   };
   /** @param {JobList} page */
   const add = (page) => {
     for (const job of page.jobs.filter((job) => !isPlain(job))) {
       const link = h("a", { href: `#/jobs/${job.id}`, "aria-current": job.id === open ? "true" : null });
       list.append(h("li", {}, link));
-      listed.set(job.id, { link, status: job.status, look: "" });
+      listed.set(job.id, { link, job, look: "" });
       update(job);
     }
     page.jobs.forEach(remember);
@@ -51,7 +59,7 @@ export function createHistory() {
   const keepUp = async () => {
     for (;;) {
       await sleep(LOOK_MS);
-      const goesOn = [...listed.values()].some((one) => !isFinal(one));
+      const goesOn = [...listed.values()].some(({ job }) => !isFinal(job));
       if (goesOn && !document.hidden) (await listJobs().catch(noNews)).jobs.forEach(update);
     }
   };
@@ -65,6 +73,7 @@ export function createHistory() {
       list.replaceChildren();
       listed.clear();
       add(page);
+      showOthers();
     },
   };
 }

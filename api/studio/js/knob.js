@@ -1,6 +1,6 @@
 // The handle of the dial's ring on the map. Keys turn the range input instead.
 
-import { s } from "./dom.js";
+import { byId, changed, s } from "./dom.js";
 
 const [SIZE, GRIP] = [9, 22]; // pixels: what is seen, and what a finger finds
 
@@ -24,5 +24,6 @@ export function createKnob(svg, begun, margin) {
     const distance = Math.hypot(event.clientX - left - width / 2, event.clientY - top - height / 2);
     turned(distance / (width / 2 - margin));
   });
+  knob.addEventListener("lostpointercapture", () => changed(byId("bits")));
   return knob;
 }

@@ -6,8 +6,10 @@
 /** @import { Run } from "./run.js" */
 import { Problem, pictureUrl, readJob } from "./api.js";
 import { createAsk } from "./ask.js";
+import { createCompare } from "./compare.js";
 import { createDial } from "./dial.js";
 import { byId, jump } from "./dom.js";
+import { createDrop } from "./drop.js";
 import { createGallery } from "./gallery.js";
 import { createHistory } from "./history.js";
 import * as key from "./key.js";
@@ -47,6 +49,8 @@ const drawGallery = createGallery(
     more: (job, output) => start(steered(job, output.index, "toward")),
     away: (job, output) => start(steered(job, output.index, "avoid")),
     vary: (job, output) => ask.vary(`${job.id}/${output.index}`),
+    compare: createCompare(),
+    steer: ask.steer,
     replay: showReplay,
     curl: async ({ request }) => {
       const command = curl(again(request), key.has());
@@ -57,6 +61,7 @@ const drawGallery = createGallery(
   freshen,
 );
 
+createDrop(ask.steer);
 addEventListener("hashchange", openNamed);
 addEventListener("resize", draw); // a zoom changes how many pixels a picture has room for
 jump(byId("to-history", HTMLAnchorElement));

@@ -85,5 +85,5 @@ function took({ metrics, outputs }) {
   const seconds =
     (metrics.fit_ms + metrics.optimize_ms + metrics.check_ms + metrics.decode_ms + metrics.upload_ms) / 1000;
   const images = outputs.length === 1 ? "1 image" : `${outputs.length} images`;
-  return `${images} in ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  return seconds === 0 ? images : `${images} in ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 }

@@ -2,7 +2,7 @@
 
 /** @import { Accepted } from "./api.js" */
 import { chip } from "./chip.js";
-import { byId, hide, input } from "./dom.js";
+import { byId, changed, hide, input } from "./dom.js";
 import { lookOf } from "./pictures.js";
 
 const STRENGTH = 0.5; // what the service does unless it is told
@@ -28,9 +28,12 @@ export function createStart() {
       value: start.strength,
       pointer: "/image",
       /** @param {number} strength */
-      changed: (strength) => (chosen = { ...start, strength }),
+      moved: (strength) => (chosen = { ...start, strength }),
     };
-    return chip(nameOf(start), start.output ? lookOf(start.output) : undefined, slider, () => choose(null));
+    return chip(nameOf(start), start.output ? lookOf(start.output) : undefined, slider, () => {
+      choose(null);
+      changed(field);
+    });
   };
   return {
     get picture() {
@@ -42,7 +45,8 @@ export function createStart() {
     },
     /** @param {string} output */
     vary(output) {
-      choose({ output, upload: null, strength: STRENGTH });
+      choose({ upload: null, output, strength: STRENGTH });
+      changed(field);
       field.scrollIntoView({ block: "nearest" });
       list.querySelector("input")?.focus({ preventScroll: true });
     },

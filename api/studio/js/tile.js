@@ -1,15 +1,17 @@
 // One picture with its own figures and what can be done with it.
 
 /** @import { Job, Output } from "./api.js" */
+/** @import { Steer } from "./large.js" */
 /** @import { Preview } from "./run.js" */
 import { pictureUrl } from "./api.js";
 import { h, set } from "./dom.js";
+import { makeDraggable } from "./drop.js";
 import { showLarge } from "./large.js";
 import { odds, redness, surety, weaknesses } from "./words.js";
 
 /**
- * @typedef {Record<"more" | "away" | "vary" | "replay" | "curl", (job: Job, output: Output) => void>
- *   & { point: (index: number | null) => void }} Act what can be done with an output
+ * @typedef {Record<"more" | "away" | "vary" | "compare" | "replay" | "curl", (job: Job, output: Output) => void>
+ *   & { steer: (way: "toward" | "avoid", output: string) => void, point: (index: number | null) => void }} Act what can be done with an output
  */
 
 /**
@@ -22,7 +24,7 @@ import { odds, redness, surety, weaknesses } from "./words.js";
  */
 export function tile(job, output, preview, act, stale) {
   const name = `${job.concept}, image ${output.index + 1}`;
-  /** @param {string} text @param {Exclude<keyof Act, "point">} verb @param {string} hint @param {string} [kind] */
+  /** @param {string} text @param {Exclude<keyof Act, "steer" | "point">} verb @param {string} hint @param {string} [kind] */
   const button = (text, verb, hint, kind) =>
     h("button", {
       type: "button",
@@ -51,11 +53,14 @@ export function tile(job, output, preview, act, stale) {
     focusin: () => act.point(output.index),
     focusout: () => act.point(null),
   };
+  const reference = `${job.id}/${output.index}`;
+  const picture = frame(name, output, stale, preview, (way) => act.steer(way, reference));
+  makeDraggable(picture, reference);
   return h(
     "figure",
     { class: "tile", on },
-    frame(name, output, stale, preview),
-    h("p", { class: "badges" }, ...weaknesses(job, output).map((text) => h("span", { text }))),
+    picture,
+    badges(job, output),
     figures(output),
     h(
       "div",
@@ -67,6 +72,7 @@ export function tile(job, output, preview, act, stale) {
       "div",
       { class: "small" },
       button("Vary", "vary", "Start the next job from this image, as near to it or far from it as you say", "quiet"),
+      button("Compare", "compare", "Show this image and another one side by side", "quiet"),
       button("Replay", "replay", "What makes this image again, and the same run again", "quiet"),
       download,
       button("curl", "curl", "Copy the request as a curl command", "quiet"),
@@ -114,8 +120,9 @@ export function showPreview(place, { url, bits }) {
  * @param {Output} output
  * @param {() => void} stale
  * @param {Preview} [preview]
+ * @param {Steer} [steer]
  */
-function frame(name, output, stale, preview) {
+function frame(name, output, stale, preview, steer) {
   const look = preview ? h("img", { class: "look", alt: "", src: preview.url, decoding: "sync" }) : null;
   const picture = h("img", {
     alt: `${name}: ${output.rarity.bits.toFixed(1)} bits, ${surety(output.validity)}`,
@@ -124,17 +131,22 @@ function frame(name, output, stale, preview) {
     src: pictureUrl(output.url),
     on: { load: () => look?.remove(), error: stale },
   });
-  const open = () => showLarge(picture);
-  return h(
-    "button",
-    { type: "button", class: "frame", title: "Show it by itself", on: { click: open } },
-    look,
-    picture,
-  );
+  /** @param {MouseEvent} event */
+  const open = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab or a window of its own
+    event.preventDefault();
+    showLarge(picture, steer);
+  };
+  const title = steer ? "Show it by itself, or drag it to lean toward it" : "Show it by itself";
+  return h("a", { class: "frame", href: pictureUrl(output.url), title, on: { click: open } }, look, picture);
 }
 
+/** @param {Job} job @param {Output} output */
+export const badges = (job, output) =>
+  h("p", { class: "badges" }, ...weaknesses(job, output).map((text) => h("span", { text })));
+
 /** @param {Output} output */
-function figures({ rarity, validity, seed }) {
+export function figures({ rarity, validity, seed }) {
   const bits = h("strong", { text: `${rarity.bits.toFixed(1)} bits` });
   bits.style.setProperty("--out", redness(rarity.bits));
   return h(

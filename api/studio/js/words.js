@@ -1,5 +1,6 @@
 // Figures and states in plain words.
 
+/** @import { Direction } from "rarebit" */
 /** @import { Accepted, Job, JobSummary, Output } from "./api.js" */
 
 const RED = 10; // bits from which on there is no more red
@@ -72,6 +73,25 @@ export const targetBits = ({ rarity }) =>
  * @param {Accepted} request
  */
 export const askedFor = (request) => (request.rarity.ladder ? `${request.rarity.ladder.join(", ")} bits` : bits(targetBits(request)));
+
+/**
+ * What a direction is called where its picture is not seen.
+ * @param {Direction} direction
+ */
+export const directionName = ({ text, output }) =>
+  text ?? `image ${Number(output?.split("/")[1]) + 1} of another run`;
+
+/**
+ * All that the request wished for beside its concept, in one line.
+ * @param {Accepted} request
+ */
+export function wish(request) {
+  const directions = [
+    ...request.toward.map((one) => `toward ${directionName(one)}`),
+    ...request.avoid.map((one) => `away from ${directionName(one)}`),
+  ];
+  return [`${askedFor(request)} asked for`, ...directions, ...(request.image ? ["from a picture"] : [])].join(", ");
+}
 
 /**
  * Whether the worker that ran the job gives no sign, and nothing has come of another one yet.
