@@ -17,7 +17,7 @@ from services.diffusion.runtime.checkpoint import described
 from services.diffusion.steering.spaces import Parameters, Space
 from services.found import FACTS, FoundFacts, read_facts
 
-STRENGTHS = [i / 10 for i in range(11)]
+STRENGTHS = [i / 20 for i in range(21)]
 HALF = 0.5  # of what the sentence changes where nothing was learnt
 
 

@@ -76,9 +76,9 @@ def test_another_sentence_has_half_of_its_say_unless_a_strength_is_named(model, 
         return found.sample(space, strength)[0]
 
     plain = at(there, 0.0) - at(here, 0.0)
-    shares = [float((at(there, i / 10) - at(here, i / 10)) @ plain / (plain @ plain)) for i in range(11)]
+    shares = [float((at(there, i / 20) - at(here, i / 20)) @ plain / (plain @ plain)) for i in range(21)]
     strongest = max(i for i, share in enumerate(shares) if share >= 0.5)
-    torch.testing.assert_close(at(there, None), at(there, strongest / 10))
+    torch.testing.assert_close(at(there, None), at(there, strongest / 20))
     start = [part[None] for part in here.start(0)]
     torch.testing.assert_close(
         at(here, 0.0), here.sample(start, here.noise([torch.Generator().manual_seed(found.facts.seed)], 1))[0]
