@@ -148,7 +148,7 @@ export type AcceptedRequest = {
     /**
      * Size
      */
-    size?: number | null;
+    size?: number | Rectangle | null;
     /**
      * Decoder Steps
      */
@@ -815,7 +815,7 @@ export type ImagesRequest = {
     /**
      * Size
      *
-     * auto or null: the model's own; or a square, as 512x512.
+     * auto or null: the model's own; or width and height, as 768x512.
      */
     size?: string | null;
     /**
@@ -1132,9 +1132,9 @@ export type JobRequest = {
     /**
      * Size
      *
-     * Pixels; null: the model's own.
+     * Pixels: the edge of a square, or width and height; null: the model's own.
      */
-    size?: number | null;
+    size?: number | PictureSize | null;
     /**
      * Decoder Steps
      */
@@ -1434,6 +1434,22 @@ export type PictureRef = {
 };
 
 /**
+ * PictureSize
+ *
+ * The sides of a picture in pixels, the longer at most three times the shorter.
+ */
+export type PictureSize = {
+    /**
+     * Width
+     */
+    width: number;
+    /**
+     * Height
+     */
+    height: number;
+};
+
+/**
  * Point
  *
  * A plain sample, in the coordinates and the bits that trials have.
@@ -1651,6 +1667,22 @@ export type ReachedRung = {
      * Bits
      */
     bits: number;
+};
+
+/**
+ * Rectangle
+ *
+ * The sides of a picture that is not square.
+ */
+export type Rectangle = {
+    /**
+     * Width
+     */
+    width: number;
+    /**
+     * Height
+     */
+    height: number;
 };
 
 /**
@@ -3543,7 +3575,7 @@ export type OpenaiVaryData = {
         /**
          * Size
          *
-         * auto or null: the model's own; or a square, as 512x512.
+         * auto or null: the model's own; or width and height, as 768x512.
          */
         size?: string | null;
         /**
