@@ -158,7 +158,7 @@ def generate(
     with one_sentence():
         targets = {"bits": bits, "percentile": percentile, "ladder": _rungs(ladder) if ladder else None}
         rarity = Rarity(**targets if any(targets.values()) else {"percentile": 99.9})
-        options: dict[str, Any] = {"mode": mode, "size": None if size is None else _pixels(size)}
+        options: dict[str, Any] = {"mode": mode, "size": None if size is None else pixels(size)}
         options |= {"space": space} if space else {}
         asked = JobRequest(
             concept=concept,
@@ -188,7 +188,8 @@ def _rungs(ladder: str) -> list[float]:
         raise typer.BadParameter(f"{ladder!r} is no list of bits such as 2,5,10", param_hint="--ladder") from error
 
 
-def _pixels(size: str) -> int | dict[str, int]:
+def pixels(size: str) -> int | dict[str, int]:
+    """An edge, or the sides that have an "x" between them, as a request has them."""
     width, cross, height = size.partition("x")
     try:
         return {"width": int(width), "height": int(height)} if cross else int(width)
