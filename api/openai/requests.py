@@ -1,5 +1,6 @@
 """What OpenAI's clients ask for, as the job that it means."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
@@ -13,12 +14,12 @@ from services.jobs.request import JobRequest, ModelName
 
 _RENAMED = {"count": "n", "format": "output_format"}  # a job's fields that have another name here
 _SOMETHING = "object"
+_SIDES = re.compile(r"[0-9]{1,4}x[0-9]{1,4}")
 
 
-def _square(size: str) -> str:
-    width, _, height = size.partition("x")
-    if size != "auto" and not (width == height and width.isascii() and width.isdecimal() and len(width) <= 4):
-        detail = "has to be auto, which is the model's own, or a square as 512x512, and is {size}"
+def _sides(size: str) -> str:
+    if size != "auto" and not _SIDES.fullmatch(size):
+        detail = "has to be auto, which is the model's own, or width and height as 512x512, and is {size}"
         raise PydanticCustomError("size", detail, {"size": ascii(size[:40])})
     return size
 
@@ -41,8 +42,8 @@ class ImagesRequest(WireModel):
     )
     model: ModelName | None = Field(default=None, description="As `GET /v1/models` has it; null: the first of them.")
     n: int | None = Field(default=None, ge=1, le=OUTPUTS, description="Images wanted; null: one.")
-    size: Annotated[str, AfterValidator(_square)] | None = Field(
-        default=None, description="auto or null: the model's own; or a square, as 512x512.", examples=["auto"]
+    size: Annotated[str, AfterValidator(_sides)] | None = Field(
+        default=None, description="auto or null: the model's own; or width and height, as 768x512.", examples=["auto"]
     )
     response_format: Literal["url", "b64_json"] | None = Field(default=None, description="null: url.")
     output_format: Literal["png", "webp", "jpeg"] | None = Field(default=None, description="null: png.")
@@ -91,7 +92,8 @@ class ImagesRequest(WireModel):
         if self.output_format is not None:
             yield "format", self.output_format
         if self.size not in {None, "auto"}:
-            yield "size", int(str(self.size).partition("x")[0])
+            width, _, height = str(self.size).partition("x")
+            yield "size", {"width": int(width), "height": int(height)}
 
 
 class VariationsRequest(ImagesRequest):

@@ -3,7 +3,7 @@
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -151,6 +151,7 @@ def generate(
     ] = STRENGTH,
     variety: Annotated[float, typer.Option(min=0, max=1, help="0: the most valid ones, 1: the most different.")] = 0.0,
     exposure: Annotated[Path | None, typer.Option(help="File of what was seen: steer away from it, add to it.")] = None,
+    size: Annotated[str | None, typer.Option(help="Pixels, 512 or 768x512; the model's own when left out.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Draws one when left out.")] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Optimisation steps at most.")] = 50,
     trials: Annotated[int | None, typer.Option(min=1, max=64, help="Rows side by side.")] = None,
@@ -161,7 +162,8 @@ def generate(
     with one_sentence():
         targets = {"bits": bits, "percentile": percentile, "ladder": _rungs(ladder) if ladder else None}
         rarity = Rarity(**targets if any(targets.values()) else {"percentile": 99.9})
-        options = {"mode": mode, "space": space} if space else {"mode": mode}
+        options: dict[str, Any] = {"mode": mode, "size": None if size is None else pixels(size)}
+        options |= {"space": space} if space else {}
         asked = JobRequest(
             concept=concept,
             prompt=prompt,
@@ -188,6 +190,15 @@ def _rungs(ladder: str) -> list[float]:
         return [float(bits) for bits in ladder.split(",")]
     except ValueError as error:
         raise typer.BadParameter(f"{ladder!r} is no list of bits such as 2,5,10", param_hint="--ladder") from error
+
+
+def pixels(size: str) -> int | dict[str, int]:
+    """An edge, or the sides that have an "x" between them, as a request has them."""
+    width, cross, height = size.partition("x")
+    try:
+        return {"width": int(width), "height": int(height)} if cross else int(width)
+    except ValueError as error:
+        raise typer.BadParameter(f"{size!r} is no size such as 512 or 768x512", param_hint="--size") from error
 
 
 @app.command()

@@ -238,8 +238,12 @@ def trials_for(count: int) -> int:
 
 def unusual(settings: DecodeSettings, decoder: Decoder) -> list[str]:
     """A sentence for a size that the model was not trained for."""
-    own = decoder.defaults.size
-    return [] if settings.size == own else [f"the model is made for pictures of {own} pixels, not {settings.size}"]
+    own, size = decoder.defaults.size, settings.size
+    if size == own:
+        return []
+    if isinstance(size, int):
+        return [f"the model is made for pictures of {own} pixels, not {size}"]
+    return [f"the model is made for squares of {own} pixels: at {size} things may be stretched or doubled"]
 
 
 def shortfalls(chosen: list[Checked], d2: float, bits: float) -> list[str]:

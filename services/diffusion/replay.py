@@ -13,6 +13,7 @@ from services.bounds import STRENGTH
 from services.diffusion.density.subject import Subject
 from services.diffusion.steering.belief import Belief
 from services.diffusion.steering.clusters import Cluster, Steering
+from services.sizes import Rectangle, Size
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class GenerationConfig:
     space: Sequence[str] = ("lora",)
     steps: int = 50
     trials: int | None = None
-    size: int | None = None
+    size: Size | None = None
     decoder_steps: int | None = None
     guidance_scale: float | None = None
     variety: float = 0.0
@@ -66,7 +67,8 @@ def from_json(document: dict[str, Any]) -> tuple[GenerationConfig, Subject, Stee
     """What `to_json` wrote, the same to the last bit; KeyError, TypeError or ValueError for anything else."""
     document = OF_BEFORE | document
     given = {name: document[name] for name in GenerationConfig.__dataclass_fields__}
-    config = GenerationConfig(**given | {"ladder": tuple(document["ladder"])})
+    size = Rectangle(**document["size"]) if isinstance(document["size"], dict) else document["size"]
+    config = GenerationConfig(**given | {"ladder": tuple(document["ladder"]), "size": size})
     start = document["start"] and _decode(document["start"]).float()
     avoid, toward = (
         tuple(Cluster(_decode(mean), _decode(variance), weight) for mean, variance, weight in document[name])

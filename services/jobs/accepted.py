@@ -8,6 +8,7 @@ from pydantic import Field
 from services.base_models import StoredModel
 from services.bounds import DEFAULT_MODEL, STRENGTH
 from services.objects.keys import found_prefix, job_prefix, upload_prefix
+from services.sizes import Size
 from services.texts.concepts import DEFAULT_PROMPT
 
 JobEvent = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
@@ -79,7 +80,7 @@ class AcceptedRequest(StoredModel):
     toward: list[AcceptedDirection] = Field(default_factory=list)
     variety: float = 0.0
     exposure: str | None = None
-    size: int | None = None
+    size: Size | None = None
     decoder_steps: int | None = None
     guidance_scale: float | None = None
     format: Literal["png", "webp", "jpeg"] = "png"

@@ -2,7 +2,7 @@
 
 import unicodedata
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, LiteralString, Self
+from typing import Annotated, Any, ClassVar, Literal, LiteralString, Self
 
 from pydantic import (
     AfterValidator,
@@ -11,6 +11,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -23,6 +24,7 @@ from services.texts.concepts import DEFAULT_PROMPT, canonical, has_word
 from services.texts.unseen import first_unseen
 
 METADATA_LIMIT_BYTES = 1024
+MAX_ASPECT = 3  # how many times the shorter side the longer one may be
 RUNG_BITS = 0.5  # how far a picture may be beyond its rung: the next one is no nearer
 URL_LIMIT = 2048
 MAX_SEED = 2**53 - 1  # what every JSON reader keeps exactly
@@ -122,6 +124,36 @@ class Rarity(OneOf):
                 detail = "is {bits} after {before}, needs to be half a bit above it at least"
                 raise refusal(("ladder", index), detail, bits=following, before=one)
         return self
+
+
+Edge = Annotated[int, Field(strict=True, ge=64, le=2048, multiple_of=64)]
+
+
+class PictureSize(WireModel):
+    """The sides of a picture in pixels, the longer at most three times the shorter."""
+
+    width: Edge
+    height: Edge
+
+    @model_validator(mode="after")
+    def _not_too_long(self) -> Self:
+        shorter, longer = sorted(("width", "height"), key=lambda side: getattr(self, side))
+        least, most = getattr(self, shorter), getattr(self, longer)
+        if most > MAX_ASPECT * least:
+            detail = "is {most}, has to be 3 times the other side, {least}, at most"
+            raise refusal((longer,), detail, most=most, least=least)
+        return self
+
+
+_EDGE = TypeAdapter(Edge)
+
+
+def _edge_or_sides(size: Any, _union: object) -> int | PictureSize:
+    """What is wrong is told of the form that it is in; a square is its edge, however it is written."""
+    if not isinstance(size, dict | PictureSize):
+        return _EDGE.validate_python(size)
+    sides = PictureSize.model_validate(size)
+    return sides.width if sides.width == sides.height else sides
 
 
 class PictureRef(OneOf):
@@ -233,7 +265,9 @@ class JobRequest(WireModel):
     exposure: ExposureKey | None = Field(
         default=None, description="Whose history novelty is measured against, and added to."
     )
-    size: int | None = Field(default=None, ge=64, le=2048, multiple_of=64, description="Pixels; null: the model's own.")
+    size: Annotated[Edge | PictureSize, WrapValidator(_edge_or_sides)] | None = Field(
+        default=None, description="Pixels: the edge of a square, or width and height; null: the model's own."
+    )
     decoder_steps: int | None = Field(default=None, ge=1, le=200)
     guidance_scale: float | None = Field(default=None, ge=1, le=30)
     format: Literal["png", "webp", "jpeg"] = "png"

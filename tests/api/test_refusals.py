@@ -78,6 +78,7 @@ async def refusal(gateway, body):
         ({"seed": -1}, "/seed"),
         ({"seed": 2**64}, "/seed"),
         ({"size": 65}, "/size"),
+        ({"size": {"width": 65, "height": 64}}, "/size/width"),
         ({"format": "gif"}, "/format"),
         ({"run_within": 0}, "/run_within"),
         ({"start_within": 0}, "/start_within"),
@@ -218,6 +219,11 @@ async def test_codings_are_one_list_of_what_was_done_to_the_body(gateway, coding
         ({"avoid": [{"text": ""}]}, "/avoid/0/text", "is empty"),
         ({"colour": "red"}, "/colour", "is not known here"),
         ({"size": 65}, "/size", "has to be a multiple of 64"),
+        (
+            {"size": {"width": 64, "height": 256}},
+            "/size/height",
+            "is 256, has to be 3 times the other side, 64, at most",
+        ),
         ({"image": {"upload": "x"}}, "/image/upload", "has to be the `id` of a picture"),
     ],
 )

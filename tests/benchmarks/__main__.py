@@ -4,6 +4,7 @@ import argparse
 
 from tests.benchmarks import (
     ablations,
+    aspect,
     controls,
     dial,
     exposure,
@@ -25,6 +26,7 @@ PARTS = {
     "ablations": ablations.lines,
     "hard": ablations.hard_lines,
     "judge": judge.lines,
+    "aspect": aspect.lines,
     "dial": dial.lines,
     "ladder": ladder.lines,
     "found": found.lines,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from deploy.local.cli import weighed
+from deploy.local.cli import pixels, weighed
 from servers import SIGNING_KEY
 
 
@@ -89,6 +89,19 @@ def test_words_and_options_that_cannot_be_are_named(tmp_path):
         "rarebit: space 0 has to be one of 'token', 'adjective' or 'lora'",
         "rarebit: trials is less than count, 4: each image has a trial",
     ]
+
+
+def test_a_size_that_cannot_be_is_told_at_its_side(tmp_path):
+    run = rarebit("generate", "cup", "--size", "768x192", "--data", str(tmp_path))
+    words = "size width is 768, has to be 3 times the other side, 192, at most"
+    assert (run.returncode, run.stderr) == (2, f"rarebit: {words}\n")
+
+
+def test_a_size_is_an_edge_or_two_sides():
+    assert [pixels(size) for size in ("512", "768x512")] == [512, {"width": 768, "height": 512}]
+    for size in ("768x", "x", "large", "1x2x3"):
+        with pytest.raises(typer.BadParameter, match=f"'{size}' is no size such as 512 or 768x512"):
+            pixels(size)
 
 
 def test_folder_for_the_pictures_that_cannot_be_is_named_before_the_run(tmp_path):

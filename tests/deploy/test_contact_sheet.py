@@ -14,6 +14,16 @@ def test_every_picture_is_there_whole_at_its_own_size_and_no_larger_than_256(siz
     assert {colour: pixels[colour] for colour in COLOURS} == dict.fromkeys(COLOURS, shown * shown)
 
 
+def test_a_sheet_of_wide_pictures_is_no_higher_than_they_are():
+    wide, square = (
+        contact_sheet("handbag", [Row("plain", [Image.new("RGB", size, COLOURS[0])], ["1 bit"])])
+        for size in [(384, 192), (256, 256)]
+    )
+    pixels = {colour: count for count, colour in wide.getcolors(maxcolors=1 << 20)}
+    assert pixels[COLOURS[0]] == 256 * 128
+    assert (wide.width, wide.height) == (square.width, square.height - 128)
+
+
 def test_notes_stand_above_the_pictures_and_take_none_of_their_room():
     row = Row("rare", [Image.new("RGB", (64, 64), COLOURS[0])], ["9.0 bits · validity unknown"])
     plain, noted = (contact_sheet("telescope", [row], notes) for notes in ([], ["The judge knows no “telescope”."]))

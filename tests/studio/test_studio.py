@@ -148,10 +148,12 @@ def test_trials_leave_the_cloud_and_previews_show_what_they_look_like(open_page,
     assert len(page.locator(".map .trails path").first.get_attribute("d").split("Q")) > 10
 
 
-def test_a_preview_gives_way_to_the_next_of_its_trial_and_to_the_picture_where_it_stands(open_page, finished):
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_preview_gives_way_to_the_next_of_its_trial_and_to_the_picture_where_it_stands(open_page, finished, wide):
     page = open_page(viewport={"width": 400, "height": 900})
     done = [output | {"seed": finished["request"]["seed"] + trial} for trial, output in enumerate(finished["outputs"])]
-    request = finished["request"] | {"size": finished["outputs"][0]["width"]}
+    edge = finished["outputs"][0]["width"]
+    request = finished["request"] | {"size": {"width": edge, "height": edge // 2} if wide else edge}
     running = {"status": "running", "finished_at": None, "outputs": [], "warnings": [], "request": request}
     first = events(preview={"step": 1, "pictures": [preview(0, 5, "red"), preview(1, 4, "blue")]})
     later = events(preview={"step": 2, "pictures": [preview(1, 9, "green")]})

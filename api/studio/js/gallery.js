@@ -81,9 +81,12 @@ export function createGallery(act, askForPlain, stale) {
  */
 function edge(job, plainJob) {
   const picture = [job, plainJob].flatMap((one) => one?.outputs.filter(Boolean) ?? []).at(0);
-  const pixels = picture?.width ?? job.request.size ?? USUAL;
-  return Math.min(LARGEST, Math.max(SMALLEST, pixels / devicePixelRatio));
+  const { width, height } = picture ?? sides(job.request.size);
+  return Math.min(LARGEST, Math.max(SMALLEST, Math.max(width, height) / devicePixelRatio));
 }
+
+/** @param {Job["request"]["size"]} size */
+const sides = (size) => (typeof size === "object" && size ? size : { width: size ?? USUAL, height: size ?? USUAL });
 
 /**
  * Replaces the children that stand for something else than before; the others, and the focus in them, stay.

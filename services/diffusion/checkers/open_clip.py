@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import open_clip
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from services.diffusion.checkers.reading import Reading, noun_and_attributes
@@ -58,6 +58,12 @@ def load_checker(name: str, *, device: str, dtype: torch.dtype | None, keep: Kee
     if (folder / "open_clip_config.json").exists():
         return OpenClipChecker.load(str(folder), device=device, keep=keep)
     return VisionLanguageChecker.load(folder, device=device, dtype=dtype, keep=keep)
+
+
+def squared(image: Image.Image) -> Image.Image:
+    """The picture in the middle of a white square, itself where it is one."""
+    edge = max(image.size)
+    return ImageOps.pad(image.convert("RGB"), (edge, edge), color="white") if min(image.size) < edge else image
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +167,7 @@ class OpenClipChecker:
 
     @torch.no_grad()
     def embed(self, images: list[Image.Image]) -> Float[Tensor, "batch width"]:
-        """Unit embeddings of pictures."""
-        pixels = torch.stack([self.preprocess(image) for image in images])
+        """Unit embeddings of pictures, of all of them: open_clip would cut one that is not square to its middle."""
+        pixels = torch.stack([self.preprocess(squared(image)) for image in images])
         embeds: Tensor = self.model.encode_image(pixels.to(self.model.logit_scale.device), normalize=True)
         return embeds

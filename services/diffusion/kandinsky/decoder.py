@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isqrt, prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import CLIPVisionModelWithProjection
 from services.diffusion.kandinsky.spatial_norm import with_latent_norms
 from services.diffusion.runtime.checkpoint import described, load_config, load_defaults, load_model
 from services.errors import DecodingError
+from services.sizes import Size, sides_of, size_of
 
 OnStep = Callable[[int, int], None]
 Generators = torch.Generator | list[torch.Generator]
@@ -39,9 +41,9 @@ class Constants:
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How an image embedding is decoded; `size` is the edge in pixels."""
+    """How an image embedding is decoded; `size` is in pixels."""
 
-    size: int
+    size: Size
     num_inference_steps: int
     guidance_scale: float
 
@@ -88,7 +90,7 @@ class Decoder:
         settings: DecodeSettings,
         on_step: OnStep,
     ) -> list[Image.Image]:
-        """Decode to square pictures; `on_step(step, steps)` after each, and may raise to stop.
+        """Decode to pictures; `on_step(step, steps)` after each, and may raise to stop.
 
         KandinskyPipeline's for the empty prompt and the same generators, but for rounding.
         """
@@ -104,14 +106,14 @@ class Decoder:
         return [to_image(self.movq.decode(row, force_not_quantize=True).sample[0]) for row in latents.split(1)]
 
     def settings(
-        self, size: int | None, num_inference_steps: int | None, guidance_scale: float | None
+        self, size: Size | None, num_inference_steps: int | None, guidance_scale: float | None
     ) -> DecodeSettings:
         """The model's own defaults where nothing is asked for.
 
         DecodingError for a size that the decoder cannot make, and for another guidance than the one that it has learnt.
         """
         grid = grid_of(self.unet, self.movq)
-        if size is not None and (size <= 0 or size % grid):
+        if size is not None and any(side <= 0 or side % grid for side in sides_of(size)):
             raise DecodingError(f"size must be a positive multiple of {grid} pixels, got {size}")
         learnt = self.defaults.guidance_scale
         if self.guidance_learnt and guidance_scale not in (None, learnt):
@@ -124,14 +126,20 @@ class Decoder:
 
     def as_candidate(self, settings: DecodeSettings) -> DecodeSettings:
         """How what may be handed out is decoded for its check: no larger, and in no more steps, than that needs."""
-        size, steps = self.candidate.size, self.candidate.num_inference_steps
-        return replace(
-            settings, size=min(size, settings.size), num_inference_steps=min(steps, settings.num_inference_steps)
-        )
+        steps = min(self.candidate.num_inference_steps, settings.num_inference_steps)
+        return replace(settings, size=self._candidate_size(settings.size), num_inference_steps=steps)
 
-    def _noise(self, batch: int, size: int, generators: Generators) -> Tensor:
-        edge = size // pixels_per_latent(self.movq)
-        shape = (batch, self.unet.config.in_channels, edge, edge)
+    def _candidate_size(self, size: Size) -> Size:
+        """The same aspect on as many pixels as a candidate has, but for the grid."""
+        edge, own = (isqrt(prod(sides_of(one))) for one in (self.candidate.size, size))
+        if own <= edge:
+            return size
+        grid = grid_of(self.unet, self.movq)
+        return size_of(*(max(grid, round(side * edge / own / grid) * grid) for side in sides_of(size)))
+
+    def _noise(self, batch: int, size: Size, generators: Generators) -> Tensor:
+        width, height = (side // pixels_per_latent(self.movq) for side in sides_of(size))
+        shape = (batch, self.unet.config.in_channels, height, width)
         noise = randn_tensor(shape, generator=generators, device=self.unet.device, dtype=self.unet.dtype)
         scaled: Tensor = noise * self.scheduler.init_noise_sigma
         return scaled

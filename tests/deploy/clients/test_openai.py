@@ -71,7 +71,7 @@ def test_client_for_javascript(service, node, javascript):
 
 def test_images_come_with_their_figures_and_are_those_of_an_ordinary_job(client, rarebit):
     extra = {"rarity": {"bits": 12}, "seed": 7, "steps": 3, "avoid": [{"text": "red"}], "metadata": {"order": "17"}}
-    made = client.images.generate(prompt="tea cup", n=2, user="user-7", extra_body=extra)
+    made = client.images.generate(prompt="tea cup", n=2, size="768x512", user="user-7", extra_body=extra)
     job = rarebit.get(made.id)
     assert [(image.seed, image.bits, image.validity) for image in made.data] == [(7, 10.0, 0.9), (8, 10.0, 0.9)]
     assert (made.created, made.size, made.output_format) == (int(job.finished_at.timestamp()), "64x64", "png")
@@ -80,7 +80,7 @@ def test_images_come_with_their_figures_and_are_those_of_an_ordinary_job(client,
     asked = {name: job.request[name] for name in ("concept", "count", "seed", "steps")}
     assert asked == {"concept": "tea cup", "count": 2, "seed": 7, "steps": 3}
     assert (job.request["rarity"]["bits"], job.request["avoid"][0]["text"]) == (12, "red")
-    assert job.metadata == {"order": "17", "user": "user-7"}
+    assert (job.request["size"], job.metadata) == ({"width": 768, "height": 512}, {"order": "17", "user": "user-7"})
 
 
 def test_images_in_the_answer_are_those_behind_urls(client):
@@ -108,8 +108,9 @@ def test_concept_stands_where_the_prompt_has_its_place(client, rarebit):
         ("concept", {"prompt": "a drawing of a {}"}),
         ("model", {"model": "dall-e-3"}),
         ("n", {"n": 17}),
-        ("size", {"size": "1536x1024"}),
-        ("size", {"size": "1000x1000"}),
+        ("size", {"size": "512"}),
+        ("size.width", {"size": "1000x1024"}),
+        ("size.height", {"size": "512x1792"}),
         ("quality", {"quality": "hd"}),
         ("background", {"background": "transparent"}),
         ("style", {"style": "vivid"}),

@@ -16,6 +16,7 @@ from services.diffusion.replay import GenerationConfig, from_json, to_json
 from services.diffusion.run import Run
 from services.diffusion.steering.clusters import History, Steering, steer
 from services.errors import ReplayError
+from services.sizes import Rectangle
 from services.texts.concepts import DEFAULT_PROMPT
 
 SUBJECT = Subject("handbag", DEFAULT_PROMPT)
@@ -203,6 +204,22 @@ def test_a_size_that_the_model_was_not_trained_for_is_made_with_a_warning(run, m
     assert made.outputs[0].image.size == (128, 128)
     assert sentence in made.warnings
     assert sentence not in run(mode=mode, size=64).warnings
+
+
+def test_a_picture_that_is_not_square_is_made_with_a_warning_and_comes_again(run, model, density, checker):
+    made = run(size=Rectangle(96, 64), steps=2)
+    assert made.outputs[0].image.size == (96, 64)
+    assert "the model is made for squares of 64 pixels: at 96×64 things may be stretched or doubled" in made.warnings
+    block = json.loads(json.dumps(made.outputs[0].replay))
+    assert block["recipe"]["size"] == block["size"] == {"width": 96, "height": 64}
+    again = replay(model, density, checker, block, lambda *_: None)
+    assert again.image.tobytes() == made.outputs[0].image.tobytes()
+
+
+@pytest.mark.parametrize("size", [None, 128])
+def test_a_square_has_its_edge_in_the_block(run, size):
+    block = run(size=size, steps=1).outputs[0].replay
+    assert (block["recipe"]["size"], block["size"], block["candidate"]["size"]) == (size, size or 64, 48)
 
 
 def test_a_density_of_another_model_is_refused(model, density, checker):

@@ -25,6 +25,9 @@ class Seeing:
     def p_valid(self, images, _concept):
         return torch.tensor([self.candidate if i.width == 32 else self.full.pop(0) for i in images]).double()
 
+    def embed(self, _images):
+        return None
+
 
 def looked_at(judge, count):
     """A check of a candidate for each seed."""

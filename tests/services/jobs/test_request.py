@@ -28,6 +28,40 @@ def test_a_request_keeps_the_concept_as_it_was_written():
     assert JobRequest(concept=" The  CUPs").concept == " The  CUPs"
 
 
+@pytest.mark.parametrize("size", [None, 64, 2048, {"width": 768, "height": 512}, {"width": 64, "height": 192}])
+def test_a_size_is_kept_in_the_form_that_it_has_and_asks_for_the_same_again(size):
+    request = JobRequest.model_validate({"concept": "cup", "size": size})
+    kept = request.accepted(seed=0).model_dump(mode="json")
+    assert kept["size"] == size
+    assert JobRequest.model_validate(AcceptedRequest.model_validate(kept).model_dump()).size == request.size
+
+
+def test_a_square_is_its_edge_however_it_is_written():
+    square = JobRequest.model_validate({"concept": "cup", "size": {"width": 512, "height": 512}})
+    assert square.accepted(seed=0) == JobRequest(concept="cup", size=512).accepted(seed=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "place", "words"),
+    [
+        (65, (), "should be a multiple of 64"),
+        ("512", (), "should be a valid integer"),
+        ({"width": 65, "height": 64}, ("width",), "should be a multiple of 64"),
+        ({"width": 64, "height": 2112}, ("height",), "should be less than or equal to 2048"),
+        ({"width": 64}, ("height",), "Field required"),
+        ({"width": 64, "height": 64, "depth": 1}, ("depth",), "Extra inputs are not permitted"),
+        ({"width": 256, "height": 64}, ("width",), "is 256, has to be 3 times the other side, 64, at most"),
+        ({"width": 576, "height": 1792}, ("height",), "is 1792, has to be 3 times the other side, 576, at most"),
+    ],
+)
+def test_what_is_wrong_with_a_size_is_told_at_its_side(size, place, words):
+    with pytest.raises(ValidationError) as refused:
+        JobRequest.model_validate({"concept": "cup", "size": size})
+    [error] = refused.value.errors()
+    assert error["loc"] == ("size", *place)
+    assert words in error["msg"]
+
+
 SEEN = [
     "cup",
     "red\ncup",

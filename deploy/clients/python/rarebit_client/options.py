@@ -41,6 +41,13 @@ class Webhook(TypedDict, total=False):
     events: Sequence[str]
 
 
+class Size(TypedDict):
+    """The sides in pixels of a picture that is not square: `{"width": 768, "height": 512}`."""
+
+    width: int
+    height: int
+
+
 class JobOptions(TypedDict, total=False):
     """Every field is explained in the gateway's /docs; what is left out has the service's default."""
 
@@ -59,7 +66,7 @@ class JobOptions(TypedDict, total=False):
     toward: Sequence[Direction]
     variety: float
     exposure: str | None
-    size: int | None
+    size: int | Size | None
     decoder_steps: int | None
     guidance_scale: float | None
     format: Literal["png", "webp", "jpeg"]

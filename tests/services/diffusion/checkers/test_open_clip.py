@@ -6,13 +6,24 @@ import pytest
 import torch
 from PIL import Image
 
-from services.diffusion.checkers.open_clip import NEAREST, Checker, OpenClipChecker, load_checker, validity_of
+from services.diffusion.checkers.open_clip import NEAREST, Checker, OpenClipChecker, load_checker, squared, validity_of
 from services.diffusion.checkers.reading import Reading
 from services.errors import CheckpointError
 
 COLOURS = ["red", "green", "blue"]
 
 WHITE = Image.new("RGB", (32, 32), "white")
+
+
+def test_a_wide_picture_is_judged_whole_and_a_square_as_it_is(checker):
+    wide = Image.new("RGB", (96, 32), "white")
+    ends = wide.copy()
+    ends.paste("red", (0, 0, 32, 32))
+    assert not checker.embed([wide]).equal(checker.embed([ends]))
+    below = Image.new("RGB", (96, 96), "white")
+    below.paste(ends, (0, 32))
+    assert checker.embed([ends]).equal(checker.embed([below]))
+    assert squared(WHITE) is WHITE
 
 
 @pytest.fixture

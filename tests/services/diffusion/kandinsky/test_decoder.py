@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, CLIPVisionModelWithProjection
 from services.diffusion.kandinsky.decoder import DecodeSettings, noise_of
 from services.diffusion.kandinsky.model import Kandinsky
 from services.diffusion.kandinsky.spatial_norm import with_latent_norms
+from services.sizes import Rectangle, sides_of
 from tests.kandinsky_as_published import DECODER, PRIOR
 from tests.services.diffusion.conftest import load
 
@@ -45,26 +46,30 @@ def pipeline(full, published):
     return pipeline
 
 
-@pytest.mark.parametrize(("size", "guidance_scale"), [(64, 3.0), (128, 7.5), (128, 1.0)])
+SIZES = [(64, 3.0), (128, 7.5), (128, 1.0), (Rectangle(128, 64), 3.0), (Rectangle(64, 192), 1.0)]
+
+
+@pytest.mark.parametrize(("size", "guidance_scale"), SIZES)
 def test_decoding_equals_diffusers_but_for_rounding(full, pipeline, published, size, guidance_scale):
     """On Kandinsky 2.1 as it is published, whose constants are computed once and its encoders dropped.
 
     Equal bit for bit where the CPU has AVX-512; with less, a value in ten thousand is rounded to its neighbour.
     """
+    width, height = sides_of(size)
     vision = CLIPVisionModelWithProjection.from_pretrained(published / PRIOR / "image_encoder").eval()
     embeds = torch.randn(1, 32, generator=torch.Generator().manual_seed(1))
     theirs = pipeline(
         "",
         image_embeds=embeds,
         negative_image_embeds=vision(torch.zeros(1, 3, 32, 32)).image_embeds,
-        height=size,
-        width=size,
+        height=height,
+        width=width,
         num_inference_steps=4,
         guidance_scale=guidance_scale,
         generator=noise_of([5]),
     )
     ours = full.decoder.decode(embeds, noise_of([5]), DecodeSettings(size, 4, guidance_scale), nothing)
-    assert ours[0].size == (size, size)
+    assert ours[0].size == (width, height)
     apart = np.abs(np.asarray(ours[0], dtype=int) - np.asarray(theirs.images[0]))
     assert apart.max() <= 1
     assert apart.mean() < 1e-3
@@ -101,7 +106,16 @@ def test_the_embedding_makes_the_picture(model):
     assert images[0].tobytes() != images[1].tobytes()
 
 
-@pytest.mark.parametrize("size", [0, -64, 63, 100])
+@pytest.mark.parametrize(("size", "shape"), [(64, (4, 8, 8)), (Rectangle(96, 64), (4, 8, 12))])
+def test_noise_is_that_of_each_rows_seed_alone(model, size, shape):
+    seen = []
+    hook = model.decoder.unet.register_forward_pre_hook(lambda _unet, arguments: seen.append(arguments[0]))
+    model.decoder.decode(torch.zeros(2, 16), noise_of([3, 5]), DecodeSettings(size, 1, 1.0), nothing)
+    hook.remove()
+    assert seen[0].equal(torch.stack([torch.randn(shape, generator=own) for own in noise_of([3, 5])]))
+
+
+@pytest.mark.parametrize("size", [0, -64, 63, 100, Rectangle(64, 100), Rectangle(0, 64)])
 def test_a_size_the_decoder_cannot_make_is_refused(model, size):
     with pytest.raises(ValueError, match=f"size must be a positive multiple of 16 pixels, got {size}"):
         model.decoder.settings(size, None, None)
@@ -144,3 +158,17 @@ def test_a_candidate_is_never_larger_nor_slower_than_the_picture(model, copied):
     own = {"num_inference_steps": 3, "candidate": {"num_inference_steps": 1}}
     (copied / "decoder/defaults.json").write_text(json.dumps(own))
     assert load(copied).decoder.as_candidate(DecodeSettings(64, 3, 7.5)) == DecodeSettings(48, 1, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("size", "candidate"),
+    [
+        (256, 48),
+        (Rectangle(64, 32), Rectangle(64, 32)),
+        (Rectangle(256, 128), Rectangle(64, 32)),
+        (Rectangle(64, 192), Rectangle(32, 80)),
+        (Rectangle(80, 64), 48),
+    ],
+)
+def test_a_candidate_has_the_same_aspect_but_for_the_grid_on_as_many_pixels(model, size, candidate):
+    assert model.decoder.as_candidate(DecodeSettings(size, 3, 3.0)).size == candidate

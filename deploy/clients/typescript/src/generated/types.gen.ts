@@ -152,7 +152,7 @@ export type AcceptedRequest = {
     /**
      * Size
      */
-    size?: number | null;
+    size?: number | Rectangle | null;
     /**
      * Decoder Steps
      */
@@ -825,7 +825,7 @@ export type ImagesRequest = {
     /**
      * Size
      *
-     * auto or null: the model's own; or a square, as 512x512.
+     * auto or null: the model's own; or width and height, as 768x512.
      */
     size?: string | null;
     /**
@@ -1148,9 +1148,9 @@ export type JobRequest = {
     /**
      * Size
      *
-     * Pixels; null: the model's own.
+     * Pixels: the edge of a square, or width and height; null: the model's own.
      */
-    size?: number | null;
+    size?: number | PictureSize | null;
     /**
      * Decoder Steps
      */
@@ -1450,6 +1450,22 @@ export type PictureRef = {
 };
 
 /**
+ * PictureSize
+ *
+ * The sides of a picture in pixels, the longer at most three times the shorter.
+ */
+export type PictureSize = {
+    /**
+     * Width
+     */
+    width: number;
+    /**
+     * Height
+     */
+    height: number;
+};
+
+/**
  * Point
  *
  * A plain sample, in the coordinates and the bits that trials have.
@@ -1667,6 +1683,22 @@ export type ReachedRung = {
      * Bits
      */
     bits: number;
+};
+
+/**
+ * Rectangle
+ *
+ * The sides of a picture that is not square.
+ */
+export type Rectangle = {
+    /**
+     * Width
+     */
+    width: number;
+    /**
+     * Height
+     */
+    height: number;
 };
 
 /**
@@ -3567,7 +3599,7 @@ export type OpenaiVaryData = {
         /**
          * Size
          *
-         * auto or null: the model's own; or a square, as 512x512.
+         * auto or null: the model's own; or width and height, as 768x512.
          */
         size?: string | null;
         /**
