@@ -242,6 +242,32 @@ def test_replay_shows_the_block_and_runs_the_same_again(open_page, service, fini
     assert [output["sha256"] for output in again["outputs"]] == [output["sha256"] for output in finished["outputs"]]
 
 
+def test_what_is_kept_is_drawn_again_in_a_sentence_saved_taken_in_and_erased(open_page, service, finished):
+    page = open_page(f"/#/jobs/{finished['id']}")
+    kept = page.locator("#kept-list li")
+    expect(page.locator("#kept-none")).to_be_visible()
+    page.get_by_role("button", name="Keep: handbag, image 1").click()
+    expect(kept).to_have_count(1)
+    page.get_by_role("button", name="Draw again: handbag").click()
+    page.locator("#again-prompt").fill("a red {}")
+    page.get_by_role("button", name="Draw it", exact=True).click()
+    page.wait_for_url(lambda url: finished["id"] not in url)
+    job = service.finish(job_of(page))
+    assert job["request"]["prompt"] == "a red {}"
+    assert [output["likeness"] is not None for output in job["outputs"]] == [True, True]
+    expect(page.locator(".rare > p")).to_have_text("drawn again as “a red handbag”.")
+    expect(page.locator(".rare .badges", has_text="short of")).to_have_count(0)
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save: handbag, ", exact=False).last.click()
+    file = {"name": "arch.png", "mimeType": "image/png", "buffer": saved.value.path().read_bytes()}
+    page.locator("#kept-file").set_input_files(file)
+    expect(kept.first).to_contain_text("arch.png")
+    for left in (1, 0):
+        page.get_by_role("button", name="Erase: ").first.click()
+        expect(kept).to_have_count(left)
+    assert service.client.get("/found").json() == {"found": []}
+
+
 def test_curl_is_the_request_that_the_service_takes(open_page, service, finished):
     page = open_page(f"/#/jobs/{finished['id']}")
     page.get_by_role("button", name="curl: handbag, image 1").click()
@@ -339,7 +365,7 @@ def test_what_was_reached_is_said_and_weak_pictures_are_badged(open_page, finish
     page.goto(f"/#/jobs/{job['id']}")
     expect(page.locator("#run .detail")).to_have_text("2 images")
     expect(page.locator(".rare h2")).to_have_text("handbag, 6.9 to 10.2 bits out")
-    expect(page.locator(".rare > p")).to_have_text("10 bits were asked for.")
+    expect(page.locator(".rare > p")).to_have_text("10 bits asked for.")
     expect(page.locator(".badges").nth(0).locator("span")).to_have_text(["short of 10 bits", "doubtful"])
     expect(page.locator(".badges").nth(1)).to_be_empty()
     expect(page.locator(".map .found.weak")).to_have_count(1)
@@ -358,7 +384,7 @@ def test_a_ladder_is_asked_for_and_each_column_is_a_strip(open_page, service, fi
     job = answer(page, finished | {"outputs": outputs, "request": request})
     page.goto(f"/#/jobs/{job['id']}")
     expect(page.locator(RESULT)).to_have_count(3)
-    expect(page.locator(".rare > p")).to_have_text("2, 5 bits were asked for.")
+    expect(page.locator(".rare > p")).to_have_text("2, 5 bits asked for.")
     expect(page.locator(".rare .badges span", has_text="short of")).to_have_count(0)
     low, high, other = boxes(page, ".rare .frame")
     assert low["y"] == high["y"] < other["y"]

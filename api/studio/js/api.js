@@ -5,6 +5,8 @@ import { answered, asked, away } from "./connection.js";
 import { askForKey, authorization, has } from "./key.js";
 
 const RETRY_S = 2;
+const JSON_BODY = { "Content-Type": "application/json" };
+const FILE_BODY = { "Content-Type": "application/octet-stream" };
 const TEMPORARY = [429, 502, 503, 504]; // some of a proxy, with a page of its own
 
 /** @template T @typedef {T extends object ? { [K in keyof T]-?: Complete<T[K]> } : T} Complete no field is left out of answers */
@@ -16,6 +18,8 @@ const TEMPORARY = [429, 502, 503, 504]; // some of a proxy, with a page of its o
 /** @typedef {Complete<Api.Output>} Output */
 /** @typedef {Complete<Api.Progress>} Progress */
 /** @typedef {Complete<Api.JobBaseline>} Baseline */
+/** @typedef {Complete<Api.FoundThing>} FoundThing */
+/** @typedef {Complete<Api.FoundList>} FoundList */
 
 /** A problem of RFC 9457, as the service answered it. */
 export class Problem extends Error {
@@ -84,6 +88,20 @@ export const cancelJob = (id) => send(`jobs/${id}/cancel`, { method: "POST" }, j
 /** @param {string | null} [cursor] @returns {Promise<JobList>} */
 export const listJobs = (cursor) => send(`jobs?limit=24${cursor ? `&cursor=${cursor}` : ""}`, {}, json);
 
+/** @returns {Promise<FoundList>} */
+export const listFound = () => send("found", {}, json);
+
+/** @param {string} output @param {string} name @returns {Promise<FoundThing>} */
+export const keepFound = (output, name) =>
+  send("found", { method: "POST", body: JSON.stringify({ output, name }), headers: JSON_BODY }, json);
+
+/** @param {File} file @returns {Promise<FoundThing>} */
+export const keepFile = (file) =>
+  send(`found/files?name=${encodeURIComponent(file.name.slice(0, 100))}`, { method: "POST", body: file, headers: FILE_BODY }, json);
+
+/** @param {string} id @returns {Promise<void>} */
+export const eraseFound = (id) => send(`found/${id}`, { method: "DELETE" }, () => undefined);
+
 /**
  * Submits once, however often it has to be sent; a job that comes of it after `signal` has aborted is canceled.
  * @param {unknown} request what was typed, which the service checks
@@ -91,7 +109,7 @@ export const listJobs = (cursor) => send(`jobs?limit=24${cursor ? `&cursor=${cur
  * @returns {Promise<Job>}
  */
 export function submitJob(request, signal) {
-  const headers = { "Content-Type": "application/json", "Idempotency-Key": unique() };
+  const headers = { ...JSON_BODY, "Idempotency-Key": unique() };
   /** @type {Promise<Job>} */
   const sent = send("jobs", { method: "POST", body: JSON.stringify(request), headers, until: signal }, json);
   sent.then(({ id }) => (signal.aborted ? cancelJob(id) : null)).catch(() => {}); // whoever waits hears what is wrong

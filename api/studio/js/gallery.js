@@ -6,7 +6,7 @@
 import { byId, each, h, hide } from "./dom.js";
 import { isFinal, isOpen, previewOf } from "./run.js";
 import { plainTile, showPreview, tile, waitingTile } from "./tile.js";
-import { askedFor, reached, redness } from "./words.js";
+import { asked, reached, redness } from "./words.js";
 
 const [SMALLEST, LARGEST] = [128, 256]; // CSS pixels of a picture's edge
 const USUAL = 256; // pixels of a picture, until one has come
@@ -180,7 +180,7 @@ function plainItems(plain, stale) {
  */
 function title(job, outputs) {
   if (outputs.length) return `${reached(outputs)} out`;
-  return isFinal(job) ? "none found" : `${askedFor(job.request)} asked for`;
+  return isFinal(job) ? "none found" : asked(job.request);
 }
 
 /** @param {Job} job */
@@ -188,7 +188,7 @@ function sentence(job) {
   if (job.error) return `${job.error.title}. ${job.error.detail}`;
   if (job.status === "canceled") return "Canceled before there were images.";
   if (job.status !== "succeeded") return "They appear here as they are found.";
-  return `${askedFor(job.request)} were asked for.`;
+  return `${asked(job.request)}.`;
 }
 
 /** @param {Job} job @param {Run | null} plain */

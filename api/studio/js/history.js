@@ -84,11 +84,11 @@ function contents(job) {
     .filter(Boolean)
     .slice(0, PICTURES)
     .map(({ url }) => h("img", { src: pictureUrl(url), alt: "", loading: "lazy" }));
-  const asked = bits(targetBits(job.request));
+  const wanted = job.request.found ? "again" : bits(targetBits(job.request));
   return [
     h("span", { class: "strip", "aria-hidden": "true" }, ...pictures),
     h("strong", { text: job.concept, title: job.concept }),
-    h("span", { text: job.status === "succeeded" ? reached(job.outputs) : `${asked}, ${job.status}` }),
+    h("span", { text: job.status === "succeeded" ? reached(job.outputs) : `${wanted}, ${job.status}` }),
     h("time", { datetime: job.created_at, text: ago(job.created_at) }),
   ];
 }

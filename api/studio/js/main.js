@@ -18,6 +18,7 @@ import { copy, showPaper } from "./paper.js";
 import { remember } from "./pictures.js";
 import { ensurePlain, isKnown, plainSamples } from "./plain.js";
 import { createProgress } from "./progress.js";
+import { createShelf } from "./shelf.js";
 import { again, curl, steered } from "./requests.js";
 import { emptyRun, isFinal, isOpen, trialsOf, watch } from "./run.js";
 import { createTheme } from "./theme.js";
@@ -50,6 +51,7 @@ const drawGallery = createGallery(
     away: (job, output) => start(steered(job, output.index, "avoid")),
     vary: (job, output) => ask.vary(`${job.id}/${output.index}`),
     compare: createCompare(),
+    keep: createShelf(start),
     steer: ask.steer,
     replay: showReplay,
     curl: async ({ request }) => {

@@ -33,6 +33,7 @@ export function again({ concept, ...request }) {
 export function steered(job, index, way) {
   const { concept, ...request } = again(job.request);
   delete request.seed;
+  delete request.found;
   const output = `${job.id}/${index}`;
   /** @param {Direction[]} list */
   const others = (list) => list.filter((one) => one.output !== output);

@@ -10,7 +10,7 @@ import { showLarge } from "./large.js";
 import { odds, redness, surety, weaknesses } from "./words.js";
 
 /**
- * @typedef {Record<"more" | "away" | "vary" | "compare" | "replay" | "curl", (job: Job, output: Output) => void>
+ * @typedef {Record<"more" | "away" | "vary" | "keep" | "compare" | "replay" | "curl", (job: Job, output: Output) => void>
  *   & { steer: (way: "toward" | "avoid", output: string) => void, point: (index: number | null) => void }} Act what can be done with an output
  */
 
@@ -72,6 +72,7 @@ export function tile(job, output, preview, act, stale) {
       "div",
       { class: "small" },
       button("Vary", "vary", "Start the next job from this image, as near to it or far from it as you say", "quiet"),
+      button("Keep", "keep", "Keep what was found, to draw it again in any sentence, also when this run is gone", "quiet"),
       button("Compare", "compare", "Show this image and another one side by side", "quiet"),
       button("Replay", "replay", "What makes this image again, and the same run again", "quiet"),
       download,

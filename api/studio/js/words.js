@@ -69,10 +69,14 @@ export const targetBits = ({ rarity }) =>
   rarity.ladder?.at(-1) ?? rarity.bits ?? -Math.log2(1 - Number(rarity.percentile) / 100);
 
 /**
- * The same in words, with every rung.
+ * The same in words, with every rung; of what is drawn again its sentence.
  * @param {Accepted} request
  */
-export const askedFor = (request) => (request.rarity.ladder ? `${request.rarity.ladder.join(", ")} bits` : bits(targetBits(request)));
+export function asked(request) {
+  if (request.found) return `drawn again as “${request.prompt.replace("{}", request.concept)}”`;
+  const rungs = request.rarity.ladder ? `${request.rarity.ladder.join(", ")} bits` : bits(targetBits(request));
+  return `${rungs} asked for`;
+}
 
 /**
  * What a direction is called where its picture is not seen.
@@ -90,7 +94,7 @@ export function wish(request) {
     ...request.toward.map((one) => `toward ${directionName(one)}`),
     ...request.avoid.map((one) => `away from ${directionName(one)}`),
   ];
-  return [`${askedFor(request)} asked for`, ...directions, ...(request.image ? ["from a picture"] : [])].join(", ");
+  return [asked(request), ...directions, ...(request.image ? ["from a picture"] : [])].join(", ");
 }
 
 /**
@@ -152,7 +156,7 @@ export const redness = (value) => Math.min(1, value / RED).toFixed(2);
  */
 export function weaknesses({ request }, { rarity, validity }) {
   const target = rarity.rung?.bits ?? targetBits(request);
-  const short = rarity.bits < target - 0.05 ? [`short of ${bits(target)}`] : [];
+  const short = !request.found && rarity.bits < target - 0.05 ? [`short of ${bits(target)}`] : [];
   return validity !== null && validity < VALID ? [...short, "doubtful"] : short;
 }
 
