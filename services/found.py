@@ -2,6 +2,8 @@
 
 import json
 
+from pydantic import ConfigDict, Field
+
 from services.base_models import StoredModel
 
 FACTS = "found"  # a metadatum of the file, JSON; beside it `model`
@@ -11,8 +13,10 @@ class FoundFacts(StoredModel):
     """Of which concept a trial is, in which sentence and spaces it has learnt, the seed of its noise in the prior, the
     strength of its variation, and the fingerprints of model and checker; and its picture's figures."""
 
-    model: str
-    checker: str
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    model: str = Field(max_length=64)
+    checker: str = Field(max_length=64)
     concept: str
     prompt: str
     space: list[str]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError
 
 from api.deps import CurrentGateway, Gateway
 from api.documents.resources import FoundList, FoundThing
@@ -17,9 +17,9 @@ from api.pictures import KeptFound
 from api.problems.errors import problems
 from api.references import find_outputs, no_output
 from services.base_models import WireModel
-from services.errors import PictureError
+from services.errors import PictureError, StorageError
 from services.found import FoundFacts, read_facts
-from services.jobs.request import OutputRef, seen
+from services.jobs.request import JobRequest, OutputRef, seen
 from services.objects.keys import found_key, found_picture_key, found_prefix, state_key
 from services.pictures.files import carried, carrying
 from services.pictures.pixels import encode_png, media_type_of, read_picture
@@ -94,8 +94,12 @@ async def _store(gateway: Gateway, response: Response, name: str, picture: bytes
     kept = _describe(name, facts, size)
     await gateway.found.keep(kept)
     objects = {found_picture_key(kept.id): png, found_key(kept.id): carrying(png, learnt)}
-    for key, data in objects.items():
-        await asyncio.to_thread(gateway.storage.put, key, data, "image/png")
+    try:
+        for key, data in objects.items():
+            await asyncio.to_thread(gateway.storage.put, key, data, "image/png")
+    except StorageError:
+        await gateway.found.drop(kept.id)
+        raise
     response.headers["Location"] = gateway.links.to(f"{PATH}/{kept.id}")
     return FoundThing.of(kept, gateway.links)
 
@@ -103,9 +107,15 @@ async def _store(gateway: Gateway, response: Response, name: str, picture: bytes
 def _facts(learnt: bytes) -> FoundFacts:
     """Raises PictureError for what is damaged, or was written before there were any."""
     try:
-        return read_facts(learnt)
+        facts = read_facts(learnt)
+        JobRequest(concept=facts.concept, prompt=facts.prompt)  # or no job could draw it
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise PictureError(f"what led to the picture cannot be read: {reason}") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise PictureError(f"what led to the picture cannot be read: {error}") from error
+    return facts
 
 
 def _normalize(picture: bytes) -> tuple[bytes, tuple[int, int]]:

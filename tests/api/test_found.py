@@ -1,11 +1,15 @@
 """Found things outlive their jobs, are their tenant's alone, and go out and in as one file."""
 
 import io
+import json
+import math
 
 import pytest
 from PIL import Image
 
 from services.bounds import FOUND
+from services.errors import StorageError
+from services.found import FACTS
 from services.objects.keys import found_key, found_picture_key, found_prefix, output_key, state_key
 from services.pictures.files import carried, carrying
 
@@ -96,9 +100,20 @@ async def test_it_goes_out_and_in_as_one_picture(gateway, make, storage):
         assert storage.get(found_key(again["id"])) == file
 
 
+def learnt(**facts):
+    names = {"model": "none", "checker": "none", "concept": "handbag", "prompt": "a {}", "space": []}
+    figures = {"seed": 0, "strength": 0.5, "bits": 1.0, "validity": None}
+    head = json.dumps({"__metadata__": {FACTS: json.dumps(names | figures | facts)}}).encode()
+    return carrying(png(), len(head).to_bytes(8, "little") + head)
+
+
 @pytest.mark.parametrize(
     ("file", "told"),
     [
+        (learnt(concept="x" * 201), "cannot be read: concept: String should have at most 200 characters"),
+        (learnt(prompt="a chair"), "cannot be read: prompt: has 0 places for the concept"),
+        (learnt(model="x" * 65), "cannot be read: model: String should have at most 64 characters"),
+        (learnt(bits=math.inf), "cannot be read: bits: Input should be a finite number"),
         (png(), "the picture carries nothing that was found: it has to be a file of a found thing"),
         (b"", "the picture carries nothing"),
         (carrying(png(), b"no file"), "what led to the picture cannot be read"),
@@ -120,6 +135,17 @@ async def test_what_is_erased_is_gone_with_all_of_its_objects(gateway, make, sto
     assert not storage.holds(found_prefix(kept))
     for answer in (await gateway.get(f"/found/{kept}"), await gateway.delete(f"/found/{kept}")):
         assert (answer.status_code, answer.json()["detail"]) == (404, f"there is no found thing {kept}")
+    assert (await gateway.get("/found")).json() == {"found": []}
+
+
+async def test_what_cannot_be_stored_is_not_kept(gateway, make, app, monkeypatch):
+    output = await make()
+
+    def away(*_):
+        raise StorageError("the store is away")
+
+    monkeypatch.setattr(type(app.state.gateway.storage), "put", away)
+    assert (await keep(gateway, output)).status_code == 503
     assert (await gateway.get("/found")).json() == {"found": []}
 
 
