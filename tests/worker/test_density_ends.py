@@ -9,15 +9,14 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from api.pictures import Upload, Uploads
+from api.pictures import FoundThings, KeptFound, Upload, Uploads
 from services.bounds import Bounds
 from services.diffusion.density.subject import Subject
-from services.jobs.accepted import AcceptedPicture
 from services.jobs.leases import Leases
 from services.jobs.record import Metrics
 from services.jobs.request import PictureRef
 from services.jobs.store import connect_async
-from services.objects.keys import DENSITIES, job_prefix, upload_key
+from services.objects.keys import DENSITIES, found_prefix, job_prefix, upload_key, upload_prefix
 from services.texts.concepts import DEFAULT_PROMPT
 from tests.accepted import accepted
 from worker.fit_lock import owned
@@ -31,6 +30,12 @@ EXPIRY = "{rarebit}:expiry"
 async def uploads(redis_url):
     async with connect_async(redis_url) as client:
         yield Uploads(client)
+
+
+@pytest.fixture
+async def found_things(redis_url):
+    async with connect_async(redis_url) as client:
+        yield FoundThings(client)
 
 
 @pytest.fixture
@@ -100,22 +105,28 @@ async def test_density_of_an_outputs_variations_is_erased_with_its_job(run, jobs
 
 
 @pytest.fixture
-def end_picture(jobs, uploads, leases, picture):
+def end_picture(jobs, uploads, found_things, leases, picture):
     """A picture's prefix, and what erases its record."""
 
     async def upload():
         upload_id = await picture()
-        return AcceptedPicture(upload=upload_id).prefix, partial(uploads.delete, upload_id)
+        return upload_prefix(upload_id), partial(uploads.delete, upload_id)
 
     async def output():
         job_id = (await jobs.submit(QUICK, keep_s=60, max_queued=10)).id
         leases.succeed(leases.claim(), [], [], Metrics())
         return job_prefix(job_id), partial(jobs.delete, job_id)
 
-    return {"upload": upload, "output": output}
+    async def found():
+        facts = {"concept": "handbag", "prompt": "a {}", "model": "none", "bits": 1.0, "validity": None}
+        kept = KeptFound(id="f" * 32, name="x", width=8, height=8, created_at=datetime.now(UTC), **facts)
+        await found_things.keep(kept)
+        return found_prefix(kept.id), partial(found_things.drop, kept.id)
+
+    return {"upload": upload, "output": output, "found": found}
 
 
-@pytest.mark.parametrize("kind", ["upload", "output"])
+@pytest.mark.parametrize("kind", ["upload", "output", "found"])
 @pytest.mark.parametrize("erased", ["before", "meanwhile"])
 async def test_density_that_is_stored_after_its_picture_was_erased_is_erased_too(
     end_picture, leases, sweep, storage, client, kind, erased

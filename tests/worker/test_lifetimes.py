@@ -112,7 +112,7 @@ async def submit(acme, headers=None, **body):
 
 
 async def vary_a_picture(acme, run_next, receiver, jobs):
-    """A job around an upload, and one around its output, watched and told of."""
+    """A job around an upload, one around its output, watched and told of, and one that draws what it found again."""
     file = io.BytesIO()
     Image.new("RGB", (64, 64), (200, 0, 0)).save(file, "png")
     upload = (await acme.post("/images", content=file.getvalue(), headers={"content-type": "image/png"})).json()["id"]
@@ -123,6 +123,9 @@ async def vary_a_picture(acme, run_next, receiver, jobs):
     await run_next()
     await submit(acme, image={"output": f"{first}/0"})
     await run_next(), await run_next()
+    kept = (await acme.post("/found", json={"output": f"{first}/0", "name": "the arch"})).json()["id"]
+    await submit(acme, found={"kept": kept}, steps=50)
+    await run_next()
     receiver.reply(410)
     await submit(acme, webhook={"url": receiver.url})
     await run_next()

@@ -26,7 +26,7 @@ async def test_upload_that_breaks_off_fails_the_job_without_a_second_run_and_its
     direct = s3(port := urlsplit(s3_url).port)
     job_id = (await jobs.submit(REQUEST, keep_s=60, max_queued=9)).id
     with proxied(port) as proxy:
-        proxy.delay_s = 0.2
+        proxy.delay_s = 0.01
         run = asyncio.create_task(asyncio.to_thread(make_runner(storage=s3(proxy.port, patience_s=2)).run_next))
         while not run.done() and not await asyncio.to_thread(direct.exists, output_key(job_id, 1, 0, "png")):
             await asyncio.sleep(0.01)
