@@ -25,9 +25,9 @@ from services.pictures.files import carried, carrying
 from services.pictures.pixels import encode_png, media_type_of, read_picture
 
 PATH = "/found"
-FILES = f"{PATH}/files"
+FILES = "/found-files"  # beside them: no id is "files"
 
-router = Router(prefix=PATH, tag="found")
+router = Router(tag="found")
 
 _TAKEN = ("image/png", "application/octet-stream")
 _BODY: dict[str, Any] = {"requestBody": {"required": True, "content": dict.fromkeys(_TAKEN, FILE)}}
@@ -43,7 +43,7 @@ class Keep(WireModel):
     name: Name
 
 
-@router.post("", status_code=201, responses=problems(400, 409, 413, 415, 422, 503))
+@router.post(PATH, status_code=201, responses=problems(400, 409, 413, 415, 422, 503))
 async def keep(asked: Keep, response: Response, gateway: CurrentGateway) -> FoundThing:
     """Keep what an output's trial has learnt, and its picture, until it is erased, also beyond the job's end."""
     found = await find_outputs(gateway, [asked.output])
@@ -56,7 +56,7 @@ async def keep(asked: Keep, response: Response, gateway: CurrentGateway) -> Foun
     return await _store(gateway, response, asked.name, picture, learnt)
 
 
-@router.post("/files", status_code=201, openapi_extra=_BODY, responses=problems(409, 413, 415, 422, 503))
+@router.post(FILES, status_code=201, openapi_extra=_BODY, responses=problems(409, 413, 415, 422, 503))
 async def take_in(
     request: Request, response: Response, gateway: CurrentGateway, name: Annotated[Name, Query()]
 ) -> FoundThing:
@@ -68,19 +68,19 @@ async def take_in(
     return await _store(gateway, response, name, file, learnt)
 
 
-@router.get("", responses=problems(503))
+@router.get(PATH, responses=problems(503))
 async def index(gateway: CurrentGateway) -> FoundList:
     """All that is kept, the newest first."""
     return FoundList(found=[FoundThing.of(found, gateway.links) for found in await gateway.found.list()])
 
 
-@router.get("/{found_id}", responses=problems(404, 503))
+@router.get(PATH + "/{found_id}", responses=problems(404, 503))
 async def read(found_id: FoundId, gateway: CurrentGateway) -> FoundThing:
     """One of them."""
     return FoundThing.of(await gateway.found.get(found_id), gateway.links)
 
 
-@router.delete("/{found_id}", status_code=204, responses=problems(404, 503))
+@router.delete(PATH + "/{found_id}", status_code=204, responses=problems(404, 503))
 async def erase(found_id: FoundId, gateway: CurrentGateway) -> None:
     """Erase it; a job that has not drawn it yet will fail."""
     await gateway.found.get(found_id)

@@ -94,7 +94,7 @@ async def test_it_goes_out_and_in_as_one_picture(gateway, make, storage):
     assert carried(file) == storage.get(state_key(output.partition("/")[0], 1, 0))
     assert "saved_as=the-arch.png" in found["download_url"]
     for media_type in ("image/png", "application/octet-stream"):
-        taken = await gateway.post("/found/files?name=again", content=file, headers={"content-type": media_type})
+        taken = await gateway.post("/found-files?name=again", content=file, headers={"content-type": media_type})
         again = taken.json()
         assert (taken.status_code, again["name"], again["concept"]) == (201, "again", "handbag")
         assert storage.get(found_key(again["id"])) == file
@@ -123,7 +123,7 @@ def learnt(**facts):
     ],
 )
 async def test_a_file_of_nothing_found_is_refused_and_nothing_is_kept(gateway, file, told):
-    refused = await gateway.post("/found/files?name=again", content=file, headers=PNG)
+    refused = await gateway.post("/found-files?name=again", content=file, headers=PNG)
     assert (refused.status_code, told in refused.text) == (422, True)
     assert (await gateway.get("/found")).json() == {"found": []}
 

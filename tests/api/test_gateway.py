@@ -43,7 +43,7 @@ BODIES = {
     ("POST", "/batches"): {"json": {"jobs": [{"concept": "handbag"}]}},
     ("POST", "/images"): {"content": png(), "headers": {"content-type": "image/png"}},
     ("POST", "/found"): {"json": {"output": "0" * 32 + "/0", "name": "the arch"}},
-    ("POST", "/found/files"): {"params": {"name": "the arch"}, **found_file()},
+    ("POST", "/found-files"): {"params": {"name": "the arch"}, **found_file()},
     ("POST", "/exposures/{key}/views"): {"json": {"views": [SEEN]}},
     ("POST", "/v1/images/generations"): {"json": {"prompt": "handbag"}},
     ("POST", "/v1/images/variations"): {"files": {"image": png()}},

@@ -97,7 +97,7 @@ export const keepFound = (output, name) =>
 
 /** @param {File} file @returns {Promise<FoundThing>} */
 export const keepFile = (file) =>
-  send(`found/files?name=${encodeURIComponent(file.name.slice(0, 100))}`, { method: "POST", body: file, headers: FILE_BODY }, json);
+  send(`found-files?name=${encodeURIComponent(file.name.slice(0, 100))}`, { method: "POST", body: file, headers: FILE_BODY }, json);
 
 /** @param {string} id @returns {Promise<void>} */
 export const eraseFound = (id) => send(`found/${id}`, { method: "DELETE" }, () => undefined);

@@ -252,7 +252,7 @@ class AsyncClient:
         """Keep what `found_file` gave, here or elsewhere."""
         content = file.read_bytes() if isinstance(file, Path) else file
         sent: dict[str, Any] = {"content": content, "headers": {"Content-Type": "image/png"}, "params": {"name": name}}
-        return await self._transport.read(FoundThing, "POST", "/found/files", **sent)
+        return await self._transport.read(FoundThing, "POST", "/found-files", **sent)
 
     async def found_file(self, found: FoundThing) -> bytes:
         """The found thing as one PNG, which shows it and carries what was learnt; to be fetched while its URL lasts."""

@@ -250,7 +250,7 @@ class Client:
         """Keep what `found_file` gave, here or elsewhere."""
         content = file.read_bytes() if isinstance(file, Path) else file
         sent: dict[str, Any] = {"content": content, "headers": {"Content-Type": "image/png"}, "params": {"name": name}}
-        return self._transport.read(FoundThing, "POST", "/found/files", **sent)
+        return self._transport.read(FoundThing, "POST", "/found-files", **sent)
 
     def found_file(self, found: FoundThing) -> bytes:
         """The found thing as one PNG, which shows it and carries what was learnt; to be fetched while its URL lasts."""

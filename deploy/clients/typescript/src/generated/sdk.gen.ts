@@ -299,7 +299,7 @@ export const foundKeep = <ThrowOnError extends boolean = false>(options: Options
 export const foundTakeIn = <ThrowOnError extends boolean = false>(options: Options<FoundTakeInData, ThrowOnError>): RequestResult<FoundTakeInResponses, FoundTakeInErrors, ThrowOnError> => (options.client ?? client).post<FoundTakeInResponses, FoundTakeInErrors, ThrowOnError>({
     bodySerializer: null,
     security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/found/files',
+    url: '/found-files',
     ...options,
     headers: {
         'Content-Type': 'image/png',

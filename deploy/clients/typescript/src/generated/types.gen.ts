@@ -3116,7 +3116,7 @@ export type FoundTakeInData = {
          */
         name: string;
     };
-    url: '/found/files';
+    url: '/found-files';
 };
 
 export type FoundTakeInErrors = {
