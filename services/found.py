@@ -28,7 +28,10 @@ class FoundFacts(StoredModel):
 
 def read_facts(data: bytes) -> FoundFacts:
     """Of the file's head; ValueError for what is none, or has been written without them."""
-    head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    if (facts := head.get("__metadata__", {}).get(FACTS)) is None:
-        raise ValueError("only its embedding is kept, and not what was learnt")
+    try:
+        facts = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"][FACTS]
+    except (KeyError, TypeError) as error:
+        raise ValueError("only its embedding is kept, and not what was learnt") from error
+    except RecursionError as error:
+        raise ValueError("its head is nested too deeply") from error
     return FoundFacts.model_validate_json(facts)

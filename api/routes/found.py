@@ -22,7 +22,7 @@ from services.found import FoundFacts, read_facts
 from services.jobs.request import JobRequest, OutputRef, seen
 from services.objects.keys import found_key, found_picture_key, found_prefix, state_key
 from services.pictures.files import carried, carrying
-from services.pictures.pixels import encode_png, media_type_of, read_picture
+from services.pictures.pixels import normalize
 
 PATH = "/found"
 FILES = "/found-files"  # beside them: no id is "files"
@@ -62,10 +62,7 @@ async def take_in(
 ) -> FoundThing:
     """Keep what was found elsewhere: a file that `download_url` gave."""
     check_media_type(request, *_TAKEN)
-    file = await request.body()
-    if (learnt := carried(file)) is None:
-        raise PictureError("the picture carries nothing that was found: it has to be a file of a found thing")
-    return await _store(gateway, response, name, file, learnt)
+    return await _store(gateway, response, name, await request.body())
 
 
 @router.get(PATH, responses=problems(503))
@@ -88,12 +85,13 @@ async def erase(found_id: FoundId, gateway: CurrentGateway) -> None:
     await gateway.erase(found_prefix(found_id))
 
 
-async def _store(gateway: Gateway, response: Response, name: str, picture: bytes, learnt: bytes) -> FoundThing:
-    facts = _facts(learnt)
-    png, size = await asyncio.get_running_loop().run_in_executor(gateway.decoders, _normalize, picture)
-    kept = _describe(name, facts, size)
+async def _store(
+    gateway: Gateway, response: Response, name: str, picture: bytes, learnt: bytes | None = None
+) -> FoundThing:
+    """Keep the picture with what led to it, which it carries unless that is given. Raises PictureError."""
+    loop = asyncio.get_running_loop()
+    kept, objects = await loop.run_in_executor(gateway.decoders, _read, name, picture, learnt)
     await gateway.found.keep(kept)
-    objects = {found_picture_key(kept.id): png, found_key(kept.id): carrying(png, learnt)}
     try:
         for key, data in objects.items():
             await asyncio.to_thread(gateway.storage.put, key, data, "image/png")
@@ -102,6 +100,16 @@ async def _store(gateway: Gateway, response: Response, name: str, picture: bytes
         raise
     response.headers["Location"] = gateway.links.to(f"{PATH}/{kept.id}")
     return FoundThing.of(kept, gateway.links)
+
+
+def _read(name: str, picture: bytes, learnt: bytes | None) -> tuple[KeptFound, dict[str, bytes]]:
+    """The record and the objects, by their keys."""
+    if learnt is None and (learnt := carried(picture)) is None:
+        raise PictureError("the picture carries nothing that was found: it has to be a file of a found thing")
+    facts = _facts(learnt)
+    png, size = normalize(picture)
+    kept = _describe(name, facts, size)
+    return kept, {found_picture_key(kept.id): png, found_key(kept.id): carrying(png, learnt)}
 
 
 def _facts(learnt: bytes) -> FoundFacts:
@@ -113,14 +121,9 @@ def _facts(learnt: bytes) -> FoundFacts:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise PictureError(f"what led to the picture cannot be read: {reason}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise PictureError(f"what led to the picture cannot be read: {error}") from error
     return facts
-
-
-def _normalize(picture: bytes) -> tuple[bytes, tuple[int, int]]:
-    image = read_picture(picture, media_type_of(picture))
-    return encode_png(image), image.size
 
 
 def _describe(name: str, facts: FoundFacts, size: tuple[int, int]) -> KeptFound:

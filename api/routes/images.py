@@ -15,7 +15,7 @@ from api.http.routing import FILE, Router
 from api.pictures import Upload
 from api.problems.errors import problems
 from services.objects.keys import upload_key, upload_prefix
-from services.pictures.pixels import MEDIA_TYPES, encode_png, media_type_of, read_picture
+from services.pictures.pixels import MEDIA_TYPES, normalize
 
 PATH = "/images"
 
@@ -57,17 +57,11 @@ async def erase(upload_id: UploadId, gateway: CurrentGateway) -> None:
 
 async def keep(gateway: Gateway, data: bytes, upload_id: str, media_type: str | None = None) -> Upload:
     """Have the picture kept under this id. Raises PictureError for what is none, of `media_type` if that is stated."""
-    png, size = await asyncio.get_running_loop().run_in_executor(gateway.decoders, _normalize, data, media_type)
+    png, size = await asyncio.get_running_loop().run_in_executor(gateway.decoders, normalize, data, media_type)
     kept = _describe(upload_id, png, size, gateway.settings.output_ttl_s)
     await gateway.uploads.add(kept)
     await asyncio.to_thread(gateway.storage.put, upload_key(kept.id), png, "image/png")
     return kept
-
-
-def _normalize(data: bytes, media_type: str | None) -> tuple[bytes, tuple[int, int]]:
-    """The picture as PNG, with its size."""
-    image = read_picture(data, media_type or media_type_of(data))
-    return encode_png(image), image.size
 
 
 def _describe(upload_id: str, png: bytes, size: tuple[int, int], keep_s: int) -> Upload:

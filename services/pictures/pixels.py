@@ -47,6 +47,12 @@ def media_type_of(data: bytes) -> str:
     raise PictureError("the picture is none of " + ", ".join(MEDIA_TYPES))
 
 
+def normalize(data: bytes, media_type: str | None = None) -> tuple[bytes, tuple[int, int]]:
+    """The picture as `read_picture` takes it, as PNG, with its size. Raises PictureError."""
+    image = read_picture(data, media_type or media_type_of(data))
+    return encode_png(image), image.size
+
+
 def encode_png(image: Image.Image) -> bytes:
     """The picture as a PNG file."""
     file = io.BytesIO()
