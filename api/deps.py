@@ -91,7 +91,8 @@ async def _for_new_batch(request: Request) -> Gateway:
         return await _count(gateway, caller, request, jobs)
     await _count(gateway, caller, request, 1)
     detail = f"has {jobs} jobs, each of which counts as a request, and you may send {rate} requests a minute"
-    raise RequestValidationError([{"loc": ("body", "jobs"), "msg": detail}])
+    asked = "sweep" if (await request.json()).get("sweep") else "jobs"
+    raise RequestValidationError([{"loc": ("body", asked), "msg": detail}])
 
 
 async def _as_operator(request: Request) -> Gateway:

@@ -115,12 +115,19 @@ async def test_a_batch_counts_as_its_jobs(limited):
     assert (third.status_code, left(third)) == (202, "r=0")
 
 
-async def test_a_batch_that_no_minute_has_room_for_is_told_so(limited):
-    refused = await limited.post("/batches", json={"jobs": [BODY] * 6})
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("jobs", [BODY] * 6),
+        ("sweep", [{"field": "/seed", "values": [1, 2]}, {"field": "/steps", "values": [1, 2, 3]}]),
+    ],
+)
+async def test_a_batch_that_no_minute_has_room_for_is_told_so(limited, field, value):
+    refused = await limited.post("/batches", json={field: value, "shared": BODY})
     assert (refused.status_code, left(refused)) == (422, "r=4")
     [error] = refused.json()["errors"]
     assert error == {
-        "pointer": "/jobs",
+        "pointer": f"/{field}",
         "detail": "has 6 jobs, each of which counts as a request, and you may send 5 requests a minute",
     }
 
